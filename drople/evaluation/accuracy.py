@@ -1,0 +1,84 @@
+"""Accuracy of the frozen and the adapted branch on base and novel classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from drople.models.prompted_clip import PromptedClip
+from drople.training.config import TrainConfig
+from drople.training.data import ImageSet, Task
+from drople.training.features import (
+    frozen_image_features,
+    frozen_text_features,
+    image_features,
+)
+
+
+@dataclass(frozen=True)
+class BaseToNovel:
+    """Accuracies in percent; each half is classified against its own names (METHOD.md 5.4)."""
+
+    base: float
+    novel: float
+
+    @property
+    def harmonic_mean(self) -> float:
+        return harmonic_mean(self.base, self.novel)
+
+
+def harmonic_mean(a: float, b: float) -> float:
+    """2ab / (a + b); 0 where both are 0."""
+    return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def hits(images: Tensor, text: Tensor, labels: Tensor) -> Tensor:
+    """Whether each image (I, E) is nearest to its own class's text (K, E): (I,) bool."""
+    return (images @ text.T).argmax(dim=-1) == labels
+
+
+def adapted_hits(
+    model: PromptedClip, names: tuple[str, ...], images: ImageSet, precision: str
+) -> Tensor:
+    """Right or wrong for each image (I,) of the adapted branch, dropout off."""
+    features = image_features(
+        model.backbone, images, model.encode_image, precision=precision, progress="testing"
+    )
+    text = F.normalize(model.encode_text(names), dim=-1).cpu()
+    return hits(features, text, torch.from_numpy(images.labels))
+
+
+def frozen_hits(
+    model: PromptedClip,
+    names: tuple[str, ...],
+    images: ImageSet,
+    config: TrainConfig,
+    cache: Path | None,
+) -> Tensor:
+    """Right or wrong for each image (I,) of the frozen branch with the config's template."""
+    features = frozen_image_features(
+        model.backbone, images, precision=config.precision, cache=cache
+    )
+    text = frozen_text_features(model.backbone, names, config).cpu()
+    return hits(features, text, torch.from_numpy(images.labels))
+
+
+def percent(right: Tensor) -> float:
+    """Share of True in percent."""
+    return 100 * float(right.float().mean()) if len(right) else 0.0
+
+
+def base_to_novel(
+    model: PromptedClip, task: Task, config: TrainConfig, *, split: str, cache: Path | None
+) -> tuple[BaseToNovel, BaseToNovel]:
+    """Adapted and frozen accuracy on one split ("val" or "test") of a whole task."""
+    adapted, frozen = [], []
+    for half in (task.base(), task.novel()):
+        images = half.val if split == "val" else half.test
+        adapted.append(percent(adapted_hits(model, half.classes, images, config.precision)))
+        frozen.append(percent(frozen_hits(model, half.classes, images, config, cache)))
+    return BaseToNovel(*adapted), BaseToNovel(*frozen)

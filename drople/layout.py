@@ -1,0 +1,81 @@
+"""Which row of a token sequence is what: the only place that knows a token's index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PromptStep:
+    """What happens to the prompt rows on entering one layer: the newest go, fresh ones come.
+
+    Deep prompts replace all their rows (METHOD.md 1.2); modular prompts remove a few and carry
+    the rest (METHOD.md 8.1).
+    """
+
+    removed: int  # how many of the last prompt rows are taken out
+    inserted: Tensor  # (P, D), written where those rows ended
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Names the rows of a token sequence (B, N, D). Masks broadcast over B.
+
+    Image rows are [CLS], G*G patches (row-major), prompts. Text rows are [SOS], prompts, the
+    class phrase, [EOS], padding.
+    """
+
+    readout: Tensor  # (B,) row the tower is read at: [CLS], or each class's [EOS]
+    content: Tensor  # (B | 1, N) bool, rows that receive an importance
+    droppable: Tensor  # (B | 1, N) bool, rows a dropout may touch
+    prompts: slice  # rows holding learned prompts
+    grid: tuple[int, int] | None = None  # (rows, columns) of patches; None for text
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Picks the readout row: (B, N, D) -> (B, D)."""
+        return tokens[torch.arange(len(tokens), device=tokens.device), self.readout]
+
+    def real(self, batch: int) -> Tensor:
+        """Rows that are not padding, (B, N) bool: the content and the readout row."""
+        return self.content.expand(batch, -1).scatter(1, self.readout[:, None], True)
+
+    @property
+    def patches(self) -> slice:
+        """Rows holding image patches; empty for text."""
+        rows, columns = self.grid or (0, 0)
+        return slice(1, 1 + rows * columns)
+
+    def splice(self, rows: Tensor, removed: int, inserted: Tensor) -> Tensor:
+        """Takes out the last `removed` prompt rows of (B, N, ...) and puts `inserted` there."""
+        stop = self.prompts.stop
+        return torch.cat([rows[:, : stop - removed], inserted, rows[:, stop:]], dim=1)
+
+    def write_prompts(self, tokens: Tensor, step: PromptStep) -> Tensor:
+        """Carries a prompt step out on tokens (B, N, D)."""
+        fresh = step.inserted.to(tokens.dtype).expand(len(tokens), -1, -1)
+        return self.splice(tokens, step.removed, fresh)
+
+    def after(self, step: PromptStep) -> TokenLayout:
+        """The layout of what `write_prompts` returns."""
+        added = len(step.inserted) - step.removed
+        if added == 0:
+            return self
+
+        def spliced(mask: Tensor) -> Tensor:
+            return self.splice(mask, step.removed, mask.new_ones(len(mask), len(step.inserted)))
+
+        return replace(
+            self,
+            readout=torch.where(self.readout >= self.prompts.stop, self.readout + added, self.readout),
+            content=spliced(self.content),
+            droppable=spliced(self.droppable),
+            prompts=slice(self.prompts.start, self.prompts.stop + added),
+        )
+
+    def readout_only(self) -> TokenLayout:
+        """The layout of tokens (B, 1, D) that hold nothing but the readout row."""
+        nothing = self.content[:, :1] & False
+        return TokenLayout(torch.zeros_like(self.readout), nothing, nothing, slice(1, 1))

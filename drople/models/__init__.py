@@ -1,0 +1,1 @@
+"""The frozen CLIP, its prompts, and the one forward."""

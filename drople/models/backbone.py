@@ -1,0 +1,354 @@
+"""Frozen CLIPs: loading them through open_clip, and refusing what the forward does not cover."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import cast
+
+import httpx
+import numpy as np
+import open_clip
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import TextTransformer, VisionTransformer
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import Compose, Normalize, ToTensor
+
+from drople.dropout import TokenDropout
+from drople.errors import BackboneError, ClassListError
+from drople.layout import PromptStep
+from drople.models.towers import (
+    LayerRecord,
+    ReadBridge,
+    TextTower,
+    VisualTower,
+    embed_image,
+    embed_text,
+    last,
+    read_image,
+    read_text,
+    run_layers,
+)
+
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+BUNDLED = ("mini",)  # backbones that travel with the project, in checkpoints/<name>
+TEXT_BATCH = 256  # class phrases in one forward of the text tower
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen open_clip model whose towers our forward covers, and what belongs to it."""
+
+    name: str
+    clip: nn.Module = field(repr=False)
+    tokenizer: SimpleTokenizer = field(repr=False)
+    crop: Callable[[Image.Image], Image.Image] = field(repr=False)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights_hash: str  # 16 hex digits over names, shapes and values of all weights
+
+    @classmethod
+    def of_clip(
+        cls,
+        name: str,
+        clip: nn.Module,
+        preprocess: Compose,
+        tokenizer: SimpleTokenizer,
+        *,
+        weights_hash: str | None = None,
+    ) -> Backbone:
+        """Wraps an open_clip model and freezes it.
+
+        Raises:
+            BackboneError: the model holds parts the forward does not cover.
+        """
+        refuse_uncovered(name, clip, tokenizer)
+        clip.eval().requires_grad_(False)
+        steps = preprocess.transforms
+        assert isinstance(steps[-1], Normalize), "open_clip normalises last"
+        crop = Compose([step for step in steps[:-1] if not isinstance(step, ToTensor)])
+        mean, std = (tuple(float(v) for v in part) for part in (steps[-1].mean, steps[-1].std))
+        digest = weights_hash or hash_weights(clip.state_dict())
+        return cls(name, clip, tokenizer, crop, mean, std, digest)
+
+    # The towers' own types are open_clip's; ours name the parts the forward relies on.
+    @property
+    def visual(self) -> VisualTower:
+        return cast(VisualTower, self.clip.visual)
+
+    @cached_property
+    def text(self) -> TextTower:
+        return cast(TextTower, self.clip.text if "text" in self.clip._modules else self.clip)
+
+    @property
+    def device(self) -> torch.device:
+        return self.visual.conv1.weight.device
+
+    @property
+    def image_width(self) -> int:
+        return self.visual.conv1.out_channels
+
+    @property
+    def text_width(self) -> int:
+        return self.text.token_embedding.embedding_dim
+
+    @property
+    def joint_width(self) -> int:
+        return self.visual.proj.shape[1]
+
+    @property
+    def image_layer_count(self) -> int:
+        return len(self.visual.transformer.resblocks)
+
+    @property
+    def text_layer_count(self) -> int:
+        return len(self.text.transformer.resblocks)
+
+    @property
+    def image_size(self) -> int:
+        patch = self.visual.conv1.kernel_size[0]
+        return round((len(self.visual.positional_embedding) - 1) ** 0.5) * patch
+
+    @property
+    def context_length(self) -> int:
+        return len(self.text.positional_embedding)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The learned log of the factor between cosines and logits, a scalar."""
+        return cast(Tensor, self.clip.logit_scale).reshape(())
+
+    # --- pixels ---
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """What the model sees of a picture: resized and centre-cropped, (S, S, 3) uint8 RGB."""
+        return np.asarray(self.crop(image.convert("RGB")))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(B, S, S, 3) uint8 -> (B, 3, S, S) float on the backbone's device, normalised."""
+        scaled = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
+        mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
+        return (scaled - mean) / torch.tensor(self.std, device=self.device).view(3, 1, 1)
+
+    # --- text ---
+
+    def tokenise(self, phrases: Sequence[str]) -> Tensor:
+        """Token ids (K, N), [SOS] phrase [EOS], zero-padded to the longest phrase only.
+
+        Under the causal mask what follows [EOS] cannot change it, so nothing more is needed.
+
+        Raises:
+            ClassListError: a phrase does not fit the context.
+        """
+        start, end = self.tokenizer.sot_token_id, self.tokenizer.eot_token_id
+        rows = [[start, *self.tokenizer.encode(phrase), end] for phrase in phrases]
+        for phrase, row in zip(phrases, rows, strict=True):
+            if len(row) > self.context_length:
+                short = phrase if len(phrase) < 60 else phrase[:57] + "..."
+                raise ClassListError(
+                    f"“{short}” is {len(row)} tokens long with its template; {self.name} reads "
+                    f"{self.context_length}. Shorten the class name or the template."
+                )
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        for row, tokens in zip(ids, rows, strict=True):
+            row[: len(tokens)] = torch.tensor(tokens)
+        return ids.to(self.device)
+
+    def words(self, ids: Tensor) -> list[str]:
+        """The word pieces of one row of ids (N,), up to and with [EOS]; for display."""
+        names = {self.tokenizer.sot_token_id: "[SOS]", self.tokenizer.eot_token_id: "[EOS]"}
+        known = ids[: int(ids.argmax()) + 1].tolist()
+        decoder = self.tokenizer.decoder
+        return [names.get(i) or decoder[i].removesuffix("</w>") for i in known]
+
+    # --- the two branches ---
+
+    def image_layers(
+        self,
+        pixels: Tensor,
+        *,
+        prompts: Sequence[PromptStep] = (),
+        bridge: ReadBridge | None = None,
+        score: bool = False,
+        watched: int | None = None,
+        dropout: TokenDropout | None = None,
+        readout_only: bool = False,
+    ) -> Iterator[LayerRecord]:
+        """Runs the image tower on (B, 3, S, S), normalised; see `run_layers`."""
+        tokens, layout = embed_image(self.visual, pixels, prompts)
+        return run_layers(
+            self.visual.transformer.resblocks,
+            tokens,
+            layout,
+            prompts=prompts,
+            bridge=bridge,
+            score=score,
+            watched=watched,
+            dropout=dropout,
+            readout_only=readout_only,
+        )
+
+    def text_layers(
+        self,
+        ids: Tensor,
+        *,
+        prompts: Sequence[PromptStep] = (),
+        slots: int = 0,
+        positioned: bool = False,
+        bridge: ReadBridge | None = None,
+        score: bool = False,
+        watched: int | None = None,
+        dropout: TokenDropout | None = None,
+        drop_sos: bool = False,
+        readout_only: bool = False,
+    ) -> Iterator[LayerRecord]:
+        """Runs the text tower on token ids (K, N); see `embed_text` and `run_layers`."""
+        tokens, layout = embed_text(
+            self.text, ids, prompts, slots=slots, positioned=positioned, drop_sos=drop_sos
+        )
+        N = ids.shape[1]
+        return run_layers(
+            self.text.transformer.resblocks,
+            tokens,
+            layout,
+            prompts=prompts,
+            mask=self.text.attn_mask[:N, :N],
+            bridge=bridge,
+            score=score,
+            watched=watched,
+            dropout=dropout,
+            readout_only=readout_only,
+        )
+
+    @torch.no_grad()
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Frozen image features (B, E) of (B, 3, S, S); equal to open_clip's, not normalised."""
+        return read_image(self.visual, last(self.image_layers(pixels, readout_only=True)))
+
+    @torch.no_grad()
+    def encode_text(self, phrases: Sequence[str]) -> Tensor:
+        """Frozen text features (K, E) of whole phrases; equal to open_clip's, not normalised."""
+        return in_batches_by_length(
+            self.tokenise(phrases),
+            lambda ids: read_text(self.text, last(self.text_layers(ids, readout_only=True))),
+        )
+
+
+def in_batches_by_length(ids: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
+    """Encodes ids (K, N) in batches of like length, so that short phrases pay for no padding."""
+    lengths = ids.argmax(dim=-1) + 1  # [EOS] is the highest id
+    order = lengths.argsort(stable=True)
+    parts = [encode(ids[rows, : int(lengths[rows].max())]) for rows in order.split(TEXT_BATCH)]
+    return torch.cat(parts)[order.argsort()]
+
+
+def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Backbone:
+    """Loads a frozen CLIP.
+
+    Args:
+        name: "mini", which travels with the project; "architecture/weights" as open_clip lists
+            them, such as "ViT-B-16/openai"; or "hf-hub:user/repo". The last two come from the
+            local cache or the Hub.
+
+    Raises:
+        BackboneError: no such model, no network, or a model the forward does not cover.
+    """
+    if name in BUNDLED:
+        source, weights, tokenizer = f"local-dir:{CHECKPOINTS / name}", None, SimpleTokenizer()
+    elif name.startswith(("hf-hub:", "local-dir:")):
+        source, weights, tokenizer = name, None, None
+    else:
+        source, _, tag = name.partition("/")
+        known = {*open_clip.list_pretrained(as_str=False)}
+        if (source, tag) not in known:
+            raise BackboneError(
+                f"No CLIP is called {name!r}. Use 'mini', 'hf-hub:user/repo', or "
+                "'architecture/weights' from open_clip.list_pretrained(), e.g. 'ViT-B-16/openai'."
+            )
+        weights, tokenizer = tag, None
+    quick = weights is not None and bool(
+        (open_clip.get_pretrained_cfg(source, weights) or {}).get("quick_gelu")
+    )
+    try:
+        clip, _, preprocess = open_clip.create_model_and_transforms(
+            source, pretrained=weights, force_quick_gelu=quick, require_pretrained=True
+        )
+        tokenizer = tokenizer or open_clip.get_tokenizer(source)
+    except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
+        logging.getLogger(__name__).info("loading %s failed", name, exc_info=error)
+        raise BackboneError(
+            f"The weights of {name} are not in the local cache and could not be downloaded "
+            f"({type(error).__name__}). Connect once to fetch them, or use 'mini', which needs no "
+            "network."
+        ) from error
+    return Backbone.of_clip(name, clip.to(device), preprocess, tokenizer)
+
+
+def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
+    """Checks that our forward covers a model.
+
+    Raises:
+        BackboneError: it does not; the message names the part.
+    """
+    visual = clip._modules.get("visual")
+    text = clip._modules.get("text", clip)
+
+    def refuse(part: str) -> BackboneError:
+        return BackboneError(
+            f"{name} has {part}, which this forward does not cover. Plain CLIP ViTs work: "
+            "ViT-B-32, ViT-B-16, ViT-L-14 with OpenAI, LAION or DataComp weights."
+        )
+
+    if not isinstance(visual, VisionTransformer):
+        raise refuse(f"an image tower of type {type(visual).__name__}")
+    if visual.attn_pool is not None:
+        raise refuse("attentional pooling")
+    if visual.pool_type != "tok" or visual.final_ln_after_pool:
+        raise refuse(f"'{visual.pool_type}' pooling of image tokens")
+    if not isinstance(visual.patch_dropout, nn.Identity):
+        raise refuse("patch dropout")
+    if text is not clip and not isinstance(text, TextTransformer):
+        raise refuse(f"a text tower of type {type(text).__name__}")
+    pooling = clip.text_pool_type if text is clip else text.pool_type
+    if pooling != "argmax":
+        raise refuse(f"'{pooling}' pooling of text tokens")
+    if text is not clip and (text.cls_emb is not None or text.use_pad_mask):
+        raise refuse("a class token or padding mask in its text tower")
+    if text._buffers.get("attn_mask") is None:
+        raise refuse("a text tower without a causal mask")
+    for tower in (visual, text):
+        for block in tower.transformer.resblocks:
+            if type(block.attn) is not nn.MultiheadAttention and not _plain(block.attn):
+                raise refuse(f"attention of type {type(block.attn).__name__}")
+            if not isinstance(block.mlp[0], nn.Linear):
+                raise refuse(f"an MLP of type {type(block.mlp[0]).__name__}")
+    if not isinstance(tokenizer, SimpleTokenizer):
+        raise refuse(f"a tokenizer of type {type(tokenizer).__name__}")
+
+
+def _plain(attn: nn.Module) -> bool:
+    """Whether open_clip's own attention holds CLIP's four parts and nothing else (no qk-norm)."""
+    parts = {name for name, module in attn.named_modules() if any(True for _ in module.parameters())}
+    weights = {name for name, _ in attn.named_parameters()}
+    return parts <= {"", "out_proj"} and weights == {
+        "in_proj_weight",
+        "in_proj_bias",
+        "out_proj.weight",
+        "out_proj.bias",
+    }
+
+
+def hash_weights(state: dict[str, Tensor]) -> str:
+    """16 hex digits over names, shapes and fp32 values of a state dict."""
+    digest = blake2b(digest_size=8)
+    for name in sorted(state):
+        tensor = state[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,121 @@
+"""A frozen CLIP with learned prompts in both branches and, for DroPLe, the cross-modal bridge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from drople.dropout import TokenDropout
+from drople.models.backbone import Backbone, in_batches_by_length
+from drople.models.prompts import PromptPlan, build_prompts
+from drople.models.towers import LayerRecord, last, read_image, read_text
+from drople.importance import Bridge
+
+FIRST_WORDS = "a photo of a"  # what the first text prompts start from, where they are that many
+
+
+class PromptedClip(nn.Module):
+    """The adapted branch. `parameters()` is what is learnt, `state_dict()` what is saved.
+
+    The CLIP is held, not registered: it is frozen and saved by nobody. Nothing here reads
+    `self.training`; dropout is an argument.
+
+    Args:
+        plan: where prompts sit; its depths are capped at the backbone's.
+        bridge_tokens: M, 64 in the released code; 0 for methods without a bridge.
+    """
+
+    def __init__(self, backbone: Backbone, plan: PromptPlan, *, bridge_tokens: int = 0):
+        super().__init__()
+        self.backbone = backbone
+        self.plan = plan.capped(backbone.image_layer_count, backbone.text_layer_count)
+        self.prompts = build_prompts(self.plan, backbone.image_width, backbone.text_width)
+        words = self._first_words()
+        if words is not None:
+            self.prompts.start_from(words)
+        self.bridge = (
+            Bridge(bridge_tokens, backbone.joint_width, backbone.image_width, backbone.text_width)
+            if bridge_tokens
+            else None
+        )
+        self.logit_scale = nn.Parameter(backbone.logit_scale.detach().clone().cpu())
+        self.to(backbone.device)
+
+    def _first_words(self) -> Tensor | None:
+        """The embedding (P, D) the first text prompts start from (METHOD.md 1.3)."""
+        ids = self.backbone.tokenise([FIRST_WORDS])[:, 1:-1]
+        count = self.plan.text_count
+        if not 0 < count <= ids.shape[1]:
+            return None
+        words = self.backbone.text.token_embedding(ids[0, :count])
+        if not self.plan.positioned:  # written after the positions were added, so they carry them
+            words = words + self.backbone.text.positional_embedding[1 : 1 + count]
+        return words.detach()
+
+    def phrases(self, names: Sequence[str]) -> list[str]:
+        """What is tokenised: placeholders for the prompts, then the class phrase."""
+        slots = "x " * self.plan.text_count
+        return [slots + self.plan.phrase.replace("{}", name) for name in names]
+
+    def image_layers(
+        self,
+        pixels: Tensor,
+        *,
+        read_bridge: bool = False,
+        score: bool = False,
+        watched: int | None = None,
+        dropout: TokenDropout | None = None,
+        readout_only: bool = False,
+    ) -> Iterator[LayerRecord]:
+        """Runs the prompted image tower on (B, 3, S, S); see `run_layers`."""
+        return self.backbone.image_layers(
+            pixels,
+            prompts=self.prompts.image_steps(),
+            bridge=self.bridge.read_image if self.bridge and (read_bridge or score) else None,
+            score=score,
+            watched=watched,
+            dropout=dropout,
+            readout_only=readout_only,
+        )
+
+    def text_layers(
+        self,
+        ids: Tensor,
+        *,
+        read_bridge: bool = False,
+        score: bool = False,
+        watched: int | None = None,
+        dropout: TokenDropout | None = None,
+        drop_sos: bool = False,
+        readout_only: bool = False,
+    ) -> Iterator[LayerRecord]:
+        """Runs the prompted text tower on the ids (K, N) of `phrases`; see `run_layers`."""
+        return self.backbone.text_layers(
+            ids,
+            prompts=self.prompts.text_steps(),
+            slots=self.plan.text_count,
+            positioned=self.plan.positioned,
+            bridge=self.bridge.read_text if self.bridge and (read_bridge or score) else None,
+            score=score,
+            watched=watched,
+            dropout=dropout,
+            drop_sos=drop_sos,
+            readout_only=readout_only,
+        )
+
+    @torch.no_grad()
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Adapted image features (B, E) of (B, 3, S, S), without dropout, not normalised."""
+        records = self.image_layers(pixels, readout_only=True)
+        return read_image(self.backbone.visual, last(records))
+
+    @torch.no_grad()
+    def encode_text(self, names: Sequence[str]) -> Tensor:
+        """Adapted text features (K, E) of class names, without dropout, not normalised."""
+
+        def encode(ids: Tensor) -> Tensor:
+            return read_text(self.backbone.text, last(self.text_layers(ids, readout_only=True)))
+
+        return in_batches_by_length(self.backbone.tokenise(self.phrases(names)), encode)

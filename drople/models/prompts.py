@@ -1,0 +1,181 @@
+"""Prompt plans: where learned prompts sit, what becomes of the old ones, and what is learnt.
+
+Every plan ends in one `PromptStep` a layer and branch, so the forward knows a single mechanism.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from drople.errors import SettingsError
+from drople.layout import PromptStep
+
+PromptKind = Literal["replace", "coupled", "modular"]
+PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """A prompt plan in plain values, as a checkpoint stores it. The defaults are DroPLe's.
+
+    `replace`: independent prompts in both branches, fresh ones at each of the first layers
+    (METHOD.md 1.2, 1.3; CoOp and KgCoOp are text only with depth 1).
+    `coupled`: image prompts are linear images of the text prompts (MaPLe, METHOD.md 8).
+    `modular`: image prompts are added, removed and carried (MPL, METHOD.md 8.1).
+
+    Raises:
+        SettingsError: the counts contradict one another.
+    """
+
+    kind: PromptKind = "replace"
+    image_count: int = 4
+    image_depth: int = 6
+    text_count: int = 4
+    text_depth: int = 9
+    phrase: str = "{}"  # what stands after the prompts, with the class name for {}
+    positioned: bool = False  # first text prompts get the positional embedding (CoOp's style)
+    n_add: int = 2  # modular: groups of `text_count` prompts added at each layer
+    n_rm: int = 1  # modular: prompts removed at each layer
+
+    def __post_init__(self) -> None:
+        if self.kind not in PROMPT_KINDS:
+            raise SettingsError(f"Prompt kind {self.kind!r}; choose one of {PROMPT_KINDS}.")
+        counts = (self.image_count, self.image_depth, self.text_count, self.text_depth)
+        if min(counts) < 0 or not (self.text_count or self.image_count):
+            raise SettingsError(f"Prompt counts and depths must be at least 0, got {counts}.")
+        if "{}" not in self.phrase:
+            raise SettingsError(f"The phrase {self.phrase!r} has no {{}} for the class name.")
+        # Else the vision prompts would run out (METHOD.md 8.1).
+        if self.kind == "modular" and self.n_rm >= self.n_add * self.text_count + 1:
+            raise SettingsError(
+                f"Modular prompts need n_rm < n_add * n_ctx + 1, got n_rm={self.n_rm}, "
+                f"n_add={self.n_add}, n_ctx={self.text_count}."
+            )
+
+    def capped(self, image_layers: int, text_layers: int) -> PromptPlan:
+        """The plan with its depths capped at the towers' depths."""
+        fields = dict(vars(self))
+        fields["image_depth"] = min(self.image_depth, image_layers)
+        fields["text_depth"] = min(self.text_depth, text_layers)
+        if self.kind != "replace":  # image prompts are made from the text prompts of their layer
+            fields["image_depth"] = fields["text_depth"] = min(
+                fields["image_depth"], fields["text_depth"]
+            )
+        return PromptPlan(**fields)
+
+
+def _replacing(layers: Tensor) -> tuple[PromptStep, ...]:
+    """Prompts (L, P, D) that replace one another layer by layer."""
+    return tuple(
+        PromptStep(0 if depth == 0 else len(prompt), prompt) for depth, prompt in enumerate(layers)
+    )
+
+
+def _uniform(shape: tuple[int, int, int]) -> nn.Parameter:
+    """kaiming_uniform_(a=sqrt(5)) on the 3-D tensor, as the released code does (METHOD.md 1.2)."""
+    bound = (shape[1] * shape[2]) ** -0.5 if min(shape) else 0.0
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+
+class DeepPrompts(nn.Module):
+    """Independent prompts in both branches: image (L, P, D) and text (L, P, D)."""
+
+    def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
+        super().__init__()
+        self.image = _uniform((plan.image_depth, plan.image_count, image_width))
+        bound = text_width**-0.5  # the released code initialises each layer by itself
+        text = torch.empty(plan.text_depth, plan.text_count, text_width).uniform_(-bound, bound)
+        self.text = nn.Parameter(text)
+
+    def start_from(self, words: Tensor) -> None:
+        """Sets the first text prompts (P, D) to the embedding of words."""
+        with torch.no_grad():
+            self.text[0].copy_(words)
+
+    def image_steps(self) -> tuple[PromptStep, ...]:
+        return _replacing(self.image) if self.image.shape[1] else ()
+
+    def text_steps(self) -> tuple[PromptStep, ...]:
+        return _text_steps(self.text)
+
+
+class CoupledPrompts(nn.Module):
+    """Text prompts (L, P, D) and one linear map a layer that makes the image prompts (MaPLe)."""
+
+    def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
+        super().__init__()
+        self.text = nn.Parameter(
+            torch.empty(plan.text_depth, plan.text_count, text_width).normal_(std=0.02)
+        )
+        self.couple = nn.ModuleList(
+            nn.Linear(text_width, image_width) for _ in range(plan.image_depth)
+        )
+
+    def start_from(self, words: Tensor) -> None:
+        """Sets the first text prompts (P, D) to the embedding of words."""
+        with torch.no_grad():
+            self.text[0].copy_(words)
+
+    def image_steps(self) -> tuple[PromptStep, ...]:
+        made = [couple(self.text[depth]) for depth, couple in enumerate(self.couple)]
+        return _replacing(torch.stack(made))
+
+    def text_steps(self) -> tuple[PromptStep, ...]:
+        return _text_steps(self.text)
+
+
+class ModularPrompts(nn.Module):
+    """MPL: text prompts replace one another; image prompts are added, removed and carried.
+
+    Image prompts entering layer l number n_ctx + (l - 1)(n_add n_ctx - n_rm) (METHOD.md 8.1).
+    """
+
+    def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
+        super().__init__()
+        self.n_rm = plan.n_rm
+        self.text = nn.Parameter(
+            torch.empty(plan.text_depth, plan.text_count, text_width).normal_(std=0.02)
+        )
+        self.first = nn.Linear(text_width, image_width)
+        self.add = nn.ModuleList(
+            nn.ModuleList(nn.Linear(text_width, image_width) for _ in range(plan.n_add))
+            for _ in range(1, plan.image_depth)
+        )
+
+    def start_from(self, words: Tensor) -> None:
+        """Sets the first text prompts (P, D) to the embedding of words."""
+        with torch.no_grad():
+            self.text[0].copy_(words)
+
+    def image_steps(self) -> tuple[PromptStep, ...]:
+        steps = [PromptStep(0, self.first(self.text[0]))]
+        for depth, maps in enumerate(self.add, start=1):
+            assert isinstance(maps, nn.ModuleList)
+            added = torch.cat([make(self.text[depth]) for make in maps])  # (n_add n_ctx, D)
+            steps.append(PromptStep(self.n_rm, added))
+        return tuple(steps)
+
+    def text_steps(self) -> tuple[PromptStep, ...]:
+        return _text_steps(self.text)
+
+
+def _text_steps(text: Tensor) -> tuple[PromptStep, ...]:
+    """Text prompts (L, P, D); the first replace the placeholders of the tokenised phrase."""
+    return tuple(PromptStep(len(prompt), prompt) for prompt in text) if text.shape[1] else ()
+
+
+Prompts = DeepPrompts | CoupledPrompts | ModularPrompts
+_MODULES: dict[PromptKind, type[DeepPrompts] | type[CoupledPrompts] | type[ModularPrompts]] = {
+    "replace": DeepPrompts,
+    "coupled": CoupledPrompts,
+    "modular": ModularPrompts,
+}
+
+
+def build_prompts(plan: PromptPlan, image_width: int, text_width: int) -> Prompts:
+    """The module a plan describes, freshly initialised from torch's global generator."""
+    return _MODULES[plan.kind](plan, image_width, text_width)

@@ -1,0 +1,250 @@
+"""The one forward: analysis keeps every record, inference the last, training what its loss needs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from drople.dropout import Evidence, TokenDrop, TokenDropout
+from drople.importance import BridgeReading, TokenImportance, score_tokens
+from drople.layout import PromptStep, TokenLayout
+from drople.models.attention import Block, run_block
+
+ReadBridge = Callable[[Tensor, TokenLayout], BridgeReading]
+
+
+class Transformer(Protocol):
+    """A stack of blocks."""
+
+    resblocks: Sequence[Block]
+
+
+class VisualTower(Protocol):
+    """`CLIP.visual`, a VisionTransformer read at its class token."""
+
+    conv1: nn.Conv2d
+    class_embedding: Tensor  # (D,)
+    positional_embedding: Tensor  # (1 + G*G, D)
+    ln_pre: nn.Module
+    transformer: Transformer
+    ln_post: nn.Module
+    proj: Tensor  # (D, E)
+
+
+class TextTower(Protocol):
+    """`CLIP`, which carries its text tower's parts at top level, or `CustomTextCLIP.text`."""
+
+    token_embedding: nn.Embedding
+    positional_embedding: Tensor  # (N, D)
+    attn_mask: Tensor  # (N, N), -inf above the diagonal
+    transformer: Transformer
+    ln_final: nn.Module
+    text_projection: Tensor | nn.Linear  # (D, E)
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """All that happened in one layer. Nothing is hidden in a module attribute."""
+
+    depth: int
+    layout: TokenLayout
+    entering: Tensor  # (B, N, D) as the block saw them, fresh prompts in place, drops carried out
+    hidden: Tensor | None  # (B, N) bool, rows no other row attends to; None: no row is hidden
+    tokens: Tensor  # (B, N, D) leaving the layer, before any are dropped
+    attention: Tensor  # (B, H, N, N)
+    bridge: BridgeReading | None
+    importance: TokenImportance | None
+    drop: TokenDrop | None  # the decision taken after this layer
+
+
+def run_layers(
+    blocks: Sequence[Block],
+    tokens: Tensor,
+    layout: TokenLayout,
+    *,
+    start: int = 0,
+    prompts: Sequence[PromptStep] = (),
+    mask: Tensor | None = None,
+    hidden: Tensor | None = None,
+    bridge: ReadBridge | None = None,
+    score: bool = False,
+    watched: int | None = None,
+    dropout: TokenDropout | None = None,
+    readout_only: bool = False,
+) -> Iterator[LayerRecord]:
+    """Walks the tower, yielding every layer. What to keep is the caller's choice.
+
+    Args:
+        tokens: (B, N, D) as they enter block `start`, that layer's prompts already in place.
+        prompts: what happens on entering layer 0, 1, ...; later layers change nothing.
+        mask: added to the attention logits, (N, N).
+        hidden: (B, N) rows hidden before `start`.
+        bridge: reads the tokens leaving each watched layer.
+        score: fills `importance` of each watched layer.
+        watched: how many first layers the bridge reads and are scored; None for all.
+        dropout: draws after each of its layers.
+        readout_only: the last block works out nothing but the readout row, so its record holds
+            tokens (B, 1, D) and attention (B, H, 1, N), and no importance.
+    """
+    pending: TokenDrop | None = None
+    for depth in range(start, len(blocks)):
+        if depth > start:
+            early = dropout is not None and dropout.placement == "post"
+            if dropout and pending and early:
+                tokens, hidden = dropout.erase(tokens, hidden, pending, depth - 1)
+            if depth < len(prompts):
+                step = prompts[depth]
+                if hidden is not None:
+                    fresh = hidden.new_zeros(len(hidden), len(step.inserted))
+                    hidden = layout.splice(hidden, step.removed, fresh)
+                if pending and not early:
+                    pending = _follow(pending, layout, step)
+                tokens, layout = layout.write_prompts(tokens, step), layout.after(step)
+            if dropout and pending and not early:
+                tokens, hidden = dropout.erase(tokens, hidden, pending, depth - 1)
+        entering = tokens
+        watch = watched is None or depth < watched
+        last = readout_only and depth == len(blocks) - 1
+        seen = _attention_mask(mask, hidden, tokens)
+        rows = layout.readout if last else None
+        tokens, attention = run_block(blocks[depth], entering, seen, rows)
+        if last:
+            layout, hidden, watch = layout.readout_only(), None, False
+        reading = bridge(tokens, layout) if bridge and watch else None
+        importance = None
+        if score and watch:
+            importance = score_tokens(attention, reading and reading.attention, layout)
+        pending = None
+        if dropout and depth < dropout.depth and not last:
+            evidence = _evidence(depth, importance, layout, hidden, len(tokens))
+            pending = dropout.draw(evidence)
+        yield LayerRecord(
+            depth, layout, entering, hidden, tokens, attention, reading, importance, pending
+        )
+
+
+def last(records: Iterator[LayerRecord]) -> LayerRecord:
+    """Runs a tower to its end and keeps nothing else."""
+    return deque(records, maxlen=1).pop()
+
+
+def _follow(drop: TokenDrop, layout: TokenLayout, step: PromptStep) -> TokenDrop:
+    """A decision as the next layer's rows see it.
+
+    Prompt rows that are replaced hand their decision to the fresh prompt in their place, so that
+    dropping prompts has an effect (METHOD.md 3.5, `pre_next`); further fresh rows have none.
+    """
+    count = len(step.inserted)
+
+    def spliced(rows: Tensor) -> Tensor:
+        stop = layout.prompts.stop
+        heirs = rows[:, stop - step.removed : stop][:, :count]
+        fresh = rows.new_zeros(len(rows), count - heirs.shape[1])
+        return layout.splice(rows, step.removed, torch.cat([heirs, fresh], dim=1))
+
+    return TokenDrop(spliced(drop.probability), spliced(drop.uniform), spliced(drop.dropped))
+
+
+def _evidence(
+    depth: int,
+    importance: TokenImportance | None,
+    layout: TokenLayout,
+    hidden: Tensor | None,
+    batch: int,
+) -> Evidence:
+    eligible = layout.droppable.expand(batch, -1)
+    if hidden is not None:
+        eligible = eligible & ~hidden
+    return Evidence(depth, importance, layout.content.expand(batch, -1), eligible)
+
+
+def _attention_mask(mask: Tensor | None, hidden: Tensor | None, tokens: Tensor) -> Tensor | None:
+    """The causal mask (N, N) joined with the hidden rows: (N, N) or (B, 1, N, N)."""
+    if hidden is None:
+        return mask
+    N = tokens.shape[1]
+    own = torch.eye(N, dtype=torch.bool, device=tokens.device)
+    unseen = hidden[:, None, None, :] & ~own  # (B, 1, N, N)
+    base = tokens.new_zeros(N, N) if mask is None else mask
+    return base.masked_fill(unseen, -torch.inf)
+
+
+# --- image tower ------------------------------------------------------------------------------
+
+
+def embed_image(
+    visual: VisualTower, pixels: Tensor, prompts: Sequence[PromptStep] = ()
+) -> tuple[Tensor, TokenLayout]:
+    """(B, 3, S, S) -> tokens (B, 1 + G*G + P, D), ordered [CLS], patches, prompts.
+
+    Prompts get no positional embedding, but pass ln_pre (METHOD.md 1.2).
+    """
+    grid = visual.conv1(pixels)  # (B, D, G, G)
+    patches = grid.flatten(2).mT  # (B, G*G, D)
+    cls = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+    tokens = torch.cat([cls, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
+    N = tokens.shape[1]
+    content = torch.ones(1, N, dtype=torch.bool, device=tokens.device)
+    content[:, 0] = False
+    readout = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+    layout = TokenLayout(readout, content, content, slice(N, N), (grid.shape[-2], grid.shape[-1]))
+    if prompts:
+        tokens, layout = layout.write_prompts(tokens, prompts[0]), layout.after(prompts[0])
+    return visual.ln_pre(tokens), layout
+
+
+def read_image(visual: VisualTower, record: LayerRecord) -> Tensor:
+    """Final image feature (B, E), not normalised."""
+    return visual.ln_post(record.layout.read(record.tokens)) @ visual.proj
+
+
+# --- text tower -------------------------------------------------------------------------------
+
+
+def embed_text(
+    text: TextTower,
+    ids: Tensor,
+    prompts: Sequence[PromptStep] = (),
+    *,
+    slots: int = 0,
+    positioned: bool = False,
+    drop_sos: bool = False,
+) -> tuple[Tensor, TokenLayout]:
+    """(K, N) token ids -> tokens (K, N, D), ordered [SOS], prompts, class phrase, [EOS], padding.
+
+    Args:
+        ids: rows 1 to `slots` hold placeholders that the first prompts replace.
+        positioned: add the positional embedding to the first prompts (CoOp); else they are
+            written after it was added, as DroPLe's are (METHOD.md 1.3).
+        drop_sos: [SOS] may be dropped, as in the released code (METHOD.md 3.2).
+    """
+    N = ids.shape[1]
+    position = torch.arange(N, device=ids.device)
+    readout = ids.argmax(dim=-1)  # [EOS] has the highest id of the vocabulary
+    content = position < readout[:, None]  # (K, N)
+    droppable = content & (position > 0) & (position <= slots)  # never the class phrase
+    if drop_sos:
+        droppable = droppable | (content & (position == 0))
+    layout = TokenLayout(readout, content, droppable, slice(1, 1 + slots))
+    tokens = text.token_embedding(ids)
+    places = text.positional_embedding[:N].to(tokens.dtype)
+    if prompts and positioned:
+        tokens = layout.write_prompts(tokens, prompts[0]) + places
+    else:
+        tokens = tokens + places
+        if prompts:
+            tokens = layout.write_prompts(tokens, prompts[0])
+    return tokens, layout
+
+
+def read_text(text: TextTower, record: LayerRecord) -> Tensor:
+    """Final text feature (K, E), not normalised."""
+    features = text.ln_final(record.layout.read(record.tokens))
+    if isinstance(text.text_projection, nn.Linear):
+        return text.text_projection(features)
+    return features @ text.text_projection

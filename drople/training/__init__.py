@@ -1,0 +1,1 @@
+"""Learning prompts on few images: configuration, data, losses, loop."""

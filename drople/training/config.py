@@ -1,0 +1,152 @@
+"""What a method is: one small declaration over shared parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from drople.dropout import DropoutSettings
+from drople.models.prompts import PromptPlan
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors of the terms added to the cross entropy; the defaults are the released code's.
+
+    METHOD.md 5.1; models/drople.py, run().
+    """
+
+    text_l1: float = 25.0
+    image_l1: float = 10.0
+    distillation: float = 2.5
+    residual_entropy: float = 0.05  # subtracted: the entropy is maximised
+    alignment: float = 30.0
+    knowledge: float = 0.0  # KgCoOp's distance to the frozen text features (METHOD.md 8)
+
+
+CROSS_ENTROPY_ONLY = LossWeights(0, 0, 0, 0, 0)
+PAPER_MIN = LossWeights(text_l1=0, image_l1=0, distillation=0)
+"""The objective without the terms that are in the code but not known to be in the paper."""
+NO_DROPOUT = DropoutSettings(strategy="none")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a training run depends on but the data and the backbone."""
+
+    method: str = "drople"
+    plan: PromptPlan = field(default_factory=PromptPlan)
+    losses: LossWeights = field(default_factory=LossWeights)
+    dropout: DropoutSettings = field(default_factory=DropoutSettings)
+    bridge_tokens: int = 64
+    learn_logit_scale: bool = True
+    template: str = "a photo of a {}."  # of the frozen text branch
+    teacher: Literal["single", "ensemble"] = "single"  # frozen text: that template, or open_clip's 80
+    residual_lambda: float = 0.1
+    gaussian_epochs: tuple[float, float] | None = None  # PromptSRC: mean and sd of the weights
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 2e-3
+    lr_floor: float = 0.05  # of lr
+    lr_warm: float = 1e-5  # during the first 10 % of the first epoch
+    weight_decay: float = 5e-5
+    epochs: int = 8
+    batch: int = 16
+    shots: int = 16
+    seed: int = 1
+    augment: Literal["none", "flip", "patch"] = "flip"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    def learns(self) -> bool:
+        return self.method != "zero-shot"
+
+
+_DROPLE = TrainConfig()
+_IVLP = replace(
+    _DROPLE,
+    method="ivlp",
+    losses=CROSS_ENTROPY_ONLY,
+    dropout=NO_DROPOUT,
+    bridge_tokens=0,
+    learn_logit_scale=False,
+)
+_COOP = replace(
+    _IVLP,
+    method="coop",
+    plan=PromptPlan(
+        image_count=0, image_depth=0, text_depth=1, phrase="{}.", positioned=True
+    ),
+)
+
+
+def _drople(method: str, **changes: object) -> TrainConfig:
+    return replace(_DROPLE, method=method, **changes)  # type: ignore[arg-type]
+
+
+def _dropout(method: str, **changes: object) -> TrainConfig:
+    return _drople(method, dropout=replace(_DROPLE.dropout, **changes))  # type: ignore[arg-type]
+
+
+def _without(method: str, term: str) -> TrainConfig:
+    return _drople(method, losses=replace(_DROPLE.losses, **{term: 0.0}))
+
+
+METHODS: dict[str, TrainConfig] = {
+    config.method: config
+    for config in (
+        replace(_IVLP, method="zero-shot"),
+        _COOP,
+        replace(
+            _COOP, method="kgcoop", losses=replace(CROSS_ENTROPY_ONLY, knowledge=8.0)
+        ),
+        replace(
+            _IVLP,
+            method="maple",
+            plan=PromptPlan(
+                "coupled",
+                image_count=2,
+                image_depth=9,
+                text_count=2,
+                phrase="of a {}.",
+                positioned=True,
+            ),
+        ),
+        _IVLP,
+        replace(
+            _IVLP,
+            method="promptsrc",
+            plan=PromptPlan(image_depth=9, phrase="{}.", positioned=True),
+            losses=replace(CROSS_ENTROPY_ONLY, text_l1=25.0, image_l1=10.0, distillation=1.0),
+            teacher="ensemble",
+            gaussian_epochs=(0.75, 0.05),  # of the run: N(15, 1) in 20 epochs
+        ),
+        replace(
+            _IVLP,
+            method="mpl",
+            plan=PromptPlan(
+                "modular",
+                image_count=1,
+                image_depth=9,
+                text_count=1,
+                phrase="a photo of a {}.",
+                positioned=True,
+            ),
+        ),
+        _DROPLE,
+        _dropout("drople-none", strategy="none"),
+        _dropout("drople-vanilla", strategy="vanilla"),
+        _dropout("drople-self", strategy="self"),
+        _dropout("drople-cls", strategy="cls"),
+        _dropout("drople-cross", strategy="cross"),
+        _dropout("drople-inverse", strategy="inverse"),
+        _dropout("drople-rank", normalisation="rank"),
+        _dropout("drople-robust", normalisation="robust"),
+        _dropout("drople-zero-scaled", mode="zero_scaled"),
+        _dropout("drople-hide", mode="hide"),
+        _dropout("drople-code", mode="noise", placement="post", drop_sos=True),
+        _without("drople-no-entropy", "residual_entropy"),
+        _without("drople-no-alignment", "alignment"),
+        _drople("drople-paper-min", losses=PAPER_MIN),
+    )
+}
+"""Every method by name. `drople-X` is DroPLe with one thing changed (METHOD.md 8)."""
+

@@ -1,0 +1,235 @@
+"""Few-shot tasks from a folder of images (one folder a class) or from a pack."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from drople.errors import DataError, ImageError
+from drople.images import FORMATS, read_image
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+TRAIN, VAL, TEST = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Labelled images that are read one by one."""
+
+    readers: Sequence[Callable[[], Image.Image]]
+    labels: np.ndarray  # (I,) int, index into the class list
+    domains: np.ndarray  # (I,) int, 0 where the data have no domains
+    keys: tuple[str, ...]  # what names each image, for caches and messages
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: np.ndarray) -> ImageSet:
+        """The images at `index` (J,), in that order."""
+        return ImageSet(
+            [self.readers[i] for i in index],
+            self.labels[index],
+            self.domains[index],
+            tuple(self.keys[i] for i in index),
+        )
+
+    def read(self, index: int) -> Image.Image:
+        """One picture, RGB.
+
+        Raises:
+            DataError: it cannot be read; the message names it.
+        """
+        try:
+            return self.readers[index]()
+        except ImageError as error:
+            raise DataError(f"{self.keys[index]}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set with its class names and its three splits."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    domains: tuple[str, ...] = ()
+
+    def subset(self, classes: Sequence[int]) -> Task:
+        """The task on some classes only, relabelled from 0 in the order given."""
+        new = {old: i for i, old in enumerate(classes)}
+
+        def keep(images: ImageSet) -> ImageSet:
+            kept = images.select(np.flatnonzero(np.isin(images.labels, list(new))))
+            return replace(kept, labels=np.array([new[int(c)] for c in kept.labels], dtype=int))
+
+        return replace(
+            self,
+            classes=tuple(self.classes[i] for i in classes),
+            train=keep(self.train),
+            val=keep(self.val),
+            test=keep(self.test),
+        )
+
+    def base(self) -> Task:
+        """The first half of the classes, rounded up (CoOp's rule, METHOD.md 5.4)."""
+        return self.subset(range(-(-len(self.classes) // 2)))
+
+    def novel(self) -> Task:
+        """The second half of the classes."""
+        return self.subset(range(-(-len(self.classes) // 2), len(self.classes)))
+
+    def in_domains(self, train: Sequence[str], test: Sequence[str]) -> Task:
+        """Learns on some domains and tests on others.
+
+        Raises:
+            DataError: a domain the data do not have.
+        """
+
+        def keep(images: ImageSet, names: Sequence[str]) -> ImageSet:
+            unknown = set(names) - set(self.domains)
+            if unknown:
+                raise DataError(f"{self.name} has the domains {self.domains}, not {unknown}.")
+            wanted = [self.domains.index(name) for name in names]
+            return images.select(np.flatnonzero(np.isin(images.domains, wanted)))
+
+        return replace(
+            self,
+            train=keep(self.train, train),
+            val=keep(self.val, train),
+            test=keep(self.test, test),
+        )
+
+    def few(self, shots: int, seed: int) -> Task:
+        """At most `shots` training images a class, drawn with the seed (METHOD.md 5.4)."""
+        return replace(self, train=sample_shots(self.train, shots, seed))
+
+    def long_tail(self, ratio: float, seed: int) -> Task:
+        """An exponentially imbalanced training set (METHOD.md 5.4, after shijxcs/Candle)."""
+        counts = np.bincount(self.train.labels, minlength=len(self.classes))
+        wanted = imbalanced_counts(counts, ratio)
+        rng = np.random.default_rng(seed)
+        chosen = [
+            rng.permutation(np.flatnonzero(self.train.labels == c))[:n]
+            for c, n in enumerate(wanted)
+        ]
+        return replace(self, train=self.train.select(np.sort(np.concatenate(chosen))))
+
+
+def sample_shots(images: ImageSet, shots: int, seed: int) -> ImageSet:
+    """At most `shots` images a class, without replacement; all where a class has fewer."""
+    rng = np.random.default_rng(seed)
+    chosen = [
+        rng.permutation(np.flatnonzero(images.labels == label))[:shots]
+        for label in np.unique(images.labels)
+    ]
+    return images.select(np.sort(np.concatenate(chosen)))
+
+
+def imbalanced_counts(counts: np.ndarray, ratio: float) -> np.ndarray:
+    """Images to keep of each class (K,): ceil(n_max ratio^(-rank/(K-1))), at most what there is.
+
+    Classes are ranked by their count, the largest first (METHOD.md 5.4).
+    """
+    order = np.argsort(-counts, kind="stable")
+    ranks = np.empty(len(counts), dtype=int)
+    ranks[order] = np.arange(len(counts))
+    share = ratio ** (-ranks / max(len(counts) - 1, 1))
+    return np.minimum(counts, np.ceil(np.maximum(counts.max() * share, 1))).astype(int)
+
+
+def load_task(path: str | Path) -> Task:
+    """Reads a task.
+
+    Args:
+        path: a folder with one folder of images a class, with train/, val/, test/ above them or
+            without (then split 60/10/30 by a fixed draw); or a pack, NAME.npz beside NAME.json.
+
+    Raises:
+        DataError: there is nothing of the kind at that path.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _load_folder(path)
+    pack = path.with_suffix(".npz")
+    if pack.is_file() and pack.with_suffix(".json").is_file():
+        return _load_pack(pack)
+    raise DataError(
+        f"No data at {path}. Expected a folder with one folder of images a class, or a pack "
+        f"({pack.name} beside {pack.with_suffix('.json').name})."
+    )
+
+
+def _load_pack(pack: Path) -> Task:
+    manifest = json.loads(pack.with_suffix(".json").read_text())
+    with np.load(pack) as arrays:
+        blob, offsets = arrays["blob"], arrays["offsets"]
+        labels, split = arrays["labels"].astype(int), arrays["split"]
+        domains = arrays["domain"].astype(int) if "domain" in arrays else np.zeros_like(labels)
+
+    def reader(start: int, stop: int) -> Image.Image:
+        image = Image.open(io.BytesIO(blob[start:stop].tobytes()), formats=FORMATS)
+        return image.convert("RGB")
+
+    images = ImageSet(
+        [partial(reader, int(a), int(b)) for a, b in zip(offsets[:-1], offsets[1:], strict=True)],
+        labels,
+        domains,
+        tuple(f"{pack.stem}[{i}]" for i in range(len(labels))),
+    )
+    parts = [images.select(np.flatnonzero(split == part)) for part in (TRAIN, VAL, TEST)]
+    return Task(
+        pack.stem,
+        tuple(manifest["classes"]),
+        *parts,
+        domains=tuple(manifest.get("domains", ())),
+    )
+
+
+def _load_folder(root: Path) -> Task:
+    named = [root / part for part in ("train", "val", "test")]
+    if named[0].is_dir() and named[2].is_dir():
+        classes = tuple(sorted(p.name for p in named[0].iterdir() if p.is_dir()))
+        parts = [_folder_images(part, classes) for part in named]
+    else:
+        classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir()))
+        images = _folder_images(root, classes)
+        rng = np.random.default_rng(0)
+        part = np.empty(len(images), dtype=int)
+        for label in np.unique(images.labels):
+            mine = rng.permutation(np.flatnonzero(images.labels == label))
+            cuts = np.round(np.array([0.6, 0.7]) * len(mine)).astype(int)
+            for split, rows in enumerate(np.split(mine, cuts)):
+                part[rows] = split
+        parts = [images.select(np.flatnonzero(part == split)) for split in (TRAIN, VAL, TEST)]
+    if not len(parts[TRAIN]):
+        raise DataError(
+            f"{root} has no images to learn from. Put them in one folder a class; "
+            f"read here: {', '.join(sorted(SUFFIXES))}."
+        )
+    names = tuple(name.replace("_", " ") for name in classes)
+    return Task(root.name, names, *parts)
+
+
+def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:
+    files = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((root / name).glob("**/*"))
+        if path.suffix.lower() in SUFFIXES
+    ]
+    labels = np.array([label for _, label in files], dtype=int)
+    return ImageSet(
+        [partial(read_image, path) for path, _ in files],
+        labels,
+        np.zeros_like(labels),
+        tuple(f"{path.parent.name}/{path.name}" for path, _ in files),
+    )

@@ -1,0 +1,99 @@
+"""Pixels and features of whole image sets; the frozen branch's are computed once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from open_clip import OPENAI_IMAGENET_TEMPLATES
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from drople.models.backbone import Backbone
+from drople.training.config import TrainConfig
+from drople.training.data import ImageSet
+
+BATCH = 32  # images in one forward without gradients
+
+
+def autocast(backbone: Backbone, precision: str) -> AbstractContextManager[None]:
+    """bf16 autocast unless fp32 is asked for; scores and draws are in fp32 all the same."""
+    kind = backbone.device.type
+    return torch.autocast(kind, torch.bfloat16, enabled=precision != "fp32")
+
+
+def crop_all(backbone: Backbone, images: ImageSet) -> np.ndarray:
+    """What the model sees of each image, (I, S, S, 3) uint8."""
+    S = backbone.image_size
+    pixels = np.empty((len(images), S, S, 3), dtype=np.uint8)
+    for i in range(len(images)):
+        pixels[i] = backbone.pixels(images.read(i))
+    return pixels
+
+
+@torch.no_grad()
+def image_features(
+    backbone: Backbone,
+    images: ImageSet,
+    encode: Callable[[Tensor], Tensor],
+    *,
+    precision: str,
+    progress: str | None = None,
+) -> Tensor:
+    """Unit features (I, E) of an image set, on the CPU, in fp32.
+
+    Args:
+        encode: pixels (B, 3, S, S), normalised, to features (B, E).
+        progress: what a progress bar says; None for no bar.
+    """
+    parts = []
+    for start in tqdm(
+        range(0, len(images), BATCH), desc=progress, disable=progress is None, leave=False
+    ):
+        index = np.arange(start, min(start + BATCH, len(images)))
+        pixels = torch.from_numpy(crop_all(backbone, images.select(index)))
+        with autocast(backbone, precision):
+            parts.append(F.normalize(encode(backbone.normalise(pixels)).float(), dim=-1).cpu())
+    return torch.cat(parts) if parts else torch.empty(0, backbone.joint_width)
+
+
+def frozen_image_features(
+    backbone: Backbone, images: ImageSet, *, precision: str, cache: Path | None = None
+) -> Tensor:
+    """The frozen branch's unit features (I, E); read from `cache` where they were computed before.
+
+    The cache knows a set by the backbone's weights, the images' keys and the precision.
+    """
+    if cache is None:
+        return image_features(backbone, images, backbone.encode_image, precision=precision)
+    digest = blake2b(digest_size=12)
+    for part in (backbone.weights_hash, precision, *images.keys):
+        digest.update(part.encode() + b"\0")
+    file = cache / f"{digest.hexdigest()}.npy"
+    if file.is_file():
+        return torch.from_numpy(np.load(file))
+    features = image_features(
+        backbone, images, backbone.encode_image, precision=precision, progress="frozen features"
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".part.npy")
+    np.save(partial, features.numpy())
+    partial.rename(file)
+    return features
+
+
+def frozen_text_features(backbone: Backbone, names: tuple[str, ...], config: TrainConfig) -> Tensor:
+    """The teacher's unit text features (K, E): one template, or the mean over open_clip's 80."""
+    if config.teacher == "single":
+        phrases = [config.template.replace("{}", name) for name in names]
+        return F.normalize(backbone.encode_text(phrases), dim=-1)
+    parts = [
+        F.normalize(backbone.encode_text([template(name) for name in names]), dim=-1)
+        for template in OPENAI_IMAGENET_TEMPLATES
+    ]
+    return F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
