@@ -1,0 +1,157 @@
+"""Trained prompts on disk: safetensors with a JSON header that says all that made them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from drople.dropout import DropoutSettings
+from drople.errors import CheckpointError, SettingsError
+from drople.importance import SignalWeights
+from drople.models.backbone import Backbone
+from drople.models.prompted_clip import PromptedClip
+from drople.models.prompts import PromptPlan
+from drople.version import VERSION
+
+FORMAT, FORMAT_VERSION = "drople-prompts", 1
+MAX_BYTES = 64 * 2**20  # no set of prompts is larger; a shipped one has under 2 MB
+MAX_HEADER = 2**20
+
+
+@dataclass(frozen=True)
+class PromptCard:
+    """What a checkpoint says of itself."""
+
+    backbone: str
+    backbone_hash: str
+    plan: PromptPlan
+    bridge_tokens: int
+    method: str
+    classes: tuple[str, ...]
+    data: str
+    shots: int
+    seed: int
+    dropout: DropoutSettings  # it was trained with
+    training: Mapping[str, Any] = field(default_factory=dict)  # every other hyperparameter
+    metrics: Mapping[str, float] = field(default_factory=dict)  # percent, as measured
+    drople_version: str = VERSION
+
+
+def save_prompts(path: str | Path, model: PromptedClip, card: PromptCard) -> None:
+    """Writes a model's prompts, bridge and logit scale; the frozen CLIP stays where it is."""
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(card)}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    save_file(tensors, partial, metadata={"drople": json.dumps(header)})
+    partial.rename(path)
+
+
+def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, PromptCard]:
+    """Reads trained prompts onto a backbone.
+
+    Raises:
+        CheckpointError: not such a file, damaged, or made for another backbone.
+    """
+    card, tensors = _read(Path(path), tensors=True)
+    name = Path(path).name
+    if card.backbone_hash != backbone.weights_hash:
+        raise CheckpointError(
+            f"{name} was trained on {card.backbone} (weights {card.backbone_hash}), but the "
+            f"backbone loaded is {backbone.name} (weights {backbone.weights_hash}). Choose that "
+            "backbone, or prompts trained on this one."
+        )
+    with torch.random.fork_rng():
+        model = PromptedClip(backbone, card.plan, bridge_tokens=card.bridge_tokens)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != found:
+        raise CheckpointError(f"{name} does not fit its own header: {_difference(expected, found)}.")
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise CheckpointError(f"{name} holds values that are not finite; training went wrong.")
+    model.load_state_dict(tensors)
+    return model.requires_grad_(False), card
+
+
+def read_card(path: str | Path) -> PromptCard:
+    """Reads only what a checkpoint says of itself; same errors as `load_prompts`."""
+    return _read(Path(path), tensors=False)[0]
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[PromptCard, dict[str, Tensor]]:
+    _check_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("drople", "null"))
+            values = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path.name} is not a readable safetensors file ({error}). It may be truncated: "
+            "copy it again."
+        ) from error
+    return _card(path.name, header), values
+
+
+def _check_file(path: Path) -> None:
+    """Refuses what is no safetensors file before anything parses it."""
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path.name}. Give the path of a .safetensors file.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise CheckpointError(
+            f"{path.name} has {size / 2**20:.0f} MiB; prompts have at most {MAX_BYTES // 2**20}. "
+            "Is it a whole model? Give prompts only."
+        )
+    with path.open("rb") as file:
+        start = file.read(9)
+    header = struct.unpack("<Q", start[:8])[0] if len(start) == 9 else 0
+    if start[8:] != b"{" or not 2 <= header <= min(MAX_HEADER, size):
+        raise CheckpointError(
+            f"{path.name} is not a safetensors file. Pickled checkpoints (.pt, .pth, .pkl) can run "
+            "code and are refused; save the prompts with drople.save_prompts."
+        )
+
+
+def _card(name: str, header: Any) -> PromptCard:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{name} is a safetensors file without a drople header; it holds no DroPLe prompts."
+        )
+    if header.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{name} has format version {header.get('format_version')!r}; this program reads "
+            f"{FORMAT_VERSION}. Update the program or train again."
+        )
+    fields = {key: value for key, value in header.items() if not key.startswith("format")}
+    try:
+        fields["plan"] = PromptPlan(**fields["plan"])
+        dropout = dict(fields["dropout"])
+        dropout["weights"] = SignalWeights(**dropout["weights"])
+        fields["dropout"] = DropoutSettings(**dropout)
+        fields["classes"] = tuple(str(c) for c in fields["classes"])
+        return PromptCard(**fields)
+    except (KeyError, TypeError, ValueError, SettingsError) as error:
+        raise CheckpointError(f"The header of {name} is not complete: {error}.") from error
+
+
+def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
+    parts = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    parts += [f"{name} is not known" for name in sorted(found.keys() - expected.keys())]
+    parts += [
+        f"{name} is {found[name]} but must be {expected[name]}"
+        for name in sorted(expected.keys() & found.keys())
+        if expected[name] != found[name]
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,247 @@
+"""Class activation maps of a run that has already happened, through the grad-cam package.
+
+The site is `ln_1` of a block: after the last attention a patch has no gradient at all, so block
+outputs are not offered (PEERS.md 3.1). Only the blocks from the site on are run again, on the
+very tokens that entered it and with the very drops that were drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from drople.dropout import Draws, Replay, TokenDrop, TokenDropout
+from drople.errors import SettingsError
+from drople.layout import PromptStep, TokenLayout
+from drople.models.towers import LayerRecord, VisualTower, last, read_image, run_layers
+
+
+@dataclass(frozen=True)
+class CamMethod:
+    """One method of the package, and what a reader must know of it."""
+
+    label: str
+    package_class: str
+    signed: bool  # whether negative values mean evidence against the class
+    per_class: bool  # whether the map depends on the class
+    caveat: str
+
+
+CAM_METHODS: dict[str, CamMethod] = {
+    "gradcam": CamMethod(
+        "Grad-CAM", "GradCAM", True, True, "Signed: below zero speaks against the class."
+    ),
+    "gradcam++": CamMethod(
+        "Grad-CAM++",
+        "GradCAMPlusPlus",
+        False,
+        True,
+        "Keeps positive gradients only; made for convolutions whose activations are positive, "
+        "which a transformer's are not.",
+    ),
+    "layercam": CamMethod(
+        "LayerCAM",
+        "LayerCAM",
+        False,
+        True,
+        "Weighs each patch by its own positive gradient; evidence against the class is cut off.",
+    ),
+    "eigencam": CamMethod(
+        "Eigen-CAM",
+        "EigenCAM",
+        False,
+        False,
+        "First principal component of the activations: the same for every class, its sign "
+        "arbitrary.",
+    ),
+}
+
+
+def class_maps(
+    visual: VisualTower,
+    records: Sequence[LayerRecord],
+    text: Tensor,
+    classes: Sequence[int],
+    *,
+    layer: int | None = None,
+    method: str = "gradcam",
+    prompts: Sequence[PromptStep] = (),
+    dropout: TokenDropout | None = None,
+) -> np.ndarray:
+    """Maps (B, C, G, G) of each image and class at one layer, not rectified, not rescaled.
+
+    The target is the cosine of image and class. Grad-CAM: gradients averaged over the patches
+    weigh the channels (the package's `get_cam_image`).
+
+    Args:
+        records: every layer of one run, as `run_layers` yielded them.
+        text: unit class features (B, K, E), those of each row's own prediction.
+        classes: C indices into the K classes.
+        layer: index of the block whose `ln_1` is the site, from 0; None for the last.
+        prompts, dropout: those of the run.
+
+    Raises:
+        SettingsError: no such method or layer.
+    """
+    if method not in CAM_METHODS:
+        raise SettingsError(f"No map is called {method!r}; choose one of {', '.join(CAM_METHODS)}.")
+    chosen = CAM_METHODS[method]
+    layer = len(records) - 1 if layer is None else layer
+    if not 0 <= layer < len(records):
+        raise SettingsError(f"Layer {layer} does not exist; the tower has {len(records)}.")
+    B, C = len(text), len(classes)
+    shown = list(classes) if chosen.per_class else list(classes)[:1]
+    tail = CosinesFrom(
+        visual, records, text, times=len(shown), layer=layer, prompts=prompts, dropout=dropout
+    )
+    entering = records[layer].entering.detach()
+    tokens = entering.repeat_interleave(len(shown), dim=0)  # (B*C, N, D)
+    maps = _package_maps(tail, tokens, shown * B, chosen)  # (B*C, G, G)
+    rows, columns = maps.shape[1:]
+    return np.broadcast_to(
+        maps.reshape(B, len(shown), rows, columns), (B, C, rows, columns)
+    ).copy()
+
+
+def _package_maps(
+    tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], method: CamMethod
+) -> np.ndarray:
+    # Imported here: the package takes a second, and a visitor may never ask for a map.
+    import pytorch_grad_cam
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    cam = getattr(pytorch_grad_cam, method.package_class)(
+        tail, [tail.site], reshape_transform=tail.patch_grid
+    )
+    try:
+        with torch.enable_grad():
+            # The frozen network gives hooks no gradient unless the input asks for one.
+            outputs = cam.activations_and_grads(tokens.requires_grad_(True))
+            targets = [ClassifierOutputTarget(index) for index in classes]
+            if cam.uses_gradients:
+                pairs = zip(targets, outputs, strict=True)
+                torch.stack([target(output) for target, output in pairs]).sum().backward()
+        activations = cam.activations_and_grads.activations[0].numpy()
+        gradients = cam.activations_and_grads.gradients
+        maps = cam.get_cam_image(
+            tokens, tail.site, targets, activations, gradients[0].numpy() if gradients else None,
+            False,
+        )
+    finally:
+        cam.activations_and_grads.release()
+    return np.asarray(maps, dtype=np.float32)
+
+
+class CosinesFrom(nn.Module):
+    """Tokens entering a block in, cosines with the classes out: what the package expects.
+
+    The site is a fresh module around the block's `ln_1`, so its hooks are seen by this call only:
+    two visitors' maps may be worked out at once.
+    """
+
+    def __init__(
+        self,
+        visual: VisualTower,
+        records: Sequence[LayerRecord],
+        text: Tensor,
+        *,
+        times: int,
+        layer: int,
+        prompts: Sequence[PromptStep],
+        dropout: TokenDropout | None,
+    ):
+        super().__init__()
+        block = visual.transformer.resblocks[layer]
+        assert isinstance(block.ln_1, nn.Module)
+        self.site = nn.Sequential(block.ln_1)
+        self._visual = [visual]  # in a list: held, not registered
+        self._blocks = [*visual.transformer.resblocks]
+        self._blocks[layer] = _BlockWithSite(
+            block.attn, self.site, block.ls_1, block.ln_2, block.ls_2, block.mlp
+        )
+        self._layer = layer
+        self._prompts = prompts
+        record = records[layer]
+        self._layout = _repeat_layout(record.layout, times)
+        hidden = record.hidden
+        self._hidden = None if hidden is None else hidden.repeat_interleave(times, dim=0)
+        self._text = text.repeat_interleave(times, dim=0)  # (B*C, K, E)
+        self._dropout = None
+        if dropout is not None:
+            decisions = {r.depth: _repeat_drop(r.drop, times) for r in records if r.drop}
+            repeated = replace(dropout, draws=_RepeatedDraws(dropout.draws, times))
+            self._dropout = Replay.of_records(repeated, decisions)
+
+    def patch_grid(self, tokens: Tensor) -> Tensor:
+        """Patch tokens as the picture the package works on: (B, N, D) -> (B, D, G, G)."""
+        assert self._layout.grid is not None
+        return tokens[:, self._layout.patches].mT.unflatten(-1, self._layout.grid)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        record = last(
+            run_layers(
+                self._blocks,
+                tokens,
+                self._layout,
+                start=self._layer,
+                prompts=self._prompts,
+                hidden=self._hidden,
+                dropout=self._dropout,
+                readout_only=True,
+            )
+        )
+        features = F.normalize(read_image(self._visual[0], record), dim=-1)  # (B*C, E)
+        return torch.einsum("be,bke->bk", features, self._text)
+
+
+@dataclass(frozen=True)
+class _BlockWithSite:
+    """A block whose `ln_1` is a module of our own; see `Block`."""
+
+    attn: object
+    ln_1: object
+    ls_1: object
+    ln_2: object
+    ls_2: object
+    mlp: object
+
+
+@dataclass(frozen=True)
+class _RepeatedDraws:
+    """Draws of a run whose rows are each repeated."""
+
+    draws: Draws
+    times: int
+
+    def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
+        rows = self.draws.uniform(depth, (shape[0] // self.times, shape[1]))
+        return rows.repeat_interleave(self.times, dim=0)
+
+    def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
+        rows = self.draws.noise(depth, (shape[0] // self.times, *shape[1:]))
+        return rows.repeat_interleave(self.times, dim=0)
+
+
+def _repeat_layout(layout: TokenLayout, times: int) -> TokenLayout:
+    def repeated(mask: Tensor) -> Tensor:
+        return mask if len(mask) == 1 else mask.repeat_interleave(times, dim=0)
+
+    return replace(
+        layout,
+        readout=layout.readout.repeat_interleave(times),
+        content=repeated(layout.content),
+        droppable=repeated(layout.droppable),
+    )
+
+
+def _repeat_drop(drop: TokenDrop, times: int) -> TokenDrop:
+    return TokenDrop(
+        drop.probability.repeat_interleave(times, dim=0),
+        drop.uniform.repeat_interleave(times, dim=0),
+        drop.dropped.repeat_interleave(times, dim=0),
+    )

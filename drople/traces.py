@@ -1,0 +1,125 @@
+"""What a walk through a tower leaves for the reader: per-layer arrays on the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from drople.dropout import DropStrategy, Evidence, TokenDrop
+from drople.importance import SIGNALS, SignalWeights, TokenImportance
+from drople.models.towers import LayerRecord
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """One layer of R rows (images or classes) of N tokens."""
+
+    depth: int  # from 0
+    shares: dict[str, np.ndarray]  # signal -> (R, N), zero off content, rows sum to 1
+    totals: dict[str, np.ndarray]  # signal -> (R, 1); share times total is the raw signal
+    blend: np.ndarray  # (R, N), rows sum to 1
+    content: np.ndarray  # (R, N) bool, rows that have an importance
+    eligible: np.ndarray  # (R, N) bool, rows a dropout might touch after this layer
+    probability: np.ndarray | None  # (R, N) p; None where no dropout acts after this layer
+    uniform: np.ndarray | None  # (R, N) the draw u; None where nothing is drawn
+    dropped: np.ndarray | None  # (R, N) bool; None where nothing is drawn
+    norms: np.ndarray  # (R, N) L2 norm of the tokens leaving the layer
+    prompts: tuple[int, int]  # first prompt row, and the row after the last
+    grid: tuple[int, int] | None  # (rows, columns) of patches; None for text
+    attention: np.ndarray | None  # (R, H, N, N) float16, where it is kept
+
+    def patches(self, values: np.ndarray, row: int = 0) -> np.ndarray:
+        """The patches of (R, N) values as a picture (G, G)."""
+        rows, columns = self.grid or (0, 0)
+        return values[row, 1 : 1 + rows * columns].reshape(rows, columns)
+
+    def prompt_values(self, values: np.ndarray, row: int = 0) -> np.ndarray:
+        """The learned prompts' part (P,) of (R, N) values."""
+        return values[row, slice(*self.prompts)]
+
+    def rate(self, row: int = 0) -> float:
+        """Mean p over the tokens a dropout might touch; 0 where none acts."""
+        if self.probability is None or not self.eligible[row].any():
+            return 0.0
+        return float(self.probability[row, self.eligible[row]].mean())
+
+
+@dataclass(frozen=True)
+class BranchTrace:
+    """One run of a branch."""
+
+    layers: tuple[LayerTrace, ...]
+    features: np.ndarray  # (R, E), unit
+    words: tuple[tuple[str, ...], ...] = ()  # text: the word pieces of each row
+
+
+@dataclass(frozen=True)
+class ScoredLayer:
+    """What a trace needs of one scored record; the tokens and most of the attention are let go."""
+
+    depth: int
+    importance: TokenImportance
+    content: Tensor  # (R, N) bool
+    eligible: Tensor  # (R, N) bool
+    drop: TokenDrop | None
+    norms: Tensor  # (R, N)
+    prompts: tuple[int, int]
+    grid: tuple[int, int] | None
+    attention: Tensor | None  # (R, H, N, N) half precision
+
+    @classmethod
+    def of(cls, record: LayerRecord, *, attention: bool = False) -> ScoredLayer:
+        """Keeps what matters of a record; with `attention` that too."""
+        assert record.importance is not None, "a trace is made of scored layers"
+        layout, batch = record.layout, len(record.tokens)
+        eligible = layout.droppable.expand(batch, -1)
+        if record.hidden is not None:
+            eligible = eligible & ~record.hidden
+        return cls(
+            record.depth,
+            record.importance,
+            layout.content.expand(batch, -1),
+            eligible,
+            record.drop,
+            record.tokens.norm(dim=-1),
+            (layout.prompts.start, layout.prompts.stop),
+            layout.grid,
+            record.attention.half() if attention else None,
+        )
+
+    def trace(
+        self, rows: slice, weights: SignalWeights, *, would: DropStrategy | None, drawn: bool
+    ) -> LayerTrace:
+        """Some rows as arrays.
+
+        Args:
+            would: gives p where nothing was drawn: what this strategy would do to these tokens.
+            drawn: whether the record's decision is these rows' own.
+        """
+        decided = self.drop if drawn else None
+        probability = decided.probability if decided else None
+        if would is not None:
+            evidence = Evidence(self.depth, self.importance, self.content, self.eligible)
+            probability = would.probability(evidence).where(self.eligible, 0)
+        known = {name: getattr(self.importance, name) for name in SIGNALS}
+
+        def array(values: Tensor) -> np.ndarray:
+            return values[rows].detach().cpu().numpy()
+
+        return LayerTrace(
+            depth=self.depth,
+            shares={name: array(share) for name, share in known.items() if share is not None},
+            totals={name: array(total) for name, total in self.importance.totals.items()},
+            blend=array(self.importance.blend(weights)),
+            content=array(self.content),
+            eligible=array(self.eligible),
+            probability=None if probability is None else array(probability),
+            uniform=None if decided is None else array(decided.uniform),
+            dropped=None if decided is None else array(decided.dropped),
+            norms=array(self.norms),
+            prompts=self.prompts,
+            grid=self.grid,
+            attention=None if self.attention is None else array(self.attention),
+        )

@@ -1,0 +1,3 @@
+"""The version written into checkpoints and provenance."""
+
+VERSION = "0.1.0"
