@@ -59,7 +59,9 @@ class AnalysisSettings:
         if unknown:
             raise SettingsError(f"Unknown strategies {sorted(unknown)}; choose of {[*STRATEGIES]}.")
         if self.cam_method not in CAM_METHODS:
-            raise SettingsError(f"No map is called {self.cam_method!r}; choose of {[*CAM_METHODS]}.")
+            raise SettingsError(
+                f"No map is called {self.cam_method!r}; choose of {[*CAM_METHODS]}."
+            )
         if self.matched and self.strategies and "iwtd" not in self.strategies:
             raise SettingsError("A matched rate is IWTD's: put 'iwtd' among the strategies.")
 
@@ -151,9 +153,7 @@ def analyse(
         phrases=classes.phrases,
         predictions={name: run.prediction(row) for run in runs for row, name in run.rows()},
         images={name: trace for run in runs for name, trace in run.traces(settings).items()},
-        texts={
-            branch: classes.trace(branch, settings.dropout) for branch in classes.importance
-        },
+        texts={branch: classes.trace(branch, settings.dropout) for branch in classes.importance},
         maps=maps_of(runs, settings, backbone),
         settings=settings,
         provenance=_provenance(model, settings, prompts_name),
@@ -240,9 +240,7 @@ def _adapted_run(
     return Run(names, records, features, text, scale, model, dropout)
 
 
-def maps_of(
-    runs: Sequence[Run], settings: AnalysisSettings, backbone: Backbone
-) -> ClassMaps:
+def maps_of(runs: Sequence[Run], settings: AnalysisSettings, backbone: Backbone) -> ClassMaps:
     """Maps of the classes an analysis holds, for every condition of its runs."""
     count = runs[0].text.shape[1]
     shown = shown_classes([run.prediction(0) for run in runs], count)

@@ -78,7 +78,9 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != found:
-        raise CheckpointError(f"{name} does not fit its own header: {_difference(expected, found)}.")
+        raise CheckpointError(
+            f"{name} does not fit its own header: {_difference(expected, found)}."
+        )
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise CheckpointError(f"{name} holds values that are not finite; training went wrong.")
     model.load_state_dict(tensors)
@@ -107,7 +109,9 @@ def _read(path: Path, *, tensors: bool) -> tuple[PromptCard, dict[str, Tensor]]:
 def _check_file(path: Path) -> None:
     """Refuses what is no safetensors file before anything parses it."""
     if not path.is_file():
-        raise CheckpointError(f"There is no file {path.name}. Give the path of a .safetensors file.")
+        raise CheckpointError(
+            f"There is no file {path.name}. Give the path of a .safetensors file."
+        )
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise CheckpointError(

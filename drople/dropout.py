@@ -1,4 +1,4 @@
-"""Token dropout on two axes: how likely a token is dropped (a strategy), what then happens (a mode).
+"""Token dropout on two axes: how likely a drop is (a strategy), what it does (a mode).
 
 To add a strategy: one small frozen dataclass and one line of `STRATEGIES`. To add a mode: one
 branch of `TokenDropout.erase` and one name in `DROP_MODES`.
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from drople.errors import SettingsError
 from drople.importance import SignalWeights, TokenImportance
-from drople.layout import TokenLayout
 
 DropMode = Literal["zero", "zero_scaled", "hide", "noise"]
 Placement = Literal["next", "post"]
@@ -135,7 +134,7 @@ class ImportanceWeighted:
 
     p_min: float = 0.1
     p_max: float = 0.5
-    weights: SignalWeights = SignalWeights()
+    weights: SignalWeights = field(default_factory=SignalWeights)
     normalisation: Normalisation = "minmax"
 
     def probability(self, evidence: Evidence) -> Tensor:
@@ -186,9 +185,7 @@ STRATEGIES: dict[str, Callable[[DropoutSettings], DropStrategy]] = {
     "none": lambda s: Nothing(),
     "vanilla": lambda s: Vanilla(s.p),
     "iwtd": lambda s: ImportanceWeighted(s.p_min, s.p_max, s.weights, s.normalisation),
-    "self": lambda s: ImportanceWeighted(
-        s.p_min, s.p_max, SignalWeights(1, 0, 0), s.normalisation
-    ),
+    "self": lambda s: ImportanceWeighted(s.p_min, s.p_max, SignalWeights(1, 0, 0), s.normalisation),
     "cls": lambda s: ImportanceWeighted(s.p_min, s.p_max, SignalWeights(0, 1, 0), s.normalisation),
     "cross": lambda s: ImportanceWeighted(
         s.p_min, s.p_max, SignalWeights(0, 0, 1), s.normalisation

@@ -7,7 +7,7 @@ very tokens that entered it and with the very drops that were drawn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from drople.dropout import Draws, Replay, TokenDrop, TokenDropout
 from drople.errors import SettingsError
 from drople.layout import PromptStep, TokenLayout
+from drople.models.attention import Block, SelfAttention
 from drople.models.towers import LayerRecord, VisualTower, last, read_image, run_layers
 
 
@@ -103,9 +104,7 @@ def class_maps(
     tokens = entering.repeat_interleave(len(shown), dim=0)  # (B*C, N, D)
     maps = _package_maps(tail, tokens, shown * B, chosen)  # (B*C, G, G)
     rows, columns = maps.shape[1:]
-    return np.broadcast_to(
-        maps.reshape(B, len(shown), rows, columns), (B, C, rows, columns)
-    ).copy()
+    return np.broadcast_to(maps.reshape(B, len(shown), rows, columns), (B, C, rows, columns)).copy()
 
 
 def _package_maps(
@@ -129,7 +128,11 @@ def _package_maps(
         activations = cam.activations_and_grads.activations[0].numpy()
         gradients = cam.activations_and_grads.gradients
         maps = cam.get_cam_image(
-            tokens, tail.site, targets, activations, gradients[0].numpy() if gradients else None,
+            tokens,
+            tail.site,
+            targets,
+            activations,
+            gradients[0].numpy() if gradients else None,
             False,
         )
     finally:
@@ -160,7 +163,7 @@ class CosinesFrom(nn.Module):
         assert isinstance(block.ln_1, nn.Module)
         self.site = nn.Sequential(block.ln_1)
         self._visual = [visual]  # in a list: held, not registered
-        self._blocks = [*visual.transformer.resblocks]
+        self._blocks: list[Block] = [*visual.transformer.resblocks]
         self._blocks[layer] = _BlockWithSite(
             block.attn, self.site, block.ls_1, block.ln_2, block.ls_2, block.mlp
         )
@@ -203,12 +206,12 @@ class CosinesFrom(nn.Module):
 class _BlockWithSite:
     """A block whose `ln_1` is a module of our own; see `Block`."""
 
-    attn: object
-    ln_1: object
-    ls_1: object
-    ln_2: object
-    ls_2: object
-    mlp: object
+    attn: SelfAttention
+    ln_1: Callable[[Tensor], Tensor]
+    ls_1: Callable[[Tensor], Tensor]
+    ln_2: Callable[[Tensor], Tensor]
+    ls_2: Callable[[Tensor], Tensor]
+    mlp: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reading pictures from outside: any file becomes an RGB picture of bounded size, or one clear error."""
+"""Reading pictures from outside: a file becomes an RGB picture of bounded size, or one error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
     Raises:
         ImageError: empty, damaged, too large, too small, or of a format not read here.
     """
-    if isinstance(source, str | Path) and Path(source).is_file() and not Path(source).stat().st_size:
+    if (
+        isinstance(source, str | Path)
+        and Path(source).is_file()
+        and not Path(source).stat().st_size
+    ):
         raise ImageError("The file is empty (0 bytes). Choose another picture.")
     try:
         with warnings.catch_warnings():
@@ -33,7 +37,7 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
             image = _decode(source)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(
-            f"The picture has over {MAX_PIXELS // 1_000_000} megapixels, the limit. Shrink it first."
+            f"The picture has over {MAX_PIXELS // 1_000_000} megapixels, the limit. Shrink it."
         ) from None
     except UnidentifiedImageError:
         raise ImageError(

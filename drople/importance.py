@@ -135,4 +135,3 @@ class Bridge(nn.Module):
 
     def read_text(self, tokens: Tensor, layout: TokenLayout) -> BridgeReading:
         return self.read(self.text, tokens, layout)
-

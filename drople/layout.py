@@ -69,7 +69,9 @@ class TokenLayout:
 
         return replace(
             self,
-            readout=torch.where(self.readout >= self.prompts.stop, self.readout + added, self.readout),
+            readout=torch.where(
+                self.readout >= self.prompts.stop, self.readout + added, self.readout
+            ),
             content=spliced(self.content),
             droppable=spliced(self.droppable),
             prompts=slice(self.prompts.start, self.prompts.stop + added),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -296,8 +296,8 @@ def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
     Raises:
         BackboneError: it does not; the message names the part.
     """
-    visual = clip._modules.get("visual")
-    text = clip._modules.get("text", clip)
+    visual: Any = clip._modules.get("visual")
+    text: Any = clip._modules.get("text", clip)
 
     def refuse(part: str) -> BackboneError:
         return BackboneError(
@@ -322,7 +322,8 @@ def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
         raise refuse("a class token or padding mask in its text tower")
     if text._buffers.get("attn_mask") is None:
         raise refuse("a text tower without a causal mask")
-    for tower in (visual, text):
+    towers: tuple[Any, Any] = (visual, text)
+    for tower in towers:
         for block in tower.transformer.resblocks:
             if type(block.attn) is not nn.MultiheadAttention and not _plain(block.attn):
                 raise refuse(f"attention of type {type(block.attn).__name__}")
@@ -334,7 +335,9 @@ def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
 
 def _plain(attn: nn.Module) -> bool:
     """Whether open_clip's own attention holds CLIP's four parts and nothing else (no qk-norm)."""
-    parts = {name for name, module in attn.named_modules() if any(True for _ in module.parameters())}
+    parts = {
+        name for name, module in attn.named_modules() if any(True for _ in module.parameters())
+    }
     weights = {name for name, _ in attn.named_parameters()}
     return parts <= {"", "out_proj"} and weights == {
         "in_proj_weight",

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from drople.dropout import TokenDropout
+from drople.importance import Bridge
 from drople.models.backbone import Backbone, in_batches_by_length
 from drople.models.prompts import PromptPlan, build_prompts
 from drople.models.towers import LayerRecord, last, read_image, read_text
-from drople.importance import Bridge
 
 FIRST_WORDS = "a photo of a"  # what the first text prompts start from, where they are that many
 

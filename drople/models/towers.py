@@ -1,4 +1,4 @@
-"""The one forward: analysis keeps every record, inference the last, training what its loss needs."""
+"""The one forward: analysis keeps every record, inference the last, training what it needs."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def run_layers(
         reading = bridge(tokens, layout) if bridge and watch else None
         importance = None
         if score and watch:
-            importance = score_tokens(attention, reading and reading.attention, layout)
+            claims = reading.attention if reading else None
+            importance = score_tokens(attention, claims, layout)
         pending = None
         if dropout and depth < dropout.depth and not last:
             evidence = _evidence(depth, importance, layout, hidden, len(tokens))

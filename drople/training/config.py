@@ -41,7 +41,9 @@ class TrainConfig:
     bridge_tokens: int = 64
     learn_logit_scale: bool = True
     template: str = "a photo of a {}."  # of the frozen text branch
-    teacher: Literal["single", "ensemble"] = "single"  # frozen text: that template, or open_clip's 80
+    teacher: Literal["single", "ensemble"] = (
+        "single"  # frozen text: that template, or open_clip's 80
+    )
     residual_lambda: float = 0.1
     gaussian_epochs: tuple[float, float] | None = None  # PromptSRC: mean and sd of the weights
     optimiser: Literal["adamw", "sgd"] = "adamw"
@@ -72,9 +74,7 @@ _IVLP = replace(
 _COOP = replace(
     _IVLP,
     method="coop",
-    plan=PromptPlan(
-        image_count=0, image_depth=0, text_depth=1, phrase="{}.", positioned=True
-    ),
+    plan=PromptPlan(image_count=0, image_depth=0, text_depth=1, phrase="{}.", positioned=True),
 )
 
 
@@ -95,9 +95,7 @@ METHODS: dict[str, TrainConfig] = {
     for config in (
         replace(_IVLP, method="zero-shot"),
         _COOP,
-        replace(
-            _COOP, method="kgcoop", losses=replace(CROSS_ENTROPY_ONLY, knowledge=8.0)
-        ),
+        replace(_COOP, method="kgcoop", losses=replace(CROSS_ENTROPY_ONLY, knowledge=8.0)),
         replace(
             _IVLP,
             method="maple",
@@ -149,4 +147,3 @@ METHODS: dict[str, TrainConfig] = {
     )
 }
 """Every method by name. `drople-X` is DroPLe with one thing changed (METHOD.md 8)."""
-

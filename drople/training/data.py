@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -180,18 +181,14 @@ def _load_pack(pack: Path) -> Task:
         return image.convert("RGB")
 
     images = ImageSet(
-        [partial(reader, int(a), int(b)) for a, b in zip(offsets[:-1], offsets[1:], strict=True)],
+        [partial(reader, int(a), int(b)) for a, b in pairwise(offsets)],
         labels,
         domains,
         tuple(f"{pack.stem}[{i}]" for i in range(len(labels))),
     )
     parts = [images.select(np.flatnonzero(split == part)) for part in (TRAIN, VAL, TEST)]
-    return Task(
-        pack.stem,
-        tuple(manifest["classes"]),
-        *parts,
-        domains=tuple(manifest.get("domains", ())),
-    )
+    domains_named = tuple(manifest.get("domains", ()))
+    return Task(pack.stem, tuple(manifest["classes"]), parts[0], parts[1], parts[2], domains_named)
 
 
 def _load_folder(root: Path) -> Task:
@@ -216,7 +213,7 @@ def _load_folder(root: Path) -> Task:
             f"read here: {', '.join(sorted(SUFFIXES))}."
         )
     names = tuple(name.replace("_", " ") for name in classes)
-    return Task(root.name, names, *parts)
+    return Task(root.name, names, parts[TRAIN], parts[VAL], parts[TEST])
 
 
 def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:

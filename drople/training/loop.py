@@ -249,9 +249,7 @@ def _walk(records: Iterator[LayerRecord]) -> tuple[LayerRecord, list[Tensor]]:
 def _optimiser(model: PromptedClip, config: TrainConfig) -> torch.optim.Optimizer:
     learnt = [p for p in model.parameters() if p.requires_grad]
     if config.optimiser == "sgd":
-        return torch.optim.SGD(
-            learnt, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay
-        )
+        return torch.optim.SGD(learnt, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
     return torch.optim.AdamW(learnt, lr=config.lr, weight_decay=config.weight_decay)
 
 

@@ -48,7 +48,13 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def residual_entropy(
-    image: Tensor, text: Tensor, frozen_image: Tensor, frozen_text: Tensor, *, scale: Tensor, lam: float
+    image: Tensor,
+    text: Tensor,
+    frozen_image: Tensor,
+    frozen_text: Tensor,
+    *,
+    scale: Tensor,
+    lam: float,
 ) -> tuple[Tensor, Tensor]:
     """H_v and H_t, which training maximises (METHOD.md 4.1).
 
