@@ -52,6 +52,7 @@ class AnalysisSettings:
     drop_text: bool = False  # dropout acts on the text prompts too
     cam_method: str = "gradcam"
     cam_layer: int | None = None  # from 0; None for the last block
+    target: str | None = None  # a class whose maps are wanted even if it is not likely
     keep_attention: bool = False  # keep every layer's attention, in half precision
 
     def __post_init__(self) -> None:
@@ -154,7 +155,7 @@ def analyse(
         predictions={name: run.prediction(row) for run in runs for row, name in run.rows()},
         images={name: trace for run in runs for name, trace in run.traces(settings).items()},
         texts={branch: classes.trace(branch, settings.dropout) for branch in classes.importance},
-        maps=maps_of(runs, settings, backbone),
+        maps=maps_of(runs, classes.names, settings),
         settings=settings,
         provenance=_provenance(model, settings, prompts_name),
     )
@@ -240,10 +241,12 @@ def _adapted_run(
     return Run(names, records, features, text, scale, model, dropout)
 
 
-def maps_of(runs: Sequence[Run], settings: AnalysisSettings, backbone: Backbone) -> ClassMaps:
+def maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSettings) -> ClassMaps:
     """Maps of the classes an analysis holds, for every condition of its runs."""
-    count = runs[0].text.shape[1]
-    shown = shown_classes([run.prediction(0) for run in runs], count)
+    model = runs[0].model
+    backbone = model if isinstance(model, Backbone) else model.backbone
+    target = names.index(settings.target) if settings.target in names else None
+    shown = shown_classes([run.prediction(0) for run in runs], target)
     layer = backbone.image_layer_count - 1 if settings.cam_layer is None else settings.cam_layer
     values: dict[str, np.ndarray] = {}
     unavailable: dict[str, np.ndarray] = {}
@@ -265,12 +268,13 @@ def maps_of(runs: Sequence[Run], settings: AnalysisSettings, backbone: Backbone)
     return ClassMaps(settings.cam_method, layer, tuple(shown), values, unavailable)
 
 
-def shown_classes(predictions: Sequence[Prediction], count: int) -> list[int]:
-    """All classes up to ten; of more, the ten most likely in any of the predictions."""
-    if count <= CAM_CLASSES:
-        return list(range(count))
+def shown_classes(predictions: Sequence[Prediction], target: int | None = None) -> list[int]:
+    """All classes up to ten; of more, the ten likeliest in any prediction, the target among them."""
     best = np.max([p.probabilities for p in predictions], axis=0)
-    return [int(i) for i in np.argsort(-best, kind="stable")[:CAM_CLASSES]]
+    if len(best) <= CAM_CLASSES:
+        return list(range(len(best)))
+    likely = [int(i) for i in np.argsort(-best, kind="stable")[:CAM_CLASSES]]
+    return likely if target is None or target in likely else [*likely[:-1], target]
 
 
 def _gone_at(run: Run, row: int, layer: int) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""Patch maps on the photograph, as arrays at patch resolution; hatching marks dropped patches."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from app.figures.theme import Scale
+
+SIDE = 448  # pixels of one panel
+TILE = 150  # pixels of one tile in the strip of all layers
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """The photograph without its colours, a little dimmed: (S, S, 3) uint8 in and out."""
+    luminance = pixels @ np.array([0.299, 0.587, 0.114])
+    return np.repeat((luminance * 0.85 + 20)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def enlarge(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The photograph at the size of a panel, smoothly."""
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def to_panel(values: np.ndarray, side: int) -> np.ndarray:
+    """A patch map (G, G, ...) at the size of a panel, patch edges kept sharp."""
+    rows = np.arange(side) * values.shape[0] // side
+    columns = np.arange(side) * values.shape[1] // side
+    return values[rows[:, None], columns[None, :]]
+
+
+def overlay(
+    pixels: np.ndarray,
+    values: np.ndarray,
+    scale: Scale,
+    *,
+    opacity: float = 0.7,
+    marked: np.ndarray | None = None,
+    side: int = SIDE,
+) -> np.ndarray:
+    """A patch map (G, G) over the grey photograph: (side, side, 3) uint8.
+
+    Args:
+        opacity: 0 shows the photograph alone, 1 the map alone.
+        marked: (G, G) bool, patches hatched instead of coloured: no value is to be had there.
+    """
+    photo = enlarge(grey(pixels), side).astype(float)
+    colours = to_panel(scale.rgb(values), side).astype(float)
+    mixed = (photo * (1 - opacity) + colours * opacity).round().astype(np.uint8)
+    return mixed if marked is None or not marked.any() else hatch(mixed, marked)
+
+
+def hatch(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Greys and hatches the marked patches (G, G) of a panel at 45 degrees."""
+    side = len(picture)
+    inside = to_panel(marked, side)
+    y, x = np.mgrid[:side, :side]
+    period = max(side // 56, 4)
+    lines = ((x + y) % period) < max(period * 0.4, 1)
+    faded = (picture @ np.array([0.299, 0.587, 0.114]))[..., None] * 0.25 + 165
+    striped = np.where(lines[..., None], 70.0, faded)
+    return np.where(inside[..., None], striped, picture).astype(np.uint8)
+
+
+def strip(
+    pixels: np.ndarray,
+    layers: list[np.ndarray],
+    scale: Scale,
+    *,
+    chosen: int,
+    opacity: float = 0.8,
+    columns: int = 4,
+    marked: list[np.ndarray] | None = None,
+) -> np.ndarray:
+    """All layers as tiles, left to right and top to bottom; the chosen one is framed.
+
+    Args:
+        layers: one (G, G) a layer.
+        chosen: index of the framed tile, from 0.
+        marked: one (G, G) bool a layer, hatched.
+    """
+    gap = 6
+    rows = -(-len(layers) // columns)
+    height, width = rows * (TILE + gap) + gap, columns * (TILE + gap) + gap
+    sheet = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for i, values in enumerate(layers):
+        left, top = gap + (i % columns) * (TILE + gap), gap + (i // columns) * (TILE + gap)
+        tile = overlay(pixels, values, scale, opacity=opacity, side=TILE)
+        if marked is not None and marked[i].any():
+            tile = hatch(tile, marked[i])
+        sheet.paste(Image.fromarray(tile), (left, top))
+        draw.rectangle((left, top, left + 34, top + 28), fill=(15, 23, 42, 215))
+        draw.text((left + 17, top + 14), str(i + 1), fill="white", font=_font(20), anchor="mm")
+        if i == chosen:
+            frame = (left - 4, top - 4, left + TILE + 3, top + TILE + 3)
+            draw.rectangle(frame, outline="#6366f1", width=5)
+    return np.asarray(sheet)
+
+
+def tile_at(x: float, y: float, count: int, columns: int = 4) -> int | None:
+    """Which tile of a strip a click hit; None between or outside."""
+    column, row = int(x // (TILE + 6)), int(y // (TILE + 6))
+    index = row * columns + column
+    return index if 0 <= column < columns and 0 <= index < count else None
+
+
+def as_uri(picture: np.ndarray) -> str:
+    """A picture as a PNG data URI."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(
+        Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf", size
+    )

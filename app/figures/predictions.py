@@ -1,0 +1,106 @@
+"""What each condition predicts: one row a class, all conditions on one axis."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
+from drople.analysis import Analysis
+
+ROWS = 10
+_SYMBOLS = {"frozen": "circle", "adapted": "circle", "vanilla": "line-ns", "iwtd": "line-ns"}
+
+
+def rows_shown(analysis: Analysis, target: int) -> list[int]:
+    """At most ten classes, likeliest first: the best of frozen and adapted, and the target."""
+    first = analysis.conditions[: 2 if analysis.adapted else 1]
+    likely = np.max([analysis.predictions[c].probabilities for c in first], axis=0)
+    order = [int(i) for i in np.argsort(-likely, kind="stable")[:ROWS]]
+    if target not in order:
+        order[-1] = target
+    return sorted(order, key=lambda i: -float(likely[i]))
+
+
+def predictions_figure(analysis: Analysis, target: int) -> go.Figure:
+    """Dumbbells: frozen to adapted, with a tick for each dropout in this draw."""
+    shown = rows_shown(analysis, target)
+    names = [short(analysis.classes[i]) for i in shown]
+    figure = go.Figure()
+    if analysis.adapted:
+        frozen = analysis.predictions["frozen"].probabilities[shown]
+        adapted = analysis.predictions["adapted"].probabilities[shown]
+        for row, (a, b) in enumerate(zip(frozen, adapted, strict=True)):
+            figure.add_shape(
+                type="line", x0=float(a), x1=float(b), y0=row, y1=row, layer="below",
+                line={"color": "rgba(100,116,139,0.45)", "width": 5},
+            )  # fmt: skip
+    for condition in analysis.conditions:
+        said = analysis.predictions[condition]
+        dot = _SYMBOLS.get(condition, "line-ns")
+        figure.add_scatter(
+            x=said.probabilities[shown],
+            y=list(range(len(shown))),
+            mode="markers",
+            name=CONDITION_NAMES[condition],
+            marker={
+                "symbol": dot,
+                "size": 13 if dot == "circle" else 20,
+                "color": CONDITION_COLOURS[condition],
+                "line": {"width": 3, "color": CONDITION_COLOURS[condition]},
+            },
+            customdata=np.stack([said.cosines[shown], said.logits[shown]], axis=1),
+            hovertemplate=(
+                f"<b>{CONDITION_NAMES[condition]}</b><br>%{{text}}<br>probability %{{x:.4f}}"
+                "<br>cosine %{customdata[0]:.4f}<br>logit %{customdata[1]:.2f}<extra></extra>"
+            ),
+            text=names,
+        )
+    figure.update_yaxes(
+        tickvals=list(range(len(shown))), ticktext=names, range=[len(shown) - 0.5, -0.5],
+        showgrid=False, zeroline=False, automargin=True,
+    )  # fmt: skip
+    figure.update_xaxes(
+        title="probability (softmax over the class list)", range=[-0.03, 1.03],
+        tickvals=[0, 0.25, 0.5, 0.75, 1], gridcolor="rgba(100,116,139,0.25)", zeroline=False,
+    )  # fmt: skip
+    return plain(figure, height=110 + 38 * len(shown), legend=True)
+
+
+def plain(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
+    """The page's own background; text colours are set by the page's style."""
+    figure.update_layout(
+        template="none", height=height, showlegend=legend, dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#64748b", "size": 14, "family": "system-ui, sans-serif"},
+        margin={"l": 10, "r": 16, "t": 34 if legend else 8, "b": 48},
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        hoverlabel={"align": "left"},
+    )  # fmt: skip
+    return figure
+
+
+def short(name: str, length: int = 24) -> str:
+    """A class name for an axis: escaped, since plotly reads markup, and not too long."""
+    return escape(name if len(name) <= length else name[: length - 1] + "…")
+
+
+def predictions_table(analysis: Analysis, target: int) -> list[list[str]]:
+    """Rows of numbers: class, then probability and cosine of each condition."""
+    rows = []
+    for i in rows_shown(analysis, target):
+        row = [analysis.classes[i]]
+        for said in analysis.predictions.values():
+            row += [f"{said.probabilities[i]:.3f}", f"{said.cosines[i]:.4f}"]
+        rows.append(row)
+    return rows
+
+
+def table_headers(analysis: Analysis) -> list[str]:
+    """Headers of `predictions_table`."""
+    headers = ["class"]
+    for condition in analysis.conditions:
+        headers += [f"{CONDITION_NAMES[condition]} p", f"{CONDITION_NAMES[condition]} cos"]
+    return headers

@@ -1,0 +1,112 @@
+"""Colours and scales: the same thing looks the same in every picture, legend and table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap
+
+# Mid tones: at least 3:1 on the light and on the dark page, so one picture serves both.
+CONDITION_COLOURS = {
+    "frozen": "#64748b",
+    "adapted": "#6366f1",
+    "vanilla": "#d97706",
+    "iwtd": "#0d9488",
+    "self": "#0891b2",
+    "cls": "#be185d",
+    "cross": "#65a30d",
+    "inverse": "#9333ea",
+}
+CONDITION_NAMES = {
+    "frozen": "Frozen",
+    "adapted": "Adapted",
+    "vanilla": "Vanilla dropout",
+    "iwtd": "IWTD",
+    "self": "s_self alone",
+    "cls": "s_cls alone",
+    "cross": "s_cross alone",
+    "inverse": "Inverse IWTD",
+}
+SEQUENTIAL = colormaps["cividis"]
+DIVERGING = LinearSegmentedColormap.from_list(
+    "blue_white_orange",
+    ["#08306b", "#2878b8", "#9ecae1", "#f7f7f7", "#fdae6b", "#e6550d", "#7f2704"],
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A colour scale that every panel of a comparison shares."""
+
+    low: float
+    high: float
+    meaning: str  # what the colour stands for, with its unit
+    diverging: bool = False
+    clipped: bool = False  # values above `high` are drawn in the top colour
+
+    def unit(self, values: np.ndarray) -> np.ndarray:
+        """Values brought to [0, 1] on this scale; a scale of no width puts all at 0.5."""
+        width = self.high - self.low
+        if width <= 0:
+            return np.full(np.shape(values), 0.5)
+        return np.clip((values - self.low) / width, 0, 1)
+
+    def rgb(self, values: np.ndarray) -> np.ndarray:
+        """Colours (..., 3) uint8 of values of any shape; values that are not numbers are grey."""
+        table = DIVERGING if self.diverging else SEQUENTIAL
+        colours = np.asarray(table(self.unit(np.nan_to_num(values))))[..., :3] * 255
+        return np.where(np.isfinite(values)[..., None], colours.round(), 128).astype(np.uint8)
+
+    def plotly(self) -> list[list[float | str]]:
+        """The colours as plotly wants them."""
+        table = DIVERGING if self.diverging else SEQUENTIAL
+        stops = np.linspace(0, 1, 33)
+        return [
+            [float(s), "rgb({},{},{})".format(*(int(255 * c) for c in table(s)[:3]))] for s in stops
+        ]
+
+    def css(self) -> str:
+        """The colours as a CSS gradient from left to right."""
+        return "linear-gradient(90deg," + ",".join(str(c) for _, c in self.plotly()[::4]) + ")"
+
+
+def symmetric(arrays: list[np.ndarray], meaning: str) -> Scale:
+    """A diverging scale around 0 that covers all arrays."""
+    top = max((float(np.nanmax(np.abs(a))) for a in arrays if a.size), default=0.0)
+    return Scale(-top, top, meaning, diverging=True)
+
+
+def one_sided(arrays: list[np.ndarray], meaning: str) -> Scale:
+    """A scale from 0 to the largest value of all arrays."""
+    top = max((float(np.nanmax(a)) for a in arrays if a.size), default=0.0)
+    return Scale(0.0, max(top, 0.0), meaning)
+
+
+def colour_bar(scale: Scale, ends: tuple[str, str] | None = None) -> str:
+    """The scale as a labelled bar, HTML."""
+    low, high = ends or (number(scale.low), number(scale.high))
+    top = f"{high} and more" if scale.clipped else high
+    middle = "<span>0</span>" if scale.diverging else ""
+    return (
+        f'<div class="lens-bar"><div class="lens-bar-colours" style="background:{scale.css()}">'
+        f'</div><div class="lens-bar-ends"><span>{escape(low)}</span>{middle}'
+        f"<span>{escape(top)}</span></div>"
+        f'<div class="lens-bar-meaning">{escape(scale.meaning)}</div></div>'
+    )
+
+
+def number(value: float) -> str:
+    """Two significant decimals for large numbers, more for small ones."""
+    if value == 0:
+        return "0"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def chip(condition: str, text: str | None = None) -> str:
+    """A condition's name beside its colour, HTML."""
+    colour = CONDITION_COLOURS.get(condition, "#64748b")
+    label = escape(text or CONDITION_NAMES.get(condition, condition))
+    return f'<span class="lens-chip" style="--dot:{colour}">{label}</span>'

@@ -1,0 +1,153 @@
+"""What a picture shows, in one or two sentences made from its numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.figures.importance import SIGNAL_NAMES, values_of
+from app.figures.theme import CONDITION_NAMES
+from drople.analysis import Analysis, ClassMaps
+from drople.gradcam import CAM_METHODS
+from drople.measures import agreement, drop_counts, selectivity, top_kept
+from drople.traces import LayerTrace
+
+
+def best_class(analysis: Analysis, condition: str) -> int:
+    """The class a condition finds likeliest."""
+    return int(np.argmax(analysis.predictions[condition].cosines))
+
+
+def headline(analysis: Analysis, target: int) -> list[tuple[str, str]]:
+    """The answer: (condition, what it says) for each condition there is."""
+    said = []
+    for condition in analysis.conditions:
+        best = best_class(analysis, condition)
+        p = analysis.predictions[condition].probabilities[best]
+        said.append((condition, f"{analysis.classes[best]} {p:.2f}"))
+    return said
+
+
+def draw_sentence(analysis: Analysis) -> str:
+    """What the dropouts change in this one draw."""
+    if not analysis.adapted:
+        return (
+            "No prompts are loaded for this backbone, so only the frozen branch is shown. Train "
+            "some with python -m drople train, or choose another backbone."
+        )
+    adapted = best_class(analysis, "adapted")
+    parts = []
+    for condition in analysis.conditions[2:]:
+        best = best_class(analysis, condition)
+        verb = "keeps it" if best == adapted else f"flips it to {analysis.classes[best]}"
+        parts.append(f"{CONDITION_NAMES[condition]} {verb}")
+    if not parts:
+        return ""
+    return f"In this one draw (seed {analysis.settings.seed}): " + ", ".join(parts) + "."
+
+
+def place(layer: LayerTrace, token: int) -> str:
+    """Where a token of an image is, for a reader who counts from 1."""
+    if layer.prompts[0] <= token < layer.prompts[1]:
+        return f"prompt P{token - layer.prompts[0] + 1}"
+    assert layer.grid is not None
+    return f"row {(token - 1) // layer.grid[1] + 1}, column {(token - 1) % layer.grid[1] + 1}"
+
+
+def importance_sentence(analysis: Analysis, condition: str, layer: int, signal: str) -> str:
+    """Where a layer's importance is, and whether one token sets its scale."""
+    one = analysis.images[condition].layers[layer]
+    values = values_of(one, signal)[0]
+    if not np.isfinite(values).any():
+        if signal == "p":
+            return f"No dropout acts after layer {layer + 1}."
+        return "These prompts have no bridge, so s_cross does not exist."
+    known = np.where(np.isfinite(values), values, -np.inf)
+    top = int(known.argmax())
+    if signal == "p":
+        p = values[np.isfinite(values)]
+        sentence = (
+            f"Layer {layer + 1}: p lies between {p.min():.2f} and {p.max():.2f}, {p.mean():.2f} on "
+            f"average; most likely to be dropped is {place(one, top)}."
+        )
+    else:
+        ten = np.sort(known[np.isfinite(known)])[-10:].sum() / one.content[0].sum()
+        sentence = (
+            f"Layer {layer + 1}, {SIGNAL_NAMES[signal]}: the most important token is "
+            f"{place(one, top)}, {known[top]:.1f} times an even share; the ten most important "
+            f"hold {100 * ten:.0f} % of it all."
+        )
+    return sentence + " " + disguise_sentence(analysis, one)
+
+
+def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
+    """A warning where one sink token makes IWTD equal to vanilla dropout; else nothing."""
+    dropout = analysis.settings.dropout
+    found = selectivity(layer, dropout.p_min, dropout.p_max)
+    if found is None:
+        return ""
+    if found.near_top > 0.9 and found.sink is not None:
+        return (
+            f"⚠ The sink token at {place(layer, found.sink)} alone sets the scale "
+            f"({100 * found.sink_share:.0f} % of the importance): {100 * found.near_top:.0f} % of "
+            "the tokens get nearly p_max, so IWTD is vanilla dropout in disguise here."
+        )
+    if found.near_top > 0.9:
+        return (
+            f"⚠ {100 * found.near_top:.0f} % of the tokens get nearly p_max: IWTD is close to "
+            "vanilla dropout here."
+        )
+    return ""
+
+
+def dropped_sentence(analysis: Analysis, layer: int, target_map: np.ndarray | None) -> str:
+    """What vanilla and IWTD drop after one layer, and how alike the two are."""
+    names = analysis.conditions[2:]
+    traces = {name: analysis.images[name].layers[layer] for name in names}
+    if any(trace.dropped is None for trace in traces.values()):
+        return f"No dropout acts after layer {layer + 1}; the photograph is shown whole."
+    parts = []
+    for name, trace in traces.items():
+        count = drop_counts(trace)
+        part = (
+            f"{CONDITION_NAMES[name]} drops {count.dropped} of {count.eligible} tokens (mean p "
+            f"{count.rate:.2f}) and keeps {100 * count.mass_kept:.0f} % of the importance"
+        )
+        if target_map is not None:
+            kept = top_kept(trace, target_map)
+            part += f" and {100 * kept:.0f} % of the top tenth of Grad-CAM patches"
+        parts.append(part)
+    found = agreement(traces[names[0]], traces[names[-1]])
+    return (
+        f"After layer {layer + 1}, one draw (seed {analysis.settings.seed}): "
+        + "; ".join(parts)
+        + f". The two sets overlap by {found.jaccard:.2f} (Jaccard; {found.by_chance:.2f} by "
+        "chance, since both use the same u)."
+    )
+
+
+def cam_sentence(maps: ClassMaps, condition: str, index: int) -> str:
+    """What one map shows: its peak and the share that speaks against the class."""
+    values = maps.values[condition][index]
+    method = CAM_METHODS[maps.method]
+    if not np.isfinite(values).all():
+        return "Not a number: this map could not be worked out."
+    if not values.any():
+        return "Zero everywhere: no patch matters here."
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    total = np.abs(values).sum()
+    against = np.abs(values[values < 0]).sum() / total
+    if method.signed and values.max() <= 0:
+        return "Nothing speaks for the class: all values are negative."
+    peak = f"Peak at row {row + 1}, column {column + 1}"
+    return f"{peak}; {100 * against:.0f} % speaks against." if method.signed else f"{peak}."
+
+
+def provenance_line(analysis: Analysis) -> str:
+    """Where the pictures come from, in one line."""
+    known = analysis.provenance
+    parts = [f"{known['backbone']}@{known['backbone_hash'][:6]}"]
+    if "prompts" in known:
+        parts.append(f"{known['prompts']}@{known['prompts_hash'][:6]}")
+        parts.append("A: dropout applied now, to fixed weights")
+        parts.append("one draw")
+    return " · ".join([*parts, f"drople {known['drople']}", f"torch {known['torch']}"])

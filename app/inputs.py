@@ -1,0 +1,262 @@
+"""What a visitor gives: the picture, the class list, the prompts, the dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.media import get_image
+from PIL import Image
+from sklearn import datasets
+
+from app.studio import NO_PROMPTS, Studio
+from drople.analysis import AnalysisSettings
+from drople.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
+from drople.errors import ImageError
+from drople.images import read_image
+from drople.importance import SignalWeights
+
+_SAMPLES = Path(datasets.__file__).parent / "images"
+# Photographs that install with the dependencies, and classes worth comparing on each.
+EXAMPLES: tuple[tuple[str, str], ...] = (
+    (get_image("cheetah.jpg"), "cheetah, leopard, lion, house cat, dog, elephant"),
+    (get_image("lion.jpg"), "lion, cheetah, house cat, dog, bear, sheep"),
+    (get_image("tower.jpg"), "tower, bridge, church, ship, skyscraper, tree"),
+    (str(_SAMPLES / "china.jpg"), "pagoda, palace, church, bridge, mountain, boat"),
+    (str(_SAMPLES / "flower.jpg"), "flower, butterfly, mushroom, fruit, bird, jellyfish"),
+    (get_image("bus.png"), "school bus, car, truck, train, bicycle, house"),
+)
+PRESETS: dict[str, str] = {
+    "Big cats and others": EXAMPLES[0][1],
+    "Animals": "cat, dog, horse, cow, sheep, elephant, bear, zebra, giraffe, bird, fish, snake",
+    "Around the house": "chair, table, sofa, lamp, cup, bottle, clock, book, television, bed",
+    "On the road": "car, bus, truck, train, bicycle, motorcycle, boat, airplane, traffic light",
+    "Places": "beach, forest, mountain, street, church, bridge, house, tower, river, desert",
+}
+OWN_CLASSES = "Classes the prompts were trained on"
+BACKBONES = (
+    "mini",
+    "ViT-B-16/openai",
+    "ViT-B-32/openai",
+    "ViT-L-14/openai",
+    "ViT-B-16/laion2b_s34b_b88k",
+)
+CUSTOM, TRAINED, CODE, PAPER = "as set below", "as trained", "official code", "paper-style default"
+
+
+class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
+    """An image input that always gives an RGB picture or one clear error."""
+
+    is_template = True  # the page then uses the built-in Image component
+
+    def preprocess(self, payload: Any) -> Image.Image | None:
+        if payload is None:
+            return None
+        if payload.path is None:  # a data: URL from an API caller
+            raise gr.Error("Send the picture as a file.", print_exception=False)
+        try:
+            return read_image(payload.path)
+        except ImageError as error:
+            raise gr.Error(str(error), duration=None, print_exception=False) from None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The components of the left column, in the order of `Request`."""
+
+    image: gr.Image
+    classes: gr.Textbox
+    backbone: gr.Dropdown
+    prompts: gr.Dropdown
+    template: gr.Textbox
+    target: gr.Dropdown
+    mode: gr.Radio
+    placement: gr.Radio
+    p_min: gr.Slider
+    p_max: gr.Slider
+    matched: gr.Checkbox
+    p: gr.Slider
+    w_self: gr.Slider
+    w_cls: gr.Slider
+    w_cross: gr.Slider
+    drop_text: gr.Checkbox
+    seed: gr.Number
+    run: gr.Button
+
+    def asked(self) -> list[gr.components.Component]:
+        """The inputs of an analysis, as `settings_of` takes them after the first four."""
+        return [
+            self.image, self.classes, self.backbone, self.prompts, self.template, self.target,
+            self.mode, self.placement, self.p_min, self.p_max, self.matched, self.p,
+            self.w_self, self.w_cls, self.w_cross, self.drop_text, self.seed,
+        ]  # fmt: skip
+
+
+def settings_of(
+    template: str,
+    target: str | None,
+    mode: str,
+    placement: str,
+    p_min: float,
+    p_max: float,
+    matched: bool,
+    p: float,
+    w_self: float,
+    w_cls: float,
+    w_cross: float,
+    drop_text: bool,
+    seed: float | None,
+    *,
+    trained: DropoutSettings,
+) -> AnalysisSettings:
+    """The form's values as settings; depths and [SOS] are those the prompts were trained with.
+
+    Raises:
+        SettingsError: a value is out of its range.
+    """
+    dropout = DropoutSettings(
+        mode=mode,  # type: ignore[arg-type]  # checked by DropoutSettings
+        placement=placement,  # type: ignore[arg-type]
+        p=p,
+        p_min=p_min,
+        p_max=p_max,
+        weights=SignalWeights(w_self, w_cls, w_cross),
+        normalisation=trained.normalisation,
+        sigma=trained.sigma,
+        drop_sos=(mode, placement) == (OFFICIAL_CODE.mode, OFFICIAL_CODE.placement),
+        image_depth=trained.image_depth,
+        text_depth=trained.text_depth,
+    )
+    return AnalysisSettings(
+        dropout=dropout,
+        seed=int(seed or 0),
+        template=template,
+        matched=matched,
+        drop_text=drop_text,
+        target=target or None,
+    )
+
+
+def build_inputs(studio: Studio, start: str) -> Inputs:
+    """The left column; `start` names the prompts chosen at first."""
+    image = SafeImage(
+        label="Photograph", sources=["upload", "webcam", "clipboard"], type="pil",
+        value=EXAMPLES[0][0], height=230, elem_id="image", buttons=["fullscreen"],
+    )  # fmt: skip
+    classes = gr.Textbox(
+        EXAMPLES[0][1], label="Classes", lines=2, max_lines=6, elem_id="classes",
+        info="Names separated by commas or lines.", max_length=200_000,
+    )  # fmt: skip
+    gr.Examples(
+        [[path, names] for path, names in EXAMPLES], [image, classes],
+        label="Examples", elem_id="examples", api_visibility="private",
+        example_labels=[names.split(",")[0] for _, names in EXAMPLES],
+    )  # fmt: skip
+    preset = gr.Dropdown(
+        [*PRESETS, OWN_CLASSES], value=None, label="Class list presets", elem_id="preset"
+    )
+    cards = studio.prompts_for("mini")
+    prompts = gr.Dropdown(
+        [*cards, NO_PROMPTS], value=start, label="Trained prompts", elem_id="prompts",
+        allow_custom_value=studio.own_files,
+        info="Or the path of your own .safetensors file." if studio.own_files else None,
+    )  # fmt: skip
+    run = gr.Button("Analyse", variant="primary", elem_id="run")
+    trained = cards[start].dropout if start in cards else DropoutSettings()
+    with gr.Accordion("Dropout", open=False, elem_id="dropout"):
+        choice = gr.Dropdown(
+            [TRAINED, PAPER, CODE, CUSTOM], value=TRAINED, label="Preset", elem_id="dropout-preset",
+            info="The official code drops nothing: it multiplies chosen tokens by 1 + 0.03 noise.",
+        )  # fmt: skip
+        p_min = gr.Slider(
+            0, 1, trained.p_min, step=0.01, label="p_min, of the most important token"
+        )
+        p_max = gr.Slider(
+            0, 1, trained.p_max, step=0.01, label="p_max, of the least important token"
+        )
+        matched = gr.Checkbox(
+            True, label="Vanilla at IWTD's rate",
+            info="Vanilla's p is IWTD's mean p, layer by layer: only the choice of tokens differs.",
+        )  # fmt: skip
+        p = gr.Slider(0, 1, 0.3, step=0.01, label="Vanilla's own p", info="Used if not matched.")
+        mode = gr.Radio(
+            [*DROP_MODES], value=trained.mode, label="What happens to a dropped token",
+            info="zero: set to 0. zero_scaled: the kept are scaled by 1/(1-p). hide: no token "
+            "attends to it. noise: multiplied by 1 + 0.03 N(0, 1).",
+        )  # fmt: skip
+        placement = gr.Radio(
+            [*PLACEMENTS], value=trained.placement, label="When",
+            info="next: entering the next layer, after fresh prompts. post: right after the layer.",
+        )  # fmt: skip
+        with gr.Row():
+            w_self = gr.Slider(
+                0, 3, trained.weights.s_self, step=0.1, label="weight of s_self", min_width=90
+            )
+            w_cls = gr.Slider(
+                0, 3, trained.weights.s_cls, step=0.1, label="weight of s_cls", min_width=90
+            )
+            w_cross = gr.Slider(
+                0, 3, trained.weights.s_cross, step=0.1, label="weight of s_cross", min_width=90
+            )
+        drop_text = gr.Checkbox(
+            False, label="Drop text prompts too",
+            info="Each class draws for itself, which alone can reorder classes.",
+        )  # fmt: skip
+        with gr.Row():
+            seed = gr.Number(0, label="Seed", precision=0, elem_id="seed", minimum=0, min_width=90)
+            again = gr.Button("Another draw", elem_id="again", min_width=90)
+    with gr.Accordion("Model and text", open=False, elem_id="advanced"):
+        backbone = gr.Dropdown(
+            [*BACKBONES], value="mini", label="Backbone", allow_custom_value=True,
+            elem_id="backbone",
+            info="mini comes with the app; others need the network once, or a local cache.",
+        )  # fmt: skip
+        template = gr.Textbox(
+            "a photo of a {}.", label="Template of the frozen text branch", elem_id="template"
+        )
+    # The class looked at belongs to the results, but an analysis needs it too: drawn over there.
+    target = gr.Dropdown(
+        [], label="Class looked at", elem_id="target", render=False, interactive=True,
+        allow_custom_value=True, filterable=True,
+    )  # fmt: skip
+    inputs = Inputs(
+        image, classes, backbone, prompts, template, target, mode, placement, p_min, p_max,
+        matched, p, w_self, w_cls, w_cross, drop_text, seed, run,
+    )  # fmt: skip
+
+    shown = {"show_progress": "hidden", "api_visibility": "private"}
+
+    def choose_classes(chosen: str | None, path: str, model: str) -> Any:
+        if chosen == OWN_CLASSES:
+            card = studio.prompts_for(model).get(path)
+            return ", ".join(card.classes) if card else gr.skip()
+        return PRESETS.get(chosen or "", gr.skip())
+
+    def choose_prompts(model: str) -> Any:
+        names = [*studio.prompts_for(model), NO_PROMPTS]
+        return gr.Dropdown(names, value=names[0])
+
+    def choose_dropout(chosen: str, path: str, model: str) -> Sequence[Any]:
+        if chosen == CUSTOM:
+            return [gr.skip()] * 7
+        card = studio.prompts_for(model).get(path)
+        known = {TRAINED: card.dropout if card else DropoutSettings(), CODE: OFFICIAL_CODE}
+        s = known.get(chosen, DropoutSettings())
+        w = s.weights
+        return [s.mode, s.placement, s.p_min, s.p_max, w.s_self, w.s_cls, w.s_cross]
+
+    knobs = [mode, placement, p_min, p_max, w_self, w_cls, w_cross]
+    preset.input(choose_classes, [preset, prompts, backbone], classes, **shown)
+    backbone.input(choose_prompts, backbone, prompts, **shown)
+    choice.input(choose_dropout, [choice, prompts, backbone], knobs, **shown)
+    prompts.change(lambda: TRAINED, None, choice, **shown).then(
+        choose_dropout, [choice, prompts, backbone], knobs, **shown
+    )
+    for knob in knobs:
+        event = knob.release if isinstance(knob, gr.Slider) else knob.input
+        event(lambda: CUSTOM, None, choice, **shown)
+    again.click(lambda s: int(s or 0) + 1, seed, seed, **shown)
+    return inputs

@@ -1,0 +1,146 @@
+"""The one owner of models and of what was computed with them; knows no Gradio."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from drople.analysis import Analysis, AnalysisSettings, analyse
+from drople.checkpoints import PromptCard, load_prompts, read_card
+from drople.class_texts import ClassTexts, describe_classes
+from drople.errors import CheckpointError, SettingsError
+from drople.models.backbone import CHECKPOINTS, Backbone, load_backbone
+from drople.models.prompted_clip import PromptedClip
+
+NO_PROMPTS = "none"  # the frozen branch alone
+DEVICES = ("auto", "cpu", "cuda")
+Value = TypeVar("Value")
+
+
+def pick_device(wanted: str = "auto") -> str:
+    """The device to work on: CUDA when there is one, else the CPU.
+
+    Raises:
+        SettingsError: CUDA was asked for by name and there is none.
+    """
+    if wanted not in DEVICES:
+        raise SettingsError(f"The device is {wanted!r}; choose one of {', '.join(DEVICES)}.")
+    present = torch.cuda.is_available()
+    if wanted == "cuda" and not present:
+        raise SettingsError("There is no CUDA device here. Start with --device cpu or auto.")
+    return "cuda" if present and wanted != "cpu" else "cpu"
+
+
+def shipped_prompts() -> dict[str, Path]:
+    """The trained prompts that travel with the project, by name."""
+    return {path.stem: path for path in sorted(CHECKPOINTS.glob("prompts/*.safetensors"))}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone with or without prompts, ready to analyse."""
+
+    model: Backbone | PromptedClip
+    card: PromptCard | None
+    name: str  # of the prompts; NO_PROMPTS without
+
+
+@dataclass
+class _Recent:
+    """The newest few values by key."""
+
+    size: int
+    values: OrderedDict[Hashable, object] = field(default_factory=OrderedDict)
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        if key not in self.values:
+            self.values[key] = make()
+            while len(self.values) > self.size:
+                self.values.popitem(last=False)
+        self.values.move_to_end(key)
+        return self.values[key]  # type: ignore[return-value]
+
+
+class Studio:
+    """Loads models, keeps at most two backbones, and lets one visitor compute at a time."""
+
+    def __init__(self, device: str = "auto", *, own_files: bool = True):
+        self.device = pick_device(device)
+        self.own_files = own_files  # whether visitors may name files of this machine
+        self._turn = threading.RLock()
+        self._backbones = _Recent(2)
+        self._prompts = _Recent(8)
+        self._texts = _Recent(8)
+        self._analyses = _Recent(16)
+
+    def device_name(self) -> str:
+        """What to call the device on the page."""
+        return torch.cuda.get_device_name() if self.device == "cuda" else "CPU"
+
+    def prompts_for(self, backbone: str) -> dict[str, PromptCard]:
+        """The shipped prompts made for a backbone, by name."""
+        cards = {name: read_card(path) for name, path in shipped_prompts().items()}
+        return {name: card for name, card in cards.items() if card.backbone == backbone}
+
+    def load(self, backbone: str = "mini", prompts: str = NO_PROMPTS) -> Loaded:
+        """A backbone and prompts, by shipped name or by path.
+
+        Raises:
+            BackboneError, CheckpointError: see `load_backbone` and `load_prompts`.
+        """
+        with self._turn:
+            return self._load(backbone, prompts)
+
+    def _load(self, backbone: str, prompts: str) -> Loaded:
+        clip = self._backbones.get(backbone, lambda: load_backbone(backbone, self.device))
+        if not prompts or prompts == NO_PROMPTS:
+            return Loaded(clip, None, NO_PROMPTS)
+        path = shipped_prompts().get(prompts)
+        if path is None:
+            if not self.own_files:
+                raise CheckpointError(
+                    "On this page only the prompts in the list can be used. Start the app on your "
+                    "own machine to load a file of yours."
+                )
+            path = Path(prompts).expanduser()
+        changed = path.stat().st_mtime_ns if path.is_file() else 0
+        key = (backbone, str(path), changed)
+        model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
+        return Loaded(model, card, path.stem)
+
+    def texts(self, loaded: Loaded, classes: tuple[str, ...], template: str) -> ClassTexts:
+        """A class list as the model reads it, kept for the next picture."""
+        key = (id(loaded.model), classes, template)
+        with self._turn:
+            return self._texts.get(key, lambda: describe_classes(loaded.model, classes, template))
+
+    def analyse(
+        self,
+        loaded: Loaded,
+        image: Image.Image,
+        classes: tuple[str, ...],
+        settings: AnalysisSettings,
+    ) -> Analysis:
+        """An analysis, computed or, for the very same question, remembered.
+
+        Raises:
+            DropleError: see `drople.analyse`.
+        """
+        texts = self.texts(loaded, classes, settings.template)
+        pixels = np.asarray(image)
+        digest = blake2b(pixels.tobytes(), digest_size=16).hexdigest()
+        key = (id(loaded.model), digest, pixels.shape, classes, settings)
+        with self._turn:
+            return self._analyses.get(
+                key,
+                lambda: analyse(loaded.model, image, texts, settings, prompts_name=loaded.name),
+            )

@@ -1,0 +1,51 @@
+"""Predictions: frozen, adapted, and adapted under each dropout, on one axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.figures.predictions import predictions_figure, predictions_table, table_headers
+from app.tabs.shared import View
+from drople.analysis import Analysis
+
+INTRO = (
+    "What the frozen CLIP says, what the trained prompts make of it, and what one draw of each "
+    "dropout changes. Probabilities depend on the logit scale, so cosines stand on hover and in "
+    "the table."
+)
+
+
+def build() -> list[View]:
+    """Lays the tab out."""
+    gr.Markdown(INTRO, elem_classes="lens-intro")
+    plot = gr.Plot(show_label=False, elem_id="predictions-plot")
+    note = gr.Markdown(elem_id="predictions-note", elem_classes="lens-note")
+    with gr.Accordion("The numbers", open=False):
+        table = gr.Dataframe(
+            show_label=False, interactive=False, elem_id="predictions-table", buttons=["copy"],
+            wrap=True,
+        )  # fmt: skip
+    return [View(draw, [], [plot, note, table])]
+
+
+def draw(analysis: Analysis, target: int) -> tuple[Any, str, dict[str, Any]]:
+    """The figure, what its scales are, and the table."""
+    said = analysis.predictions
+    scales = ", ".join(
+        f"{name} {said[name].logit_scale:.2f}" for name in ("frozen", "adapted") if name in said
+    )
+    read = [f"frozen text: “{analysis.phrases['frozen'][target]}”"]
+    if analysis.adapted:
+        read.append(f"adapted text: “{analysis.phrases['adapted'][target]}”")
+    listed = len(analysis.classes)
+    shown = f" The ten that matter of {listed:,} classes are shown." if listed > 10 else ""
+    note = f"Logit scale: {scales}. For the class looked at, {'; '.join(read)}.{shown}"
+    table = {"headers": table_headers(analysis), "data": predictions_table(analysis, target)}
+    return predictions_figure(analysis, target), plain_text(note), table
+
+
+def plain_text(text: str) -> str:
+    """Text that Markdown shows as it is, whatever a class is called."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+-.!|$~" else c for c in text)

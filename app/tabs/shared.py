@@ -1,0 +1,59 @@
+"""What every tab does alike: redraw from the analysis, on a change of its own controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.components import Component
+
+from drople.analysis import Analysis
+
+# Redrawing takes milliseconds and never runs the model: many at once, the newest wins.
+QUIET: dict[str, Any] = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "trigger_mode": "always_last",
+    "concurrency_limit": 8,
+    "concurrency_id": "redraw",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of a tab that is drawn from the analysis and some controls."""
+
+    draw: Callable[..., Any]  # (analysis, target index, *controls) -> outputs
+    controls: Sequence[Component]
+    outputs: Sequence[Block]
+
+    def drawn(self, analysis: Analysis | None, target: str | None, *values: Any) -> Any:
+        """The outputs, or nothing new before the first analysis."""
+        if analysis is None:
+            return [gr.skip()] * len(self.outputs) if len(self.outputs) > 1 else gr.skip()
+        return self.draw(analysis, target_index(analysis, target), *values)
+
+    def listen(self, state: gr.State, target: gr.Dropdown) -> None:
+        """Redraws when a control or the class looked at changes."""
+        inputs = [state, target, *self.controls]
+        triggers = [control.change for control in (target, *self.controls)]
+        gr.on(triggers, self.drawn, inputs, list(self.outputs), **QUIET)
+
+
+def target_index(analysis: Analysis, target: str | None) -> int:
+    """The class looked at; where it is not listed, the adapted (else frozen) answer."""
+    if target in analysis.classes:
+        return analysis.classes.index(target)
+    best = analysis.predictions["adapted" if analysis.adapted else "frozen"].cosines
+    return int(best.argmax())
+
+
+def picture(label: str, elem_id: str, **more: Any) -> gr.Image:
+    """An output picture: lossless, with full screen and download."""
+    return gr.Image(
+        label=label, elem_id=elem_id, format="png", interactive=False,
+        buttons=["download", "fullscreen"], **more,
+    )  # fmt: skip

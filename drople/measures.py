@@ -1,0 +1,97 @@
+"""Numbers said beside the pictures, as functions of traces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from drople.traces import LayerTrace
+
+
+@dataclass(frozen=True)
+class DropCounts:
+    """One layer's drops in one draw."""
+
+    dropped: int
+    eligible: int
+    rate: float  # mean p over the eligible tokens
+    mass_kept: float  # share of the eligible tokens' importance that is not dropped, in [0, 1]
+
+
+def drop_counts(layer: LayerTrace, row: int = 0) -> DropCounts:
+    """Counts what one layer drops; a layer without dropout drops nothing."""
+    eligible = layer.eligible[row]
+    gone = np.zeros_like(eligible) if layer.dropped is None else layer.dropped[row]
+    mass = layer.blend[row, eligible].sum()
+    kept = 1.0 - layer.blend[row, eligible & gone].sum() / mass if mass > 0 else 1.0
+    return DropCounts(int(gone.sum()), int(eligible.sum()), layer.rate(row), float(kept))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike two sets of dropped tokens are."""
+
+    jaccard: float  # size of the intersection over size of the union; 1 where both are empty
+    by_chance: float  # the same, expected where both draw with the one u they share
+
+
+def agreement(a: LayerTrace, b: LayerTrace, row: int = 0) -> Agreement:
+    """Compares two runs' drops in one layer.
+
+    A token is in both sets with probability min(p_a, p_b) and in either with max(p_a, p_b), since
+    both compare the same u; the chance value is the ratio of the expected sizes.
+    """
+    assert a.dropped is not None and b.dropped is not None
+    assert a.probability is not None and b.probability is not None
+    both = (a.dropped[row] & b.dropped[row]).sum()
+    either = (a.dropped[row] | b.dropped[row]).sum()
+    p_a, p_b = a.probability[row], b.probability[row]
+    expected = np.maximum(p_a, p_b).sum()
+    return Agreement(
+        float(both / either) if either else 1.0,
+        float(np.minimum(p_a, p_b).sum() / expected) if expected else 1.0,
+    )
+
+
+def top_kept(layer: LayerTrace, map_: np.ndarray, share: float = 0.1, row: int = 0) -> float:
+    """Share of a map's top patches that one layer keeps.
+
+    A measure IWTD does not optimise, beside the importance mass it does (DESIGN 5).
+
+    Args:
+        map_: (G, G), e.g. the undropped Grad-CAM of the target class.
+        share: of the patches that count as top.
+    """
+    if layer.dropped is None:
+        return 1.0
+    gone = layer.patches(layer.dropped, row).ravel()
+    count = max(round(share * gone.size), 1)
+    top = np.argsort(-map_.ravel(), kind="stable")[:count]
+    return float(1 - gone[top].mean())
+
+
+@dataclass(frozen=True)
+class Selectivity:
+    """How far IWTD's p differ from one p for all, in one layer."""
+
+    spread: float  # standard deviation of p over the eligible tokens
+    near_top: float  # share of eligible tokens within 5 % of the range below p_max
+    sink: int | None  # row of the token that alone sets the scale; None where none does
+    sink_share: float  # that token's share of the importance
+
+
+def selectivity(layer: LayerTrace, p_min: float, p_max: float, row: int = 0) -> Selectivity | None:
+    """Whether IWTD is vanilla dropout in disguise (PEERS.md finding 4); None without p.
+
+    One token sets the scale where without it the largest blend would be less than half as large.
+    """
+    if layer.probability is None or not layer.eligible[row].any():
+        return None
+    eligible = layer.eligible[row]
+    p = layer.probability[row, eligible]
+    near = float((p > p_max - 0.05 * (p_max - p_min)).mean()) if p_max > p_min else 1.0
+    blend = np.where(layer.content[row], layer.blend[row], -np.inf)
+    second, first = np.sort(blend)[-2:]
+    sink = int(blend.argmax()) if first > 2 * second else None
+    return Selectivity(float(p.std()), near, sink, float(first))
