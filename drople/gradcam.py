@@ -168,7 +168,8 @@ class CosinesFrom(nn.Module):
             block.attn, self.site, block.ls_1, block.ln_2, block.ls_2, block.mlp
         )
         self._layer = layer
-        self._prompts = prompts
+        # Detached: the backward pass is the map's own, and leaves no gradient on the prompts.
+        self._prompts = [replace(step, inserted=step.inserted.detach()) for step in prompts]
         record = records[layer]
         self._layout = _repeat_layout(record.layout, times)
         hidden = record.hidden
