@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.figures.theme import chip
+from app.figures.theme import CONDITION_NAMES, chip
 from app.figures.words import draw_sentence, headline, provenance_line
 from app.inputs import Inputs, build_inputs, settings_of
 from app.studio import DEVICES, NO_PROMPTS, Loaded, Studio
@@ -27,6 +27,8 @@ from drople.errors import DropleError
 STYLE = Path(__file__).parents[1] / "assets" / "style.css"
 # One visitor at a time computes; every event of the group has the same limit (the lowest wins).
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+# On a narrow screen the results come first; the visitor opens the inputs.
+FOLD_ON_PHONES = "() => { if (innerWidth < 640) document.querySelector('#inputs button')?.click() }"
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +73,10 @@ def build_demo(studio: Studio) -> gr.Blocks:
         )
         state: gr.State = gr.State(None, time_to_live=3600)
         with gr.Row():
-            with gr.Column(scale=1, min_width=290):
+            with (
+                gr.Column(scale=1, min_width=290),
+                gr.Accordion("Photograph, classes, settings", elem_id="inputs"),
+            ):
                 inputs = build_inputs(studio, start)
             with gr.Column(scale=3, min_width=300):
                 answer = gr.HTML(
@@ -91,6 +96,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     with gr.Tab("Method", id="method"):
                         method.build()
                 foot = gr.HTML(elem_id="provenance")
+        demo.load(None, None, None, js=FOLD_ON_PHONES)
         for view in views:
             view.listen(state, inputs.target)
         outputs = [state, answer, inputs.target, foot]
@@ -214,7 +220,10 @@ def _with_cam(settings: AnalysisSettings, name: str, layer: int) -> AnalysisSett
 
 def answer_html(analysis: Analysis) -> str:
     """The answer in words: what each condition says."""
-    said = [chip(condition, text) for condition, text in headline(analysis, 0)]
+    said = [
+        chip(condition, f"{CONDITION_NAMES[condition]}: {text}")
+        for condition, text in headline(analysis, 0)
+    ]
     return (
         f'<div class="lens-answer">{" ".join(said)}'
         f'<span class="lens-draw">{escape(draw_sentence(analysis))}</span></div>'

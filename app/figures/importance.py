@@ -93,7 +93,7 @@ def layer_figure(
         text=hover_texts(one),
         hovertemplate="%{text}<extra></extra>",
     )
-    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "fixedrange": True}
+    axis = {"visible": False, "fixedrange": True}
     figure.update_xaxes(**axis, range=[-0.5, columns - 0.5], constrain="domain")
     figure.update_yaxes(**axis, range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain")
     plain(figure, height=470)
@@ -162,13 +162,18 @@ def prompt_cells(analysis: Analysis, condition: str, layer: int, signal: str, sc
 def cell(name: str, value: float, scale: Scale) -> str:
     """One coloured cell with its name and value, HTML; its text is dark or light as it must be."""
     red, green, blue = (int(c) for c in scale.rgb(np.array(value)))
-    light = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-    ink = "#0f172a" if light else "#ffffff"
+    ink = "#0f172a" if _luminance(red, green, blue) > 0.2 else "#ffffff"
     shown = number(value) if np.isfinite(value) else "–"
     return (
         f'<span class="lens-cell" style="background:rgb({red},{green},{blue});color:{ink}">'
         f"<b>{escape(name)}</b><i>{shown}</i></span>"
     )
+
+
+def _luminance(*rgb: int) -> float:
+    """Relative luminance of a colour in [0, 1] (WCAG 2); dark text reads better above 0.2."""
+    linear = [(c / 255) ** 2.2 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def text_table(analysis: Analysis, branch: str, target: int, signal: str) -> str:

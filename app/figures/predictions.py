@@ -63,7 +63,7 @@ def predictions_figure(analysis: Analysis, target: int) -> go.Figure:
         showgrid=False, zeroline=False, automargin=True,
     )  # fmt: skip
     figure.update_xaxes(
-        title="probability (softmax over the class list)", range=[-0.03, 1.03],
+        title="probability", range=[-0.03, 1.03],
         tickvals=[0, 0.25, 0.5, 0.75, 1], gridcolor="rgba(100,116,139,0.25)", zeroline=False,
     )  # fmt: skip
     return plain(figure, height=110 + 38 * len(shown), legend=True)

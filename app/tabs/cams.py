@@ -10,7 +10,7 @@ from app.figures.cams import cam_panel, cam_scale
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.figures.words import cam_sentence
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, panel, picture
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
 
@@ -26,7 +26,9 @@ def build() -> tuple[list[View], gr.Dropdown, gr.Slider, gr.Button]:
     """Lays the tab out; gives back what the button that computes needs."""
     gr.Markdown(INTRO, elem_classes="lens-intro")
     with gr.Row():
-        panels = [picture(CONDITION_NAMES[c], f"cam-{c}", min_width=140) for c in CONDITIONS]
+        panels = [
+            panel(c, f"cam-{c}", " (A)" if c in ("vanilla", "iwtd") else "") for c in CONDITIONS
+        ]
     bar = gr.HTML(elem_id="cam-bar")
     said = gr.Markdown(elem_id="cam-note", elem_classes="lens-note")
     opacity = gr.Slider(0, 1, 0.65, step=0.05, label="Opacity of the map", elem_id="cam-opacity")
@@ -56,7 +58,7 @@ def build() -> tuple[list[View], gr.Dropdown, gr.Slider, gr.Button]:
             layer = gr.Slider(1, 12, 12, step=1, label="At the input of block", elem_id="cam-layer")
         button = gr.Button("Compute these maps", elem_id="cam-compute")
     views = [
-        View(draw, [opacity], [*panels, bar, said]),
+        View(draw, [opacity], [*(part for pair in panels for part in pair), bar, said]),
         View(draw_wipe, [opacity, left, right, side], [wipe, flip]),
         View(draw_reach, [], [layer]),
     ]
@@ -76,22 +78,17 @@ def draw(analysis: Analysis, target: int, opacity: float) -> tuple[Any, ...]:
             f"No map of {analysis.classes[target]} yet: of long lists the ten likeliest classes "
             "have one. Press Analyse to compute this one."
         )
-        return (*[None] * len(CONDITIONS), "", plain_text(missing))
-    pictures = []
+        blank = [gr.skip(), None] * len(CONDITIONS)
+        return (*blank, "", plain_text(missing))
+    pictures: list[Any] = []
     for condition in CONDITIONS:
+        pictures.append(gr.Column(visible=condition in maps.values))
         if condition not in maps.values:
-            pictures.append(gr.Image(None, visible=False))
+            pictures.append(None)
             continue
-        said = cam_sentence(maps, condition, index)
-        drop = " · A" if condition in ("vanilla", "iwtd") else ""
-        pictures.append(
-            gr.Image(
-                cam_panel(analysis, maps, condition, index, opacity=opacity),
-                label=CONDITION_NAMES[condition] + drop,
-                alt_text=f"{CONDITION_NAMES[condition]}: {said}",
-                visible=True,
-            )
-        )
+        said = f"{CONDITION_NAMES[condition]}: {cam_sentence(maps, condition, index)}"
+        shown = cam_panel(analysis, maps, condition, index, opacity=opacity)
+        pictures.append(gr.Image(shown, alt_text=said))
     method = CAM_METHODS[maps.method]
     lines = [f"{analysis.classes[target]}. {method.caveat}"]
     lines += [f"{CONDITION_NAMES[c]}: {cam_sentence(maps, c, index)}" for c in maps.values]
@@ -111,7 +108,7 @@ def draw_wipe(
     pair = [cam_panel(analysis, analysis.maps, c, index, opacity=opacity) for c in known]
     chosen = 0 if side == "A" else 1
     name = f"{side}: {CONDITION_NAMES[known[chosen]]}"
-    return tuple(pair), gr.Image(pair[chosen], label=name, alt_text=name)
+    return tuple(pair), gr.Image(pair[chosen], alt_text=name)
 
 
 def draw_reach(analysis: Analysis, target: int) -> Any:

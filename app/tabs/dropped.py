@@ -18,13 +18,13 @@ from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.figures.words import dropped_sentence
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, panel
 from drople.analysis import Analysis
 
 INTRO = (
     "Which patches each dropout drops in this run (hatched). Both compare the same random number "
-    "per token, so they differ only in p. Dropping happens while training; here it is applied to "
-    "finished weights, to see what it would do."
+    "per token, so they differ only in p. Dropping happens while training; here (A) it is applied now, "
+    "to finished weights, to see what it would do."
 )
 ONE, OFTEN = "after this layer", "how often over the layers"
 
@@ -36,8 +36,8 @@ def build() -> list[View]:
         layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="drop-layer", min_width=160)
         view = gr.Radio([ONE, OFTEN], value=ONE, label="Show what is dropped", elem_id="drop-view")
     with gr.Row():
-        vanilla = picture("Vanilla dropout", "drop-vanilla", min_width=150)
-        iwtd = picture("IWTD", "drop-iwtd", min_width=150)
+        _, vanilla = panel("vanilla", "drop-vanilla", " (A)")
+        _, iwtd = panel("iwtd", "drop-iwtd", " (A)")
     bar = gr.HTML(elem_id="drop-bar")
     said = gr.Markdown(elem_id="drop-note", elem_classes="lens-note")
     with gr.Accordion("Layer by layer", open=False):
@@ -71,8 +71,8 @@ def draw(analysis: Analysis, target: int, layer: float, view: str) -> tuple[Any,
         sentence = dropped_sentence(analysis, index, cam)
         bar = '<div class="lens-legend"><span class="lens-hatch"></span> dropped</div>'
     pictures = [
-        gr.Image(picture, label=CONDITION_NAMES[c], alt_text=f"{CONDITION_NAMES[c]}: {sentence}")
-        for c, picture in zip((first, second), panels, strict=True)
+        gr.Image(shown, alt_text=f"{CONDITION_NAMES[c]}: {sentence}")
+        for c, shown in zip((first, second), panels, strict=True)
     ]
     return pictures[0], pictures[1], bar, plain_text(sentence)
 

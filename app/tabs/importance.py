@@ -19,7 +19,7 @@ from app.figures.patches import tile_at
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.figures.words import importance_sentence
 from app.tabs.predictions import plain_text
-from app.tabs.shared import QUIET, View
+from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 
 INTRO = (
@@ -46,12 +46,11 @@ def build(state: gr.State) -> list[View]:
         layer = gr.Slider(1, 12, 4, step=1, label="Layer", elem_id="layer", min_width=160)
     with gr.Row():
         with gr.Column(scale=5, min_width=280):
+            caption = gr.Markdown("One layer", elem_classes="lens-caption")
             plot = gr.Plot(show_label=False, elem_id="importance-plot")
         with gr.Column(scale=5, min_width=280):
-            strip = gr.Image(
-                label="All layers: click one to enlarge it", elem_id="strip", format="png",
-                interactive=False, buttons=["download", "fullscreen"], type="numpy",
-            )  # fmt: skip
+            gr.Markdown("All layers; click one to enlarge it", elem_classes="lens-caption")
+            strip = picture("All layers", "strip")
     bar = gr.HTML(elem_id="importance-bar")
     prompts = gr.HTML(elem_id="importance-prompts")
     said = gr.Markdown(elem_id="importance-note", elem_classes="lens-note")
@@ -66,7 +65,7 @@ def build(state: gr.State) -> list[View]:
     strip.select(chosen_layer, [state, layer], layer, **{**QUIET, "trigger_mode": "once"})
     controls = [signal, branch, layer, opacity, locked]
     return [
-        View(draw_large, controls, [plot, bar, prompts, said]),
+        View(draw_large, controls, [caption, plot, bar, prompts, said]),
         View(draw_strip, [signal, branch, layer, locked], [strip, signal, layer]),
         View(draw_words, [signal, branch], [words]),
     ]
@@ -97,7 +96,7 @@ def draw_large(
     layer: float,
     opacity: float,
     locked: bool,
-) -> tuple[Any, str, str, str]:
+) -> tuple[str, Any, str, str, str]:
     """The large map with its colour bar, prompt tokens and sentence."""
     condition, signal, index = _asked(analysis, signal, branch, layer)
     figure = layer_figure(analysis, condition, index, signal, opacity=opacity, locked=locked)
@@ -105,6 +104,7 @@ def draw_large(
     sentence = importance_sentence(analysis, condition, index, signal)
     name = f"{CONDITION_NAMES[condition]} branch. "
     return (
+        f"Layer {index + 1}; hover for the numbers",
         figure,
         colour_bar(scale),
         prompt_cells(analysis, condition, index, signal, scale),

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
+from app.figures.theme import CONDITION_NAMES, chip
 from drople.analysis import Analysis
 
 # Redrawing takes milliseconds and never runs the model: many at once, the newest wins.
@@ -51,9 +52,17 @@ def target_index(analysis: Analysis, target: str | None) -> int:
     return int(best.argmax())
 
 
-def picture(label: str, elem_id: str, **more: Any) -> gr.Image:
+def panel(condition: str, elem_id: str, note: str = "") -> tuple[gr.Column, gr.Image]:
+    """A picture under its condition's name; two fit side by side on a phone."""
+    with gr.Column(min_width=140) as column:
+        gr.HTML(chip(condition, CONDITION_NAMES[condition] + note))
+        shown = picture(CONDITION_NAMES[condition], elem_id)
+    return column, shown
+
+
+def picture(label: str, elem_id: str) -> gr.Image:
     """An output picture: lossless, with full screen and download."""
     return gr.Image(
-        label=label, elem_id=elem_id, format="png", interactive=False,
-        buttons=["download", "fullscreen"], **more,
+        label=label, show_label=False, elem_id=elem_id, format="png", interactive=False,
+        buttons=["download", "fullscreen"],
     )  # fmt: skip
