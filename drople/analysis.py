@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts, describe_classes, text_layers_of
+from drople.draws import SeededDraws
 from drople.dropout import (
     STRATEGIES,
     DropoutSettings,
     DropStrategy,
     Nothing,
-    SeededDraws,
     TokenDropout,
     matched_rows,
     with_strategy,

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import Literal, Protocol, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from drople.draws import Draws
 from drople.errors import SettingsError
 from drople.importance import SignalWeights, TokenImportance
 
@@ -243,63 +242,6 @@ _NORMALISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "rank": _rank,  # ties and sinks cannot flatten it
     "robust": _robust,  # min-max between the 5 % and the 95 % quantile
 }
-
-
-# --- randomness: where u and the noise come from ------------------------------------------
-
-
-class Draws(Protocol):
-    """The randomness of a dropout, always made on the CPU, so that a seed means one thing."""
-
-    def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
-        """Returns u (B, N) in [0, 1) for one layer; a token is dropped where u < p."""
-
-    def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
-        """Returns standard normal noise (B, N, D) for one layer."""
-
-
-@dataclass(frozen=True)
-class SeededDraws:
-    """u is a function of (seed, branch, layer, token position, class name) alone (DESIGN 4).
-
-    Batching, other rows, longer sequences and the mode change no u; noise has its own stream.
-    """
-
-    seeds: Sequence[int]  # one a row
-    branch: Literal["image", "text"]
-    names: Sequence[str] | None = None  # of the classes, in the text branch
-
-    def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
-        return self._rows("uniform", depth, lambda stream: stream.random(shape[1], "f4"))
-
-    def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
-        return self._rows("noise", depth, lambda stream: stream.standard_normal(shape[1:], "f4"))
-
-    def _rows(
-        self, kind: str, depth: int, sample: Callable[[np.random.Generator], np.ndarray]
-    ) -> Tensor:
-        names = self.names or [""] * len(self.seeds)
-        drawn: dict[tuple[int, str], np.ndarray] = {}
-        for key in zip(self.seeds, names, strict=True):
-            if key not in drawn:
-                text = f"{key[0]}/{self.branch}/{depth}/{kind}/{key[1]}"
-                digest = blake2b(text.encode(), digest_size=16).digest()
-                bits = np.random.Philox(key=int.from_bytes(digest, "little"))
-                drawn[key] = sample(np.random.Generator(bits))
-        return torch.from_numpy(np.stack([drawn[k] for k in zip(self.seeds, names, strict=True)]))
-
-
-@dataclass(frozen=True)
-class StreamDraws:
-    """Fresh draws from one generator: what training uses."""
-
-    generator: torch.Generator
-
-    def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
-        return torch.rand(shape, generator=self.generator)
-
-    def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
-        return torch.randn(shape, generator=self.generator)
 
 
 # --- the dropout itself ---------------------------------------------------------------------

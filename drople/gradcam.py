@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from drople.dropout import Draws, Replay, TokenDrop, TokenDropout
+from drople.draws import Draws
+from drople.dropout import Replay, TokenDrop, TokenDropout
 from drople.errors import SettingsError
 from drople.layout import PromptStep, TokenLayout
 from drople.models.attention import Block, SelfAttention

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tiny import NAMES, noise_pixels, prompted, tiny_clip, wrap
 
 from drople import DROP_MODES, STRATEGIES, DropoutSettings
+from drople.draws import SeededDraws, StreamDraws
 from drople.dropout import (
     NORMALISATIONS,
     OFFICIAL_CODE,
@@ -21,9 +22,7 @@ from drople.dropout import (
     ImportanceWeighted,
     Inverse,
     Nothing,
-    SeededDraws,
     SideBySide,
-    StreamDraws,
     TokenDrop,
     TokenDropout,
     Vanilla,

@@ -11,7 +11,8 @@ from tiny import noise_pixels, prompted, tiny_clip, wrap
 from torch import nn
 from torch.nn import functional as F
 
-from drople.dropout import ImportanceWeighted, SeededDraws, TokenDropout
+from drople.draws import SeededDraws
+from drople.dropout import ImportanceWeighted, TokenDropout
 from drople.errors import SettingsError
 from drople.gradcam import CAM_METHODS, class_maps
 from drople.models.prompts import PromptPlan

@@ -85,7 +85,7 @@ def test_fresh_text_prompts_read_like_a_photo_of_a(backbone, positioned):
 
 
 def test_fresh_image_prompts_are_drawn_as_in_the_released_code(backbone):
-    values = PromptedClip(backbone, PromptPlan()).prompts.image
+    values = PromptedClip(backbone, PromptPlan()).prompts.image.detach()
     bound = (4 * 64) ** -0.5  # kaiming_uniform_(a=sqrt 5) over fan-in 4 x 64
     assert values.shape == (4, 4, 64)
     assert 0.95 * bound < float(values.max()) <= bound

@@ -1,4 +1,4 @@
-"""Frozen CLIPs: loading them through open_clip, and refusing what the forward does not cover."""
+"""Frozen CLIPs: loading them through open_clip, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, cast
+from pickle import UnpicklingError
+from typing import cast
 
 import httpx
 import numpy as np
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transformer import TextTransformer, VisionTransformer
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from drople.dropout import TokenDropout
 from drople.errors import BackboneError, ClassListError
 from drople.layout import PromptStep
+from drople.models.coverage import refuse_uncovered
 from drople.models.towers import (
     LayerRecord,
     ReadBridge,
@@ -280,6 +282,10 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
             source, pretrained=weights, force_quick_gelu=quick, require_pretrained=True
         )
         tokenizer = tokenizer or open_clip.get_tokenizer(source)
+    except (SafetensorError, UnpicklingError) as error:
+        raise BackboneError(
+            f"The weights of {name} are damaged ({error}). Delete their file and fetch it again."
+        ) from error
     except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
         logging.getLogger(__name__).info("loading %s failed", name, exc_info=error)
         raise BackboneError(
@@ -288,63 +294,6 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
             "network."
         ) from error
     return Backbone.of_clip(name, clip.to(device), preprocess, tokenizer)
-
-
-def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
-    """Checks that our forward covers a model.
-
-    Raises:
-        BackboneError: it does not; the message names the part.
-    """
-    visual: Any = clip._modules.get("visual")
-    text: Any = clip._modules.get("text", clip)
-
-    def refuse(part: str) -> BackboneError:
-        return BackboneError(
-            f"{name} has {part}, which this forward does not cover. Plain CLIP ViTs work: "
-            "ViT-B-32, ViT-B-16, ViT-L-14 with OpenAI, LAION or DataComp weights."
-        )
-
-    if not isinstance(visual, VisionTransformer):
-        raise refuse(f"an image tower of type {type(visual).__name__}")
-    if visual.attn_pool is not None:
-        raise refuse("attentional pooling")
-    if visual.pool_type != "tok" or visual.final_ln_after_pool:
-        raise refuse(f"'{visual.pool_type}' pooling of image tokens")
-    if not isinstance(visual.patch_dropout, nn.Identity):
-        raise refuse("patch dropout")
-    if text is not clip and not isinstance(text, TextTransformer):
-        raise refuse(f"a text tower of type {type(text).__name__}")
-    pooling = clip.text_pool_type if text is clip else text.pool_type
-    if pooling != "argmax":
-        raise refuse(f"'{pooling}' pooling of text tokens")
-    if text is not clip and (text.cls_emb is not None or text.use_pad_mask):
-        raise refuse("a class token or padding mask in its text tower")
-    if text._buffers.get("attn_mask") is None:
-        raise refuse("a text tower without a causal mask")
-    towers: tuple[Any, Any] = (visual, text)
-    for tower in towers:
-        for block in tower.transformer.resblocks:
-            if type(block.attn) is not nn.MultiheadAttention and not _plain(block.attn):
-                raise refuse(f"attention of type {type(block.attn).__name__}")
-            if not isinstance(block.mlp[0], nn.Linear):
-                raise refuse(f"an MLP of type {type(block.mlp[0]).__name__}")
-    if not isinstance(tokenizer, SimpleTokenizer):
-        raise refuse(f"a tokenizer of type {type(tokenizer).__name__}")
-
-
-def _plain(attn: nn.Module) -> bool:
-    """Whether open_clip's own attention holds CLIP's four parts and nothing else (no qk-norm)."""
-    parts = {
-        name for name, module in attn.named_modules() if any(True for _ in module.parameters())
-    }
-    weights = {name for name, _ in attn.named_parameters()}
-    return parts <= {"", "out_proj"} and weights == {
-        "in_proj_weight",
-        "in_proj_bias",
-        "out_proj.weight",
-        "out_proj.bias",
-    }
 
 
 def hash_weights(state: dict[str, Tensor]) -> str:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.dropout import StreamDraws, TokenDropout
+from drople.draws import StreamDraws
+from drople.dropout import TokenDropout
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, read_image, read_text

@@ -1,0 +1,75 @@
+"""Which open_clip models the forward covers: it refuses what it would compute wrongly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transformer import TextTransformer, VisionTransformer
+from torch import nn
+
+from drople.errors import BackboneError
+
+
+def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
+    """Checks that our forward covers a model.
+
+    Raises:
+        BackboneError: it does not; the message names the part.
+    """
+    visual: Any = clip._modules.get("visual")
+    text: Any = clip._modules.get("text", clip)
+
+    def refuse(part: str) -> BackboneError:
+        return BackboneError(
+            f"{name} has {part}, which this forward does not cover. Plain CLIP ViTs work: "
+            "ViT-B-32, ViT-B-16, ViT-L-14 with OpenAI, LAION or DataComp weights."
+        )
+
+    if not isinstance(visual, VisionTransformer):
+        raise refuse(f"an image tower of type {type(visual).__name__}")
+    if visual.attn_pool is not None:
+        raise refuse("attentional pooling")
+    if visual.pool_type != "tok" or visual.final_ln_after_pool:
+        raise refuse(f"'{visual.pool_type}' pooling of image tokens")
+    if not isinstance(visual.patch_dropout, nn.Identity):
+        raise refuse("patch dropout")
+    height, width = visual.image_size
+    if height != width or visual.patch_size[0] != visual.patch_size[1]:
+        raise refuse(f"pictures of {height} x {width} pixels")
+    if text is not clip and not isinstance(text, TextTransformer):
+        raise refuse(f"a text tower of type {type(text).__name__}")
+    pooling = clip.text_pool_type if text is clip else text.pool_type
+    if pooling != "argmax":
+        raise refuse(f"'{pooling}' pooling of text tokens")
+    if text is not clip and (text.cls_emb is not None or text.use_pad_mask):
+        raise refuse("a class token or padding mask in its text tower")
+    if text._buffers.get("attn_mask") is None:
+        raise refuse("a text tower without a causal mask")
+    if text.text_projection is None:
+        raise refuse("no projection of its text features")
+    towers: tuple[Any, Any] = (visual, text)
+    for tower in towers:
+        for block in tower.transformer.resblocks:
+            if type(block.attn) is not nn.MultiheadAttention and not _plain(block.attn):
+                raise refuse(f"attention of type {type(block.attn).__name__}")
+            if any(True for _ in block._modules.get("ln_attn", nn.Identity()).parameters()):
+                raise refuse("a norm after its attention")
+            if not isinstance(block.mlp[0], nn.Linear):
+                raise refuse(f"an MLP of type {type(block.mlp[0]).__name__}")
+    if not isinstance(tokenizer, SimpleTokenizer):
+        raise refuse(f"a tokenizer of type {type(tokenizer).__name__}")
+
+
+def _plain(attn: nn.Module) -> bool:
+    """Whether open_clip's own attention holds CLIP's four parts and nothing else (no qk-norm)."""
+    parts = {
+        name for name, module in attn.named_modules() if any(True for _ in module.parameters())
+    }
+    weights = {name for name, _ in attn.named_parameters()}
+    return parts <= {"", "out_proj"} and weights == {
+        "in_proj_weight",
+        "in_proj_bias",
+        "out_proj.weight",
+        "out_proj.bias",
+    }
