@@ -237,7 +237,7 @@ def _adapted_run(
             for row, strategy in enumerate(settings.strategies, start=1):
                 dropped = with_strategy(settings.dropout, strategy)
                 text[row] = text_layers_of(model, classes.names, dropped, settings.seed).features
-    scale = float(model.logit_scale.exp())
+    scale = float(model.logit_scale.detach().exp())
     return Run(names, records, features, text, scale, model, dropout)
 
 
@@ -302,7 +302,7 @@ def _provenance(
         "device": str(backbone.device),
         "seed": settings.seed,
         "drople": VERSION,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "open_clip": open_clip.__version__,
         "python": platform.python_version(),
     }
