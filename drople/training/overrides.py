@@ -1,0 +1,73 @@
+"""Settings by dotted name: `dropout.p_max=0.7` onto a configuration, and back from one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from drople.errors import SettingsError
+from drople.training.config import METHODS, TrainConfig
+
+
+def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
+    """A configuration with some values changed.
+
+    Args:
+        assignments: each `name=value`; a dot leads into a part, such as `losses.alignment=10` or
+            `dropout.weights.s_cls=2`. Values are JSON, or bare words.
+
+    Raises:
+        SettingsError: no such setting, or a value of the wrong kind.
+    """
+    for assignment in assignments:
+        name, sign, text = assignment.partition("=")
+        if not sign:
+            raise SettingsError(f"“{assignment}” is no setting; write NAME=VALUE, e.g. epochs=4.")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        config = _replaced(config, name, name.split("."), value)
+    return config
+
+
+def changes(config: TrainConfig) -> dict[str, Any]:
+    """What of a configuration differs from its method's own declaration, the seed aside."""
+    declared = _flat(asdict(METHODS[config.method]))
+    return {
+        name: value
+        for name, value in _flat(asdict(config)).items()
+        if name != "seed" and value != declared[name]
+    }
+
+
+def _replaced(part: Any, name: str, path: Sequence[str], value: Any) -> Any:
+    known = [f.name for f in fields(part) if f.name != "method"]
+    if path[0] not in known:
+        raise SettingsError(f"There is no setting “{name}”; known here: {', '.join(known)}.")
+    old = getattr(part, path[0])
+    if len(path) > 1 and is_dataclass(old):
+        return replace(part, **{path[0]: _replaced(old, name, path[1:], value)})
+    hint = get_type_hints(type(part))[path[0]]
+    if isinstance(value, list):
+        value = tuple(value)
+    if type(old) is float and type(value) is int:
+        value = float(value)
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    fits = value in choices if choices else old is None or type(value) in (type(old), type(None))
+    if len(path) > 1 or not fits or is_dataclass(old):
+        expected = " or ".join(map(repr, choices)) or f"a value like {old!r}"
+        raise SettingsError(f"{name} is {value!r}; expected {expected}.")
+    return replace(part, **{path[0]: value})
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,132 @@
+"""One training run on disk: its log, its resumable state and, once finished, its prompts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from drople.checkpoints import PromptCard, load_prompts, save_prompts
+from drople.models.backbone import Backbone
+from drople.models.prompted_clip import PromptedClip
+from drople.training.config import TrainConfig
+from drople.training.data import Task
+from drople.training.loop import build_model, fit
+from drople.version import VERSION
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Prompts that were learnt, and what their card says; `metrics` holds what it cost."""
+
+    model: PromptedClip
+    card: PromptCard
+
+
+def train_run(backbone: Backbone, task: Task, config: TrainConfig, runs: Path) -> Trained:
+    """Learns prompts on `task.train`, or reads them where the very same run has finished.
+
+    A run that was cut off goes on after its last whole epoch. Its files lie in `runs`/trained:
+    NAME.jsonl with every loss term of every step, NAME.state while it is unfinished, and
+    NAME.safetensors.
+    """
+    stem = runs / "trained" / training_name(backbone, task, config)
+    log, state, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
+    if prompts.is_file():
+        return Trained(*load_prompts(prompts, backbone))
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    model = build_model(backbone, config)
+    measured = _forget_peak_memory(backbone)
+    # Line by line, so that a run that is killed leaves no half line.
+    with log.open("a", buffering=1) as lines, tqdm(unit="step", desc=config.method) as bar:
+        for report in fit(model, task, config, state=state, cache=runs / "cache"):
+            lines.write(json.dumps(asdict(report)) + "\n")
+            bar.total = config.epochs * report.steps
+            bar.n = report.epoch * report.steps + report.step + 1
+            bar.set_postfix(epoch=report.epoch + 1, loss=f"{report.terms['total']:.3f}")
+    seconds = [step["seconds"] for step in read_log(log)]
+    cost = {
+        "train_seconds": round(sum(seconds), 1),
+        "seconds_per_step": round(median(seconds), 4),
+    }
+    if measured:
+        cost["peak_mib"] = round(_peak_mib(backbone))
+    card = replace(describe(model, task, config), metrics=cost)
+    save_prompts(prompts, model, card)
+    state.unlink(missing_ok=True)
+    return Trained(model, card)
+
+
+_ENDINGS = ("jsonl", "state", "safetensors")
+
+
+def training_name(backbone: Backbone, task: Task, config: TrainConfig) -> str:
+    """A file name for a run; two runs share it only where everything that decides them is equal."""
+    key = digest(
+        VERSION,
+        backbone.weights_hash,
+        asdict(config),
+        task.classes,
+        task.train.keys,
+        task.train.labels.tolist(),
+    )
+    backbone_name = backbone.name.replace("/", "-")
+    return f"{backbone_name}-{task.name}-{config.method}-seed{config.seed}-{key}"
+
+
+def digest(*parts: Any) -> str:
+    """12 hex digits over values that JSON can write."""
+    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+def read_log(log: Path) -> list[dict[str, Any]]:
+    """The steps of a log in order; of a step that was run again after a kill, the last."""
+    steps = {}
+    for line in log.read_text().splitlines():
+        step = json.loads(line)
+        steps[step["epoch"], step["step"]] = step
+    return [steps[key] for key in sorted(steps)]
+
+
+def describe(model: PromptedClip, task: Task, config: TrainConfig) -> PromptCard:
+    """The card of a model that was trained on a task, without metrics."""
+    own = ("method", "plan", "dropout", "bridge_tokens", "shots", "seed")
+    return PromptCard(
+        backbone=model.backbone.name,
+        backbone_hash=model.backbone.weights_hash,
+        plan=model.plan,
+        bridge_tokens=config.bridge_tokens,
+        method=config.method,
+        classes=task.classes,
+        data=task.name,
+        shots=config.shots,
+        seed=config.seed,
+        dropout=config.dropout,
+        training={key: value for key, value in asdict(config).items() if key not in own},
+    )
+
+
+def _forget_peak_memory(backbone: Backbone) -> bool:
+    """Starts measuring memory anew; False where this system cannot."""
+    if backbone.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(backbone.device)
+        return True
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident size
+    except OSError:
+        return False
+    return True
+
+
+def _peak_mib(backbone: Backbone) -> float:
+    """Most memory since then: of the GPU where the backbone is on one, else of this process."""
+    if backbone.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(backbone.device) / 2**20
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index("VmHWM:") + 1]) / 2**10
