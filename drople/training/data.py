@@ -199,13 +199,7 @@ def _load_folder(root: Path) -> Task:
     else:
         classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir()))
         images = _folder_images(root, classes)
-        rng = np.random.default_rng(0)
-        part = np.empty(len(images), dtype=int)
-        for label in np.unique(images.labels):
-            mine = rng.permutation(np.flatnonzero(images.labels == label))
-            cuts = np.round(np.array([0.6, 0.7]) * len(mine)).astype(int)
-            for split, rows in enumerate(np.split(mine, cuts)):
-                part[rows] = split
+        part = draw_parts(images.labels, (0.6, 0.7))
         parts = [images.select(np.flatnonzero(part == split)) for split in (TRAIN, VAL, TEST)]
     if not len(parts[TRAIN]):
         raise DataError(
@@ -216,13 +210,24 @@ def _load_folder(root: Path) -> Task:
     return Task(root.name, names, parts[TRAIN], parts[VAL], parts[TEST])
 
 
-def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:
-    files = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((root / name).glob("**/*"))
-        if path.suffix.lower() in SUFFIXES
-    ]
+def draw_parts(labels: np.ndarray, ends: Sequence[float]) -> np.ndarray:
+    """Deals the images of each class out to parts 0, 1, ... by a fixed draw, (I,) int.
+
+    Args:
+        ends: where each part but the last ends, as a share of the class.
+    """
+    rng = np.random.default_rng(0)
+    parts = np.empty(len(labels), dtype=int)
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        cuts = np.round(np.array(ends) * len(mine)).astype(int)
+        for part, rows in enumerate(np.split(mine, cuts)):
+            parts[rows] = part
+    return parts
+
+
+def images_of_files(files: Sequence[tuple[Path, int]]) -> ImageSet:
+    """A set of (path, label) pairs; a key is the file with its folder, which names the class."""
     labels = np.array([label for _, label in files], dtype=int)
     return ImageSet(
         [partial(read_image, path) for path, _ in files],
@@ -230,3 +235,13 @@ def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:
         np.zeros_like(labels),
         tuple(f"{path.parent.name}/{path.name}" for path, _ in files),
     )
+
+
+def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:
+    files = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((root / name).glob("**/*"))
+        if path.suffix.lower() in SUFFIXES
+    ]
+    return images_of_files(files)

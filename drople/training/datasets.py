@@ -1,0 +1,191 @@
+"""The eleven data sets of the literature by name, where the user has them. Nothing is downloaded.
+
+With CoOp's `split_zhou_*.json` under the root, splits and class names are CoOp's. Without it they
+are torchvision's; what torchvision does not split is dealt out by a fixed draw: 50 % to learn from,
+20 % for validation, 30 % to test, and a missing validation part is 20 % of the training part.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torchvision import datasets as vision
+
+from drople.errors import DataError
+from drople.training.data import TEST, TRAIN, VAL, ImageSet, Task, draw_parts, images_of_files
+from drople.training.data import load_task as load_path
+
+Files = Iterable[tuple[str | Path, int]]
+
+
+def _images_and_labels(dataset: Any) -> Files:
+    return zip(dataset._image_files, dataset._labels, strict=True)
+
+
+def _samples(dataset: Any) -> Files:
+    return dataset.samples
+
+
+def _caltech(dataset: Any) -> Files:
+    # Faces_easy holds the pictures of Faces again, cropped; CoOp leaves it out too.
+    folder = Path(dataset.root) / "101_ObjectCategories"
+    for label, number in zip(dataset.y, dataset.index, strict=True):
+        if dataset.categories[label] != "Faces_easy":
+            yield folder / dataset.categories[label] / f"image_{number:04d}.jpg", label
+
+
+@dataclass(frozen=True)
+class NamedDataset:
+    """Where a data set lies under the root, and how torchvision reads it."""
+
+    folder: str  # torchvision's
+    coop_split: str | None  # split_zhou_NAME.json
+    images: tuple[str, ...]  # what paths in the split file start from: CoOp's folder, torchvision's
+    kind: Callable[..., Any] | None  # None: torchvision has no still images of it
+    files: Callable[[Any], Files] = _images_and_labels
+    parts: tuple[str, ...] = ()  # torchvision's: train, val and test; train and test; or none
+
+
+_ALL, _TWO = ("train", "val", "test"), ("train", "test")
+DATASETS = {
+    "caltech101": NamedDataset(
+        "caltech101/101_ObjectCategories",
+        "Caltech101",
+        ("caltech-101/101_ObjectCategories", "caltech101/101_ObjectCategories"),
+        vision.Caltech101,
+        _caltech,
+    ),
+    "oxford_pets": NamedDataset(
+        "oxford-iiit-pet",
+        "OxfordPets",
+        ("oxford_pets/images", "oxford-iiit-pet/images"),
+        vision.OxfordIIITPet,
+        lambda dataset: zip(dataset._images, dataset._labels, strict=True),
+        ("trainval", "test"),
+    ),
+    "stanford_cars": NamedDataset(
+        "stanford_cars",
+        "StanfordCars",
+        ("stanford_cars",),
+        vision.StanfordCars,
+        lambda dataset: dataset._samples,
+        _TWO,
+    ),
+    "flowers102": NamedDataset(
+        "flowers-102",
+        "OxfordFlowers",
+        ("oxford_flowers/jpg", "flowers-102/jpg"),
+        vision.Flowers102,
+        parts=_ALL,
+    ),
+    "food101": NamedDataset(
+        "food-101", "Food101", ("food-101/images",), vision.Food101, parts=_TWO
+    ),
+    "fgvc_aircraft": NamedDataset("fgvc-aircraft-2013b", None, (), vision.FGVCAircraft, parts=_ALL),
+    "sun397": NamedDataset("SUN397", "SUN397", ("sun397/SUN397", "SUN397"), vision.SUN397),
+    "dtd": NamedDataset(
+        "dtd", "DescribableTextures", ("dtd/images", "dtd/dtd/images"), vision.DTD, parts=_ALL
+    ),
+    "eurosat": NamedDataset("eurosat", "EuroSAT", ("eurosat/2750",), vision.EuroSAT, _samples),
+    "ucf101": NamedDataset("", "UCF101", ("ucf101/UCF-101-midframes",), None),
+    "imagenet": NamedDataset("train", None, (), vision.ImageNet, _samples, ("train", "val")),
+}
+
+
+def open_task(data: str, root: Path | None = None) -> Task:
+    """A task from a path, or with `root` from the name of a data set that lies under it.
+
+    Raises:
+        DataError: an unknown name, or files that are not there.
+    """
+    if root is None:
+        if data in DATASETS and not Path(data).exists():
+            raise DataError(f"{data} is a data set's name; say with --root where its folder lies.")
+        return load_path(data)
+    if data not in DATASETS:
+        raise DataError(f"No data set is called {data!r}; known: {', '.join(DATASETS)}.")
+    known = DATASETS[data]
+    split = _find_split(root, known)
+    return _read_coop(data, root, known, split) if split else _read_torchvision(data, root, known)
+
+
+def _find_split(root: Path, known: NamedDataset) -> Path | None:
+    file = f"split_zhou_{known.coop_split}.json"
+    return next(
+        (path for path in (root / file, *sorted(root.glob(f"*/{file}"))) if path.is_file()), None
+    )
+
+
+def _read_coop(name: str, root: Path, known: NamedDataset, split: Path) -> Task:
+    """Reads CoOp's split: for each part a list of [path, label, class name]."""
+    rows = json.loads(split.read_text())
+    first = rows["train"][0][0]
+    base = next((root / part for part in known.images if (root / part / first).is_file()), None)
+    if base is None:
+        raise DataError(
+            f"{split.name} lists {first}, which is in none of {', '.join(known.images)} under "
+            f"{root}. Unpack the images of {name} there."
+        )
+    names = {label: title for part in rows.values() for _, label, title in part}
+    parts = [
+        images_of_files([(base / path, label) for path, label, _ in rows[part]]) for part in _ALL
+    ]
+    titles = [names[i] for i in range(len(names))]
+    return Task(name, _readable(name, titles), parts[0], parts[1], parts[2])
+
+
+def _read_torchvision(name: str, root: Path, known: NamedDataset) -> Task:
+    if known.kind is None:
+        raise DataError(
+            f"torchvision has {name} as films only. Put CoOp's {known.images[0]} and "
+            f"split_zhou_{known.coop_split}.json under {root}, or give --data a folder of frames "
+            "with one folder a class."
+        )
+    expected = root / known.folder
+    if not expected.is_dir():
+        raise DataError(
+            f"{name} is not there: torchvision reads it from {expected}, which is no folder. "
+            "Nothing is downloaded; unpack it there."
+        )
+    try:
+        loaded = [known.kind(str(root), split=part) for part in known.parts] or [
+            known.kind(str(root))
+        ]
+    except (RuntimeError, OSError, ValueError) as error:
+        raise DataError(f"{name} is not complete under {expected}: {error}") from error
+    sets = [
+        images_of_files([(Path(path), int(label)) for path, label in sorted(known.files(part))])
+        for part in loaded
+    ]
+    titles = loaded[0].categories if name == "caltech101" else loaded[0].classes
+    train, val, test = _three_parts(sets)
+    task = Task(name, _readable(name, titles), train, val, test)
+    kept = np.unique(np.concatenate([part.labels for part in (task.train, task.val, task.test)]))
+    return task if len(kept) == len(titles) else task.subset([int(label) for label in kept])
+
+
+def _three_parts(sets: Sequence[ImageSet]) -> list[ImageSet]:
+    """Training, validation and test sets from the one, two or three that there are."""
+    if len(sets) == 3:
+        return list(sets)
+    drawn = draw_parts(sets[0].labels, (0.5, 0.7) if len(sets) == 1 else (0.8,))
+    wanted = (TRAIN, VAL, TEST) if len(sets) == 1 else (TRAIN, VAL)
+    parts = [sets[0].select(np.flatnonzero(drawn == part)) for part in wanted]
+    return [*parts, *sets[1:]]
+
+
+def _readable(name: str, titles: Sequence[str | Sequence[str]]) -> tuple[str, ...]:
+    """Class names as words; of synonyms the first, of SUN397's paths the last part first."""
+    words = []
+    for title in titles:
+        text = title if isinstance(title, str) else title[0]
+        text = " ".join(reversed(text.split("/"))) if name == "sun397" else text
+        text = re.sub("(?<=[a-z])(?=[A-Z])", " ", text) if name == "eurosat" else text
+        words.append(text.replace("_", " "))
+    return tuple(words)
