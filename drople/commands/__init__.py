@@ -1,0 +1,1 @@
+"""What `python -m drople` can do, one file a command: its options, and what it prints."""

@@ -1,0 +1,80 @@
+"""python -m drople evaluate PROTOCOL | report: compares methods, and writes what came out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from drople.commands.options import add_config_options, add_data_options, config_of
+from drople.errors import SettingsError
+from drople.evaluation.protocols import PROTOCOLS, Setting, columns
+from drople.evaluation.report import write_report
+from drople.evaluation.runs import evaluate, frozen_config
+from drople.evaluation.tables import figures
+from drople.models.backbone import load_backbone
+from drople.training.config import METHODS
+from drople.training.data import Task
+from drople.training.datasets import open_task
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The subcommands: one a protocol, and the report."""
+    kinds = parser.add_subparsers(required=True, metavar="protocol")
+    for protocol, carry_out in PROTOCOLS.items():
+        says = (carry_out.__doc__ or "").partition("\n")[0]
+        one = kinds.add_parser(protocol, help=says, description=says)
+        add_data_options(one)
+        one.add_argument("--methods", default="drople", help="separated by commas; see METHODS")
+        one.add_argument("--seeds", default="1", help="separated by commas; the report wants 1,2,3")
+        one.add_argument("--split", default="test", choices=["val", "test"])
+        if protocol == "cross-dataset":
+            one.add_argument("--targets", default="", help="data to test on, separated by commas")
+        add_config_options(one)
+        one.set_defaults(run=partial(_run, protocol), targets="")
+    report = kinds.add_parser("report", help="write RESULTS.md from the finished runs")
+    report.add_argument("--runs", type=Path, default=Path("runs"))
+    report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
+    report.set_defaults(run=lambda given: write_report(given.runs, given.out))
+
+
+def _run(protocol: str, given: argparse.Namespace) -> None:
+    methods, seeds = _methods(given.methods), _seeds(given.seeds)
+    task = open_task(given.data, given.root)
+    targets = tuple(open_task(name, given.root) for name in given.targets.split(",") if name)
+    setting = Setting(load_backbone(given.backbone, given.device), task, given.split, targets)
+    planned = [config_of(given, method, seed) for method in methods for seed in seeds]
+    configs = dict.fromkeys([frozen_config(planned[0]), *(c for c in planned if c.learns())])
+    for config in configs:
+        result = evaluate(
+            protocol,
+            setting,
+            config,
+            given.runs,
+            data_option=_option([task], given.root),
+            targets_option=_option(targets, given.root),
+        )
+        found = figures(result, columns(protocol, list(result.accuracy)))
+        shown = "  ".join(f"{title} {value:5.2f}" for title, value in found.items())
+        print(f"{config.method:20s} seed {config.seed}  {shown}   ({given.split}, percent)")
+
+
+def _methods(text: str) -> list[str]:
+    methods = [name.strip() for name in text.split(",")]
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise SettingsError(f"No method is called {unknown[0]!r}; known: {', '.join(METHODS)}.")
+    return methods
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise SettingsError(f"--seeds is {text!r}; write numbers, e.g. 1,2,3.") from None
+
+
+def _option(tasks: Sequence[Task], root: Path | None) -> str:
+    """The data as a reader of the report would name them, whose folders are elsewhere."""
+    return ",".join(task.name if root else f"DATA/{task.name}" for task in tasks)

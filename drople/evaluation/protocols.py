@@ -1,0 +1,187 @@
+"""What is learnt on and what is tested: every protocol as lessons, each with its exams.
+
+To add a protocol: one function and one line of `PROTOCOLS`; `columns` says how a report sums it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from drople.errors import DataError
+from drople.evaluation.attack import EPSILONS
+from drople.evaluation.corruptions import FAMILIES, SEVERITIES, corrupted
+from drople.models.backbone import Backbone
+from drople.training.config import TrainConfig
+from drople.training.data import ImageSet, Task
+from drople.training.features import crop_all
+
+SHOTS = (1, 2, 4, 8, 16)
+IMBALANCE = 10.0
+SOURCE_DOMAIN = "photo"
+ROBUST_IMAGES = 200  # test images of the corruptions and of PGD
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Images to classify against a class list."""
+
+    name: str
+    classes: tuple[str, ...]
+    images: ImageSet
+    sample: str  # exams over the same pictures share it: intervals resample them together
+    epsilon: float = 0.0  # of a PGD attack; 0 for none
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training set and what its model is then asked."""
+
+    task: Task
+    config: TrainConfig
+    exams: tuple[Exam, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a protocol is carried out."""
+
+    backbone: Backbone
+    task: Task
+    split: Literal["val", "test"] = "test"
+    targets: tuple[Task, ...] = ()  # of the cross-dataset protocol
+
+    def images(self, task: Task) -> ImageSet:
+        return task.val if self.split == "val" else task.test
+
+    def exam(self, name: str, task: Task) -> Exam:
+        return Exam(name, task.classes, self.images(task), name)
+
+
+Protocol = Callable[[Setting, TrainConfig], list[Lesson]]
+
+
+def base_to_novel(setting: Setting, config: TrainConfig) -> list[Lesson]:
+    """Learns on the base half, tests each half against its own names (METHOD.md 5.4)."""
+    base = setting.task.base()
+    return [Lesson(base.few(config.shots, config.seed), config, _halves(setting, base))]
+
+
+def long_tail(setting: Setting, config: TrainConfig) -> list[Lesson]:
+    """Base-to-novel on all images of the base half, thinned out to an imbalance of 10."""
+    base = setting.task.base()
+    return [Lesson(base.long_tail(IMBALANCE, config.seed), config, _halves(setting, base))]
+
+
+def few_shot(setting: Setting, config: TrainConfig) -> list[Lesson]:
+    """Learns on all classes with 1, 2, 4, 8 and 16 images each."""
+    whole = setting.task
+    return [
+        Lesson(
+            whole.few(shots, config.seed),
+            replace(config, shots=shots),
+            (replace(setting.exam(f"{shots} shots", whole), sample="all"),),
+        )
+        for shots in SHOTS
+    ]
+
+
+def cross_dataset(setting: Setting, config: TrainConfig) -> list[Lesson]:
+    """Learns on all classes of one data set, tests on all of that and of others."""
+    if not setting.targets:
+        raise DataError("cross-dataset needs --targets, the data sets to test on.")
+    exams = [setting.exam("source", setting.task)]
+    exams += [setting.exam(target.name, target) for target in setting.targets]
+    return [Lesson(setting.task.few(config.shots, config.seed), config, tuple(exams))]
+
+
+def domain_shift(setting: Setting, config: TrainConfig) -> list[Lesson]:
+    """Learns on photographs, tests on every domain there is (PACS)."""
+    whole = setting.task
+    if not whole.domains:
+        raise DataError(f"{whole.name} has no domains; domain-shift needs data like PACS.")
+    learnt = whole.in_domains([SOURCE_DOMAIN], whole.domains).few(config.shots, config.seed)
+    exams = []
+    for domain in whole.domains:
+        images = setting.images(whole)
+        here = np.flatnonzero(images.domains == whole.domains.index(domain))
+        exams.append(Exam(domain, whole.classes, images.select(here), domain))
+    return [Lesson(learnt, config, tuple(exams))]
+
+
+def corruptions(setting: Setting, config: TrainConfig) -> list[Lesson]:
+    """Learns as base-to-novel, tests 200 base images under ImageNet-C's corruptions."""
+    lesson = _robust(setting, config)
+    (clean,) = lesson.exams
+    cropped = crop_all(setting.backbone, clean.images)
+    exams = [clean]
+    for family in FAMILIES.values():
+        for name in family:
+            for severity in SEVERITIES:
+                images = corrupted(clean.images, cropped, name, severity)
+                exams.append(replace(clean, name=f"{name} {severity}", images=images))
+    return [replace(lesson, exams=tuple(exams))]
+
+
+def pgd(setting: Setting, config: TrainConfig) -> list[Lesson]:
+    """Learns as base-to-novel, tests 200 base images attacked within each epsilon."""
+    lesson = _robust(setting, config)
+    (clean,) = lesson.exams
+    attacked = [replace(clean, name=name, epsilon=epsilon) for name, epsilon in EPSILONS.items()]
+    return [replace(lesson, exams=(clean, *attacked))]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "base-to-novel": base_to_novel,
+    "few-shot": few_shot,
+    "cross-dataset": cross_dataset,
+    "long-tail": long_tail,
+    "domain-shift": domain_shift,
+    "corruptions": corruptions,
+    "pgd": pgd,
+}
+
+
+def _halves(setting: Setting, base: Task) -> tuple[Exam, ...]:
+    return setting.exam("base", base), setting.exam("novel", setting.task.novel())
+
+
+def _robust(setting: Setting, config: TrainConfig) -> Lesson:
+    (lesson,) = base_to_novel(setting, config)
+    images = lesson.exams[0].images
+    chosen = np.random.default_rng(0).permutation(len(images))[:ROBUST_IMAGES]
+    clean = replace(lesson.exams[0], name="clean", images=images.select(np.sort(chosen)))
+    return replace(lesson, exams=(clean,))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One figure of a run: the mean over some exams' accuracies, or their harmonic mean."""
+
+    title: str
+    exams: tuple[str, ...]
+    harmonic: bool = False
+
+
+def columns(protocol: str, exams: Sequence[str]) -> list[Column]:
+    """How a protocol's runs are summed up; the last column is the one that decides."""
+    single = [Column(name, (name,)) for name in exams]
+    if protocol in ("base-to-novel", "long-tail"):
+        return [*single, Column("harmonic mean", tuple(exams), harmonic=True)]
+    if protocol == "cross-dataset":
+        return [*single, Column("mean of targets", tuple(exams[1:]))]
+    if protocol == "domain-shift":
+        others = tuple(name for name in exams if name != SOURCE_DOMAIN)
+        return [*single, Column("mean of the others", others)]
+    if protocol == "corruptions":
+        found = [single[0]]
+        for title, family in FAMILIES.items():
+            mine = tuple(name for name in exams if name.rpartition(" ")[0] in family)
+            found.append(Column(title, mine))
+        return [*found, Column("mean of 75", tuple(exams[1:]))]
+    if protocol == "few-shot":
+        return [*single, Column("mean", tuple(exams))]
+    return single

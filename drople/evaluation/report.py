@@ -1,0 +1,244 @@
+"""RESULTS.md from the finished runs: every number comes from a run's files, or is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from drople.errors import DataError
+from drople.evaluation import published
+from drople.evaluation.intervals import Difference, mean_difference
+from drople.evaluation.protocols import PROTOCOLS, Column
+from drople.evaluation.runs import FROZEN, read_results
+from drople.evaluation.tables import Row, Table, difference, tables
+from drople.training.config import METHODS
+
+CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
+SEEDS = 3  # fewer are named as missing
+QUESTIONS = (
+    # what is asked, first method, second method
+    ("Does DroPLe beat the frozen branch?", "drople", FROZEN),
+    ("Does prompting without dropout beat the frozen branch?", "drople-none", FROZEN),
+    ("Does IWTD beat no dropout?", "drople", "drople-none"),
+    ("Does IWTD beat vanilla dropout?", "drople", "drople-vanilla"),
+    ("Does MPL beat the frozen branch?", "mpl", FROZEN),
+    ("Does DroPLe beat MPL?", "drople", "mpl"),
+)
+
+
+def write_report(runs: Path, out: Path) -> None:
+    """Writes the report of a folder of runs.
+
+    Raises:
+        DataError: there is no finished run.
+    """
+    found = tables(read_results(runs))
+    if not found:
+        raise DataError(f"No finished run lies in {runs}; python -m drople evaluate makes them.")
+    out.write_text("\n".join(compose(found)) + "\n")
+    print(f"wrote {out}")
+
+
+def compose(found: Sequence[Table]) -> list[str]:
+    """The lines of the report."""
+    tested = [table for table in found if table.one.split == "test"]
+    tried = [table for table in found if table.one.split == "val"]
+    halves = [table for table in tested if table.one.protocol == "base-to-novel"]
+    lines = ["# Results", "", *_answer(halves), "", *_READING, ""]
+    for table in tested:
+        lines += [*_accuracies(table), "", *_differences(table), ""]
+    lines += ["## Ablations and sensitivity", "", *_ablations(halves), ""]
+    lines += ["## What was tried, on validation data", ""]
+    lines += [line for table in tried for line in (*_accuracies(table, level="###"), "")]
+    if not tried:
+        lines += ["No runs with `--split val`.", ""]
+    lines += ["## Cost", "", *_costs(halves or tested), ""]
+    lines += ["## Published numbers, not ours", "", *_published(), ""]
+    return [*lines, "## What is missing", "", *_missing(tested)]
+
+
+_READING = (
+    "Accuracies are in percent, mean ± standard deviation over the seeds, of the last epoch; test",
+    "data select nothing. Base and novel classes are each classified against their own names, and",
+    "the harmonic mean is taken for each seed. Brackets hold 95 % bootstrap intervals of paired",
+    "differences: test images are resampled (2000 times) with the trained models fixed, so seeds",
+    "vary beside them, not in them. `zero-shot` is the frozen branch. In commands, DATA and ROOT",
+    "stand for the folders that hold the packs and the named data sets.",
+)
+
+
+def _answer(halves: Sequence[Table]) -> list[str]:
+    """The plain answer: each question over all data sets that can answer it."""
+    if not halves:
+        return ["**No base-to-novel run has finished, so the main questions are open.**"]
+    lines = []
+    for question, first, second in QUESTIONS:
+        pairs = [pair for table in halves for pair in _pairs(table, first, second)]
+        if not pairs:
+            lines.append(f"- **{question}** Open: no runs of `{first}` and `{second}` to compare.")
+            continue
+        parts = []
+        for i, title in enumerate(column.title for column in halves[0].columns):
+            over = [difference(a, b, table.columns[i]) for table, a, b in pairs]
+            merged = mean_difference(over)
+            parts.append(f"{_verdict(merged)} on {title}, {_signed(merged)}")
+        names = ", ".join(table.one.data for table, _, _ in pairs)
+        fewest = min(len(a.seeds) for _, a, _ in pairs)
+        seeds = "a single seed" if fewest == 1 else f"at least {fewest} seeds"
+        lines.append(f"- **{question}** {'; '.join(parts)} (points; mean over {names}; {seeds}).")
+    return lines
+
+
+def _accuracies(table: Table, level: str = "##") -> list[str]:
+    one = table.one
+    common = ", ".join(f"{name} {value}" for name, value in table.common.items())
+    sizes = ", ".join(f"{name} {count}" for name, count in _sizes(table).items())
+    head = [column.title for column in table.columns]
+    rows = []
+    for row in table.rows:
+        cells = [_mean(row.figures(column)) for column in table.columns]
+        seeds = "" if row.method == FROZEN else str(len(row.seeds))
+        rows.append([row.label, *cells, seeds, f"`{row.command()}`"])
+    return [
+        f"{level} {one.protocol}, {one.data}, {one.backbone}",
+        "",
+        f"Images: {sizes}. "
+        + (f"Every learnt row: {common}." if common else "Settings as declared in METHODS."),
+        "",
+        *_markdown(["method", *head, "seeds", "command"], rows),
+    ]
+
+
+def _sizes(table: Table) -> dict[str, int]:
+    """Test images of each distinct sample."""
+    one = table.one
+    return {sample: one.images[exam] for exam, sample in one.samples.items()}
+
+
+def _differences(table: Table) -> list[str]:
+    rows = []
+    for _, first, second in QUESTIONS:
+        for _, a, b in _pairs(table, first, second):
+            rows.append([f"{first} minus {second}", *_intervals(a, b, table.columns)])
+    head = ["paired difference", *(column.title for column in table.columns)]
+    return _markdown(head, rows) if rows else ["No pair of rows to compare yet."]
+
+
+def _ablations(halves: Sequence[Table]) -> list[str]:
+    lines = []
+    for table in halves:
+        reference = table.reference()
+        if reference is None:
+            continue
+        rows = [
+            [row.label, *_intervals(row, reference, table.columns)]
+            for row in table.rows
+            if row.method.startswith("drople")
+            and row is not reference
+            and set(row.seeds) & set(reference.seeds)
+        ]
+        if rows:
+            head = [f"minus {reference.label}", *(column.title for column in table.columns)]
+            lines += [f"{table.one.data}:", "", *_markdown(head, rows), ""]
+    return lines[:-1] or ["No ablation has been run."]
+
+
+def _costs(found: Sequence[Table]) -> list[str]:
+    rows = []
+    for table in found:
+        for row in table.rows:
+            seconds = row.cost("seconds_per_step")
+            if seconds is None:
+                continue
+            other = table.partner(row, "drople-none")
+            base = other.cost("seconds_per_step") if other else None
+            alike = METHODS[row.method].plan == METHODS["drople-none"].plan
+            ratio = f"{seconds / base:.2f}" if base and alike else ""
+            peak = row.cost("peak_mib")
+            rows.append(
+                [table.one.data, row.label, f"{seconds:.3f}", ratio, f"{peak:.0f}" if peak else ""]
+            )
+    head = ["data", "method", "seconds a step", "relative to drople-none", "peak memory, MiB"]
+    if not rows:
+        return ["No training run has finished."]
+    note = (
+        "Median step of each run's log, mean over seeds. The ratio is given at equal depths only."
+    )
+    return [note, "", *_markdown(head, rows)]
+
+
+def _published() -> list[str]:
+    head = ["method", "base", "novel", "harmonic mean", "source"]
+    return [
+        "ViT-B/16 with OpenAI's weights, as printed by others; not comparable with the rows above,",
+        "which use other weights, sizes and test sets. Base-to-novel, average over 11 data sets:",
+        "",
+        *_markdown(head, published.AVERAGES),
+        "",
+        "Base-to-novel on Caltech101:",
+        "",
+        *_markdown(head, published.CALTECH101),
+    ]
+
+
+def _missing(tested: Sequence[Table]) -> list[str]:
+    lines = []
+    for table in tested:
+        name = f"{table.one.protocol} on {table.one.data}"
+        present = {row.method for row in table.rows}
+        absent = [method for method in CORE if method not in present]
+        if absent:
+            lines.append(f"- {name}: no run of {', '.join(absent)}.")
+        for row in table.rows:
+            if row.method != FROZEN and len(row.seeds) < SEEDS:
+                count = "a single seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
+                lines.append(f"- {name}: {row.label} has {count}.")
+    protocols = [name for name in PROTOCOLS if name not in {t.one.protocol for t in tested}]
+    if protocols:
+        lines.append(f"- No run at all of the protocols {', '.join(protocols)}.")
+    ran = {row.method for table in tested for row in table.rows}
+    methods = [name for name in METHODS if name not in ran]
+    if methods:
+        lines.append(f"- No run at all of the methods {', '.join(methods)}.")
+    return lines or ["Nothing: every method and protocol has at least three seeds."]
+
+
+def _pairs(table: Table, first: str, second: str) -> list[tuple[Table, Row, Row]]:
+    """The two rows of a question, at the settings of the reference; none or one pair."""
+    reference = table.reference()
+    a = table.partner(reference, first) if reference else _first(table, first)
+    b = table.partner(a, second) if a else None
+    return [(table, a, b)] if a and b else []
+
+
+def _first(table: Table, method: str) -> Row | None:
+    return next((row for row in table.rows if row.method == method), None)
+
+
+def _intervals(a: Row, b: Row, columns: Iterable[Column]) -> list[str]:
+    return [_signed(difference(a, b, column)) for column in columns]
+
+
+def _signed(found: Difference) -> str:
+    interval = found.interval()
+    return f"{interval.estimate:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def _verdict(found: Difference) -> str:
+    interval = found.interval()
+    if interval.low > 0:
+        return "better"
+    return "worse" if interval.high < 0 else "no difference shown"
+
+
+def _mean(values: np.ndarray) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.2f}"
+    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]

@@ -1,0 +1,155 @@
+"""Runs on disk: a protocol carried out with one method and seed, once and for all.
+
+A result is two files in RUNS/results/PROTOCOL/DATA: NAME.json with the figures and NAME.npz with
+right or wrong for every test image, written first. A run whose files are there is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from drople.evaluation.accuracy import adapted_hits, frozen_hits
+from drople.evaluation.attack import attacked_hits
+from drople.evaluation.protocols import PROTOCOLS, Exam, Lesson, Setting
+from drople.models.prompted_clip import PromptedClip
+from drople.training.config import METHODS, TrainConfig
+from drople.training.loop import build_model
+from drople.training.overrides import changes
+from drople.training.run import digest, train_run
+from drople.version import VERSION
+
+FROZEN = "zero-shot"  # the method that is the frozen branch
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of one run."""
+
+    protocol: str
+    data: str
+    data_option: str  # what follows --data in the command
+    targets_option: str  # what follows --targets, or nothing
+    backbone: str
+    split: str
+    method: str
+    seed: int
+    settings: dict[str, Any]  # what differs from the method's declaration
+    images: dict[str, int]  # exam -> test images
+    exams: str  # digest of what was tested: only runs that share it can be compared
+    samples: dict[str, str]  # exam -> which pictures it shows
+    accuracy: dict[str, float]  # exam -> percent
+    cost: dict[str, float]  # of the training runs: their mean
+    version: str = VERSION
+    hits: dict[str, np.ndarray] = field(default_factory=dict)  # exam -> (I,) bool
+
+
+def frozen_config(config: TrainConfig) -> TrainConfig:
+    """The frozen branch beside a method: it depends on the template and precision alone."""
+    return replace(METHODS[FROZEN], seed=0, template=config.template, precision=config.precision)
+
+
+def evaluate(
+    protocol: str,
+    setting: Setting,
+    config: TrainConfig,
+    runs: Path,
+    *,
+    data_option: str,
+    targets_option: str = "",
+) -> Result:
+    """Carries out a protocol with one method and seed, or reads what came out before."""
+    lessons = PROTOCOLS[protocol](setting, config)
+    folder = runs / "results" / protocol / setting.task.name
+    file = folder / f"{_name(protocol, setting, config, lessons)}.json"
+    if file.is_file():
+        return _read(file)
+    hits: dict[str, np.ndarray] = {}
+    costs = []
+    for lesson in lessons:
+        if config.learns():
+            trained = train_run(setting.backbone, lesson.task, lesson.config, runs)
+            model = trained.model
+            costs.append(trained.card.metrics)
+        else:
+            model = build_model(setting.backbone, config)
+        for exam in lesson.exams:
+            hits[exam.name] = _sit(model, exam, lesson.config, runs / "cache").numpy()
+    exams = [exam for lesson in lessons for exam in lesson.exams]
+    result = Result(
+        protocol=protocol,
+        data=setting.task.name,
+        data_option=data_option,
+        targets_option=targets_option,
+        backbone=setting.backbone.name,
+        split=setting.split,
+        method=config.method,
+        seed=config.seed,
+        settings=changes(config),
+        images={exam.name: len(exam.images) for exam in exams},
+        exams=_exams_digest(lessons),
+        samples={exam.name: exam.sample for exam in exams},
+        accuracy={name: 100 * float(right.mean()) for name, right in hits.items()},
+        cost={key: float(np.mean([c[key] for c in costs])) for key in (costs[0] if costs else ())},
+        hits=hits,
+    )
+    _write(file, result)
+    return result
+
+
+def read_results(runs: Path) -> list[Result]:
+    """All finished runs under a folder, in the order of their files' names."""
+    return [_read(file) for file in sorted((runs / "results").glob("*/*/*.json"))]
+
+
+def _sit(model: PromptedClip, exam: Exam, config: TrainConfig, cache: Path) -> Tensor:
+    """Right or wrong for each image (I,) of an exam; the branch is the one the method asks for."""
+    if exam.epsilon:
+        return attacked_hits(model, exam.classes, exam.images, config, exam.epsilon)
+    if config.learns():
+        return adapted_hits(model, exam.classes, exam.images, config.precision)
+    return frozen_hits(model, exam.classes, exam.images, config, cache)
+
+
+def _exams_digest(lessons: list[Lesson]) -> str:
+    return digest(
+        [
+            (exam.name, exam.classes, exam.images.keys, exam.images.labels.tolist(), exam.epsilon)
+            for lesson in lessons
+            for exam in lesson.exams
+        ]
+    )
+
+
+def _name(protocol: str, setting: Setting, config: TrainConfig, lessons: list[Lesson]) -> str:
+    """A file name that two runs share only where all that decides them is equal."""
+    key = digest(
+        VERSION,
+        protocol,
+        setting.backbone.weights_hash,
+        setting.split,
+        asdict(config),
+        [(lesson.task.classes, lesson.task.train.keys) for lesson in lessons if config.learns()],
+        _exams_digest(lessons),
+    )
+    return f"{config.method}-seed{config.seed}-{key}"
+
+
+def _write(file: Path, result: Result) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, Any] = result.hits
+    np.savez_compressed(file.with_suffix(".npz"), **arrays)
+    figures = {key: value for key, value in asdict(result).items() if key != "hits"}
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps(figures, indent=1))
+    partial.rename(file)
+
+
+def _read(file: Path) -> Result:
+    with np.load(file.with_suffix(".npz")) as arrays:
+        return Result(**json.loads(file.read_text()), hits=dict(arrays))
