@@ -16,15 +16,17 @@ from torch import Tensor
 
 from drople.dropout import DropoutSettings
 from drople.errors import CheckpointError, SettingsError
-from drople.importance import SignalWeights
+from drople.importance import Bridge, SignalWeights
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.prompts import PromptPlan
+from drople.models.prompts import PromptPlan, build_prompts
 from drople.version import VERSION
 
 FORMAT, FORMAT_VERSION = "drople-prompts", 1
 MAX_BYTES = 64 * 2**20  # no set of prompts is larger; a shipped one has under 2 MB
 MAX_HEADER = 2**20
+MAX_COUNT = 1024  # of prompts, layers or bridge tokens
+COUNTS = ("image_count", "image_depth", "text_count", "text_depth", "n_add", "n_rm")
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,7 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
             f"backbone loaded is {backbone.name} (weights {backbone.weights_hash}). Choose that "
             "backbone, or prompts trained on this one."
         )
-    with torch.random.fork_rng():
-        model = PromptedClip(backbone, card.plan, bridge_tokens=card.bridge_tokens)
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    expected = _shapes(name, card, backbone)
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != found:
         raise CheckpointError(
@@ -83,6 +83,8 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
         )
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise CheckpointError(f"{name} holds values that are not finite; training went wrong.")
+    with torch.random.fork_rng():
+        model = PromptedClip(backbone, card.plan, bridge_tokens=card.bridge_tokens)
     model.load_state_dict(tensors)
     return model.requires_grad_(False), card
 
@@ -140,7 +142,10 @@ def _card(name: str, header: Any) -> PromptCard:
         )
     fields = {key: value for key, value in header.items() if not key.startswith("format")}
     try:
-        fields["plan"] = PromptPlan(**fields["plan"])
+        plan = fields["plan"] = PromptPlan(**fields["plan"])
+        counts = [*(getattr(plan, name) for name in COUNTS), fields["bridge_tokens"]]
+        if not all(isinstance(n, int) and 0 <= n <= MAX_COUNT for n in counts):
+            raise ValueError(f"counts must be whole numbers up to {MAX_COUNT}, got {counts}")
         dropout = dict(fields["dropout"])
         dropout["weights"] = SignalWeights(**dropout["weights"])
         fields["dropout"] = DropoutSettings(**dropout)
@@ -148,6 +153,23 @@ def _card(name: str, header: Any) -> PromptCard:
         return PromptCard(**fields)
     except (KeyError, TypeError, ValueError, SettingsError) as error:
         raise CheckpointError(f"The header of {name} is not complete: {error}.") from error
+
+
+def _shapes(name: str, card: PromptCard, backbone: Backbone) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors a card describes, worked out before any memory is taken."""
+    widths = backbone.image_width, backbone.text_width
+    try:
+        plan = card.plan.capped(backbone.image_layer_count, backbone.text_layer_count)
+    except SettingsError as error:
+        raise CheckpointError(f"The header of {name} is not complete: {error}.") from error
+    with torch.device("meta"):
+        parts: dict[str, torch.nn.Module] = {"prompts": build_prompts(plan, *widths)}
+        if card.bridge_tokens:
+            parts["bridge"] = Bridge(card.bridge_tokens, backbone.joint_width, *widths)
+    shapes = {"logit_scale": tuple(backbone.logit_scale.shape)}
+    for part, module in parts.items():
+        shapes |= {f"{part}.{key}": tuple(v.shape) for key, v in module.state_dict().items()}
+    return shapes
 
 
 def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:

@@ -182,6 +182,7 @@ def test_modular_prompts_that_would_run_out_are_refused():
         ({"kind": "shallow"}, r"'shallow'; choose one of \('replace', 'coupled', 'modular'\)"),
         ({"image_depth": -1}, r"at least 0, got \(4, -1, 4, 9\)"),
         ({"image_count": 0, "text_count": 0}, r"at least 0, got \(0, 6, 0, 9\)"),
+        ({"text_depth": 0}, "Text prompts need a text_depth of at least 1, got 0"),
         ({"phrase": "a photo"}, r"'a photo' has no \{\} for the class name"),
     ],
 )

@@ -47,6 +47,8 @@ class PromptPlan:
         counts = (self.image_count, self.image_depth, self.text_count, self.text_depth)
         if min(counts) < 0 or not (self.text_count or self.image_count):
             raise SettingsError(f"Prompt counts and depths must be at least 0, got {counts}.")
+        if self.text_count and not self.text_depth:
+            raise SettingsError("Text prompts need a text_depth of at least 1, got 0.")
         if "{}" not in self.phrase:
             raise SettingsError(f"The phrase {self.phrase!r} has no {{}} for the class name.")
         # Else the vision prompts would run out (METHOD.md 8.1).
