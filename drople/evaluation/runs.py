@@ -98,7 +98,7 @@ def evaluate(
         cost={key: float(np.mean([c[key] for c in costs])) for key in (costs[0] if costs else ())},
         hits=hits,
     )
-    _write(file, result)
+    write_result(file, result)
     return result
 
 
@@ -140,7 +140,8 @@ def _name(protocol: str, setting: Setting, config: TrainConfig, lessons: list[Le
     return f"{config.method}-seed{config.seed}-{key}"
 
 
-def _write(file: Path, result: Result) -> None:
+def write_result(file: Path, result: Result) -> None:
+    """Writes a result and, first, its hits beside it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = result.hits
     np.savez_compressed(file.with_suffix(".npz"), **arrays)

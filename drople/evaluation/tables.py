@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -61,13 +63,7 @@ class Row:
         if one.split != "test":
             words += ["--split", one.split]
         if one.settings:
-            words += [
-                "--set",
-                *(
-                    f"'{k}={_shown(v)}'" if " " in _shown(v) else f"{k}={_shown(v)}"
-                    for k, v in one.settings.items()
-                ),
-            ]
+            words += ["--set", *(quote(f"{k}={_shown(v)}") for k, v in one.settings.items())]
         return " ".join(words)
 
 
@@ -167,6 +163,5 @@ def _comparable(first: Row, second: Row) -> bool:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_shown, value)) + "]"
-    return str(value)
+    """As `--set` reads it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
