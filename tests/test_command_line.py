@@ -1,0 +1,109 @@
+"""python -m drople, on a tiny backbone and a folder of pictures."""
+
+from __future__ import annotations
+
+import shlex
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drople.__main__ import main
+from drople.checkpoints import load_prompts
+from drople.commands import evaluate, train
+from drople.evaluation.runs import read_results
+
+QUICK = ["--epochs", "1", "--shots", "2", "--precision", "fp32", "--device", "cpu"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, backbone):
+    """A folder with pictures of four classes, in which the commands run on the tiny backbone."""
+    rng = np.random.default_rng(0)
+    for name in ("boat", "cat", "dog", "house"):
+        (tmp_path / "DATA" / "pets" / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "DATA" / "pets" / name / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    for command in (evaluate, train):
+        monkeypatch.setattr(command, "load_backbone", lambda name, device: backbone)
+    return tmp_path
+
+
+def base_to_novel(*options: str) -> int:
+    """Runs the protocol of the main results."""
+    return main(["evaluate", "base-to-novel", "--data", "DATA/pets", *QUICK, *options])
+
+
+def test_every_method_and_seed_is_run_beside_the_frozen_branch(here):
+    assert base_to_novel("--methods", "drople,coop", "--seeds", "1,2") == 0
+    found = {(result.method, result.seed) for result in read_results(here / "runs")}
+    assert found == {
+        ("zero-shot", 0),
+        ("drople", 1),
+        ("drople", 2),
+        ("coop", 1),
+        ("coop", 2),
+    }
+
+
+def test_the_commands_of_the_report_make_its_numbers_again(here):
+    base_to_novel("--methods", "drople", "--seeds", "1,2", "--set", "dropout.p_max=0.6")
+    main(["evaluate", "report"])
+    text = (here / "RESULTS.md").read_text()
+    commands = [line.split("`")[1] for line in text.splitlines() if "`python -m" in line]
+    for command in commands:
+        main([*shlex.split(command)[3:], "--runs", "again"])
+    main(["evaluate", "report", "--runs", "again", "--out", "AGAIN.md"])
+    assert (here / "AGAIN.md").read_text().partition("## Cost")[0] == text.partition("## Cost")[0]
+
+
+def test_the_frozen_branch_can_be_asked_for_alone(here):
+    assert base_to_novel("--methods", "zero-shot", "--seeds", "1,2,3") == 0
+    assert [result.method for result in read_results(here / "runs")] == ["zero-shot"]
+
+
+@pytest.mark.parametrize("protocol", ["few-shot", "long-tail", "pgd"])
+def test_each_protocol_is_one_command(here, protocol):
+    assert main(["evaluate", protocol, "--data", "DATA/pets", "--methods", "coop", *QUICK]) == 0
+    assert {result.protocol for result in read_results(here / "runs")} == {protocol}
+
+
+def test_cross_dataset_takes_its_targets_from_an_option(here):
+    options = ["--data", "DATA/pets", "--targets", "DATA/pets", "--methods", "zero-shot", *QUICK]
+    assert main(["evaluate", "cross-dataset", *options]) == 0
+    (result,) = read_results(here / "runs")
+    assert result.accuracy["source"] == result.accuracy["pets"]
+
+
+def test_training_writes_prompts_that_load(here, backbone, capsys):
+    options = ["--method", "drople-vanilla", "--seed", "3", "--out", "p.safetensors"]
+    assert main(["train", "--data", "DATA/pets", *QUICK, *options]) == 0
+    _, card = load_prompts(here / "p.safetensors", backbone)
+    assert (card.method, card.seed, card.classes) == ("drople-vanilla", 3, ("boat", "cat"))
+    assert {"adapted_base", "frozen_novel", "train_seconds"} <= card.metrics.keys()
+
+
+def test_info_says_what_a_file_says_of_itself(here, capsys):
+    main(["train", "--data", "DATA/pets", *QUICK, "--out", "p.safetensors"])
+    capsys.readouterr()
+    assert main(["info", "p.safetensors"]) == 0
+    assert "drople on pets" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "base-to-novel", "--methods", "droppl"], "No method is called 'droppl'"),
+        (["evaluate", "base-to-novel", "--seeds", "one"], "--seeds is 'one'"),
+        (["evaluate", "domain-shift"], "pets has no domains"),
+        (["evaluate", "cross-dataset"], "needs --targets"),
+        (["evaluate", "pgd", "--set", "dropout.q=1"], "no setting “dropout.q”"),
+        (["evaluate", "few-shot", "--root", "."], "No data set is called 'DATA/pets'"),
+        (["train", "--method", "zero-shot"], "zero-shot learns nothing"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_two(here, capsys, arguments, message):
+    assert main([*arguments, "--data", "DATA/pets", *QUICK]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,94 @@
+"""Data sets by name: CoOp's splits, torchvision's folders, and what is said when files lack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from drople.errors import DataError
+from drople.training.datasets import DATASETS, open_task
+
+
+def picture(path: Path) -> None:
+    """Writes a small picture, with the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (20, 20), (len(path.name), 90, 30)).save(path)
+
+
+@pytest.fixture
+def coop(tmp_path):
+    """A root with CoOp's split of a data set of two classes, and its pictures."""
+    rows = {
+        "train": [["a/1.jpg", 0, "maine_coon"], ["b/1.jpg", 1, "pug"], ["b/2.jpg", 1, "pug"]],
+        "val": [["a/2.jpg", 0, "maine_coon"]],
+        "test": [["a/3.jpg", 0, "maine_coon"], ["b/3.jpg", 1, "pug"]],
+    }
+    folder = tmp_path / "oxford_pets"
+    for part in rows.values():
+        for path, _, _ in part:
+            picture(folder / "images" / path)
+    (folder / "split_zhou_OxfordPets.json").write_text(json.dumps(rows))
+    return tmp_path
+
+
+def test_coops_split_decides_parts_and_names(coop):
+    task = open_task("oxford_pets", coop)
+    assert task.classes == ("maine coon", "pug")
+    assert [len(part) for part in (task.train, task.val, task.test)] == [3, 1, 2]
+    assert task.train.keys == ("a/1.jpg", "b/1.jpg", "b/2.jpg")
+
+
+def test_a_split_without_its_pictures_says_where_they_belong(coop):
+    (coop / "oxford_pets" / "images").rename(coop / "elsewhere")
+    with pytest.raises(DataError, match="oxford_pets/images"):
+        open_task("oxford_pets", coop)
+
+
+def test_torchvision_reads_what_coop_has_no_split_for(tmp_path):
+    for name in ("AnnualCrop", "Forest"):
+        for i in range(10):
+            picture(tmp_path / "eurosat" / "2750" / name / f"{name}_{i}.jpg")
+    task = open_task("eurosat", tmp_path)
+    assert task.classes == ("Annual Crop", "Forest")
+    assert [len(part) for part in (task.train, task.val, task.test)] == [10, 4, 6]
+
+
+def test_caltech_leaves_out_the_background_and_the_second_faces(tmp_path):
+    for name in ("BACKGROUND_Google", "Faces", "Faces_easy", "wild_cat"):
+        for i in range(1, 11):
+            picture(tmp_path / "caltech101/101_ObjectCategories" / name / f"image_{i:04d}.jpg")
+    (tmp_path / "caltech101" / "Annotations").mkdir()
+    task = open_task("caltech101", tmp_path)
+    assert task.classes == ("Faces", "wild cat")
+    assert set(task.test.labels) == {0, 1}
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "ucf101"])
+def test_missing_files_are_an_error_and_no_download(tmp_path, name):
+    with pytest.raises(DataError, match=f"{name} is not there.*Nothing is downloaded"):
+        open_task(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_films_are_refused_in_favour_of_frames(tmp_path):
+    with pytest.raises(DataError, match=r"films only.*UCF-101-midframes"):
+        open_task("ucf101", tmp_path)
+
+
+def test_an_incomplete_data_set_is_named(tmp_path):
+    (tmp_path / "dtd").mkdir()
+    with pytest.raises(DataError, match="dtd is not complete"):
+        open_task("dtd", tmp_path)
+
+
+def test_an_unknown_name_lists_those_that_are_known(tmp_path):
+    with pytest.raises(DataError, match=r"'mnist'.*caltech101"):
+        open_task("mnist", tmp_path)
+
+
+def test_a_name_without_a_root_asks_for_it():
+    with pytest.raises(DataError, match="--root"):
+        open_task("caltech101")

@@ -1,0 +1,311 @@
+"""Protocols, runs on disk, settings by name and bootstrap intervals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from drople.errors import DataError, SettingsError
+from drople.evaluation.intervals import paired_difference
+from drople.evaluation.protocols import PROTOCOLS, Column, Setting, columns
+from drople.evaluation.runs import evaluate, frozen_config, read_results
+from drople.evaluation.tables import figures
+from drople.training import run
+from drople.training.config import METHODS
+from drople.training.data import ImageSet, Task, images_of_files
+from drople.training.overrides import changes, override
+from drople.training.run import read_log, train_run
+
+CONFIG = replace(METHODS["drople"], epochs=3, shots=2, batch=3, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory) -> Task:
+    """Four classes of coloured noise with eight pictures each in every part."""
+    folder, rng = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+
+    def images(part: str) -> ImageSet:
+        files = []
+        for label in range(4):
+            for i in range(8):
+                files.append((folder / f"{label}-{part}{i}.png", label))
+                noise = rng.integers(0, 128, (32, 32, 3), dtype=np.uint8) + 30 * np.uint8(label)
+                Image.fromarray(noise).save(files[-1][0])
+        return images_of_files(files)
+
+    names = ("cat", "dog", "house", "boat")
+    return Task("noise", names, images("train"), images("val"), images("test"))
+
+
+@pytest.fixture
+def setting(backbone, task):
+    """Where the protocols are carried out."""
+    return Setting(backbone, task)
+
+
+@pytest.fixture
+def tested(setting, tmp_path):
+    """Carries a protocol out under the test's own folder."""
+    return lambda protocol, config: evaluate(
+        protocol, setting, config, tmp_path, data_option="DATA/noise"
+    )
+
+
+def cut_off(monkeypatch, after: int) -> None:
+    """Lets training die after so many steps."""
+    whole = run.fit
+
+    def dying(*args, **options):
+        for count, report in enumerate(whole(*args, **options), start=1):
+            yield report
+            if count == after:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fit", dying)
+
+
+# --- protocols ---
+
+
+def test_base_to_novel_learns_on_the_first_half_and_tests_both(setting):
+    (lesson,) = PROTOCOLS["base-to-novel"](setting, CONFIG)
+    assert lesson.task.classes == ("cat", "dog")
+    assert [exam.classes for exam in lesson.exams] == [("cat", "dog"), ("house", "boat")]
+
+
+def test_the_validation_split_shows_no_test_image(setting):
+    (lesson,) = PROTOCOLS["base-to-novel"](replace(setting, split="val"), CONFIG)
+    keys = {key for exam in lesson.exams for key in exam.images.keys}
+    assert keys == set(setting.task.val.keys)
+
+
+def test_few_shot_learns_with_one_to_sixteen_images_of_every_class(setting):
+    lessons = PROTOCOLS["few-shot"](setting, CONFIG)
+    assert [lesson.config.shots for lesson in lessons] == [1, 2, 4, 8, 16]
+    assert [len(lesson.task.train) for lesson in lessons] == [4, 8, 16, 32, 32]
+
+
+def test_long_tail_thins_out_the_last_class_tenfold(setting):
+    (lesson,) = PROTOCOLS["long-tail"](setting, CONFIG)
+    assert np.bincount(lesson.task.train.labels).tolist() == [8, 1]
+
+
+def test_domain_shift_learns_on_photographs_and_tests_each_domain(setting, task):
+    domains = np.arange(len(task.train)) % 2
+    parts = {part: replace(getattr(task, part), domains=domains) for part in ("train", "test")}
+    drawn = replace(task, domains=("photo", "sketch"), **parts)
+    (lesson,) = PROTOCOLS["domain-shift"](replace(setting, task=drawn), CONFIG)
+    assert set(lesson.task.train.domains) == {0}
+    assert [(exam.name, set(exam.images.domains)) for exam in lesson.exams] == [
+        ("photo", {0}),
+        ("sketch", {1}),
+    ]
+
+
+def test_cross_dataset_tests_all_classes_of_every_target(setting, task):
+    other = replace(task.base(), name="other")
+    (lesson,) = PROTOCOLS["cross-dataset"](replace(setting, targets=(other,)), CONFIG)
+    assert [len(exam.classes) for exam in lesson.exams] == [4, 2]
+
+
+def test_cross_dataset_asks_for_its_targets(setting):
+    with pytest.raises(DataError, match="--targets"):
+        PROTOCOLS["cross-dataset"](setting, CONFIG)
+
+
+def test_corruptions_are_75_exams_beside_the_clean_one_on_the_same_pictures(setting):
+    (lesson,) = PROTOCOLS["corruptions"](setting, CONFIG)
+    assert len(lesson.exams) == 76
+    assert {exam.sample for exam in lesson.exams} == {"base"}
+    assert {len(exam.images) for exam in lesson.exams} == {16}
+
+
+def test_every_corruption_is_in_one_family_column():
+    exams = ["clean", "fog 1", "snow 2", "gaussian_noise 5", "pixelate 3", "zoom_blur 1"]
+    families = columns("corruptions", exams)[1:-1]
+    assert sorted(name for column in families for name in column.exams) == sorted(exams[1:])
+
+
+# --- runs ---
+
+
+def test_the_harmonic_mean_is_that_of_the_two_halves(tested):
+    result = tested("base-to-novel", frozen_config(CONFIG))
+    found = figures(result, columns("base-to-novel", list(result.accuracy)))
+    a, b = found["base"], found["novel"]
+    assert found["harmonic mean"] == pytest.approx(2 * a * b / (a + b))
+
+
+def test_accuracy_is_the_share_of_hits(tested):
+    result = tested("pgd", CONFIG)
+    for exam, right in result.hits.items():
+        assert result.accuracy[exam] == pytest.approx(100 * right.mean())
+        assert len(right) == result.images[exam]
+
+
+def test_a_finished_run_is_read_and_not_run_again(tested, monkeypatch):
+    first = tested("base-to-novel", CONFIG)
+    monkeypatch.setattr("drople.evaluation.runs.train_run", None)
+    again = tested("base-to-novel", CONFIG)
+    assert again.accuracy == first.accuracy
+    assert all(np.array_equal(again.hits[exam], first.hits[exam]) for exam in first.hits)
+
+
+def test_another_setting_is_another_run(tested, tmp_path):
+    for config in (CONFIG, replace(CONFIG, lr=1e-3), replace(CONFIG, seed=2)):
+        tested("base-to-novel", config)
+    assert len(read_results(tmp_path)) == 3
+
+
+def test_protocols_that_learn_the_same_share_the_training(tested, tmp_path):
+    for protocol in ("base-to-novel", "pgd"):
+        tested(protocol, CONFIG)
+    assert len(list((tmp_path / "trained").glob("*.safetensors"))) == 1
+
+
+def test_the_frozen_branch_is_the_same_beside_every_method():
+    beside = {frozen_config(replace(METHODS[name], seed=3)) for name in METHODS}
+    assert len(beside) == 1
+
+
+def test_a_run_that_was_cut_off_ends_like_one_that_was_not(backbone, task, tmp_path, monkeypatch):
+    learnt = task.few(2, 1)
+    whole = train_run(backbone, learnt, CONFIG, tmp_path / "whole").model.state_dict()
+    with monkeypatch.context() as patch:
+        cut_off(patch, after=5)  # of 3 epochs of 3 steps: in the second
+        with pytest.raises(KeyboardInterrupt):
+            train_run(backbone, learnt, CONFIG, tmp_path / "cut")
+    resumed = train_run(backbone, learnt, CONFIG, tmp_path / "cut").model.state_dict()
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_the_log_of_a_resumed_run_holds_each_step_once(backbone, task, tmp_path, monkeypatch):
+    learnt = task.few(2, 1)
+    with monkeypatch.context() as patch:
+        cut_off(patch, after=5)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(backbone, learnt, CONFIG, tmp_path)
+    train_run(backbone, learnt, CONFIG, tmp_path)
+    (log,) = (tmp_path / "trained").glob("*.jsonl")
+    steps = [(step["epoch"], step["step"]) for step in read_log(log)]
+    assert steps == [(epoch, step) for epoch in range(3) for step in range(3)]
+    assert len(log.read_text().splitlines()) == 9 + 2  # two steps of the cut epoch ran twice
+
+
+def test_a_finished_training_is_read_back_bit_for_bit(backbone, task, tmp_path):
+    first, again = (train_run(backbone, task.few(2, 1), CONFIG, tmp_path) for _ in range(2))
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], value)
+    assert again.card.metrics == first.card.metrics
+
+
+def test_the_log_holds_every_term_of_the_objective(backbone, task, tmp_path):
+    train_run(backbone, task.few(2, 1), CONFIG, tmp_path)
+    (log,) = (tmp_path / "trained").glob("*.jsonl")
+    assert set(read_log(log)[0]["terms"]) == {
+        "cross_entropy",
+        "text_l1",
+        "image_l1",
+        "distillation",
+        "entropy_image",
+        "entropy_text",
+        "alignment",
+        "total",
+    }
+
+
+# --- settings by name ---
+
+
+def test_a_dotted_name_reaches_into_a_part():
+    changed = override(CONFIG, ["dropout.weights.s_cls=2", "plan.image_depth=3", "augment=none"])
+    assert changed.dropout.weights.s_cls == 2
+    assert changed.plan.image_depth == 3
+    assert changed.augment == "none"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_changes_lead_back_to_the_configuration(method):
+    config = override(METHODS[method], ["lr=0.01", "dropout.p_max=0.7", "epochs=2"])
+    found = [f"{name}={json.dumps(value)}" for name, value in changes(config).items()]
+    assert override(METHODS[method], found) == config
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("epochs", "NAME=VALUE"),
+        ("rate=1", "no setting “rate”"),
+        ("dropout.rate=1", "no setting “dropout.rate”"),
+        ("epochs=many", "epochs is 'many'"),
+        ("augment=blur", "expected 'none' or 'flip' or 'patch'"),
+        ("dropout=0.5", "dropout is 0.5"),
+        ("lr.warm=1", "lr.warm is 1"),
+        ("dropout.p_max=1.5", r"p_max is 1.5; it must lie in \[0, 1\]"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(assignment, message):
+    with pytest.raises(SettingsError, match=message):
+        override(CONFIG, [assignment])
+
+
+# --- intervals ---
+
+ONE = Column("base", ("base",))
+SAMPLES = {"base": "base", "novel": "novel"}
+
+
+def draws(rng: np.random.Generator, share: float, images: int = 150) -> dict[str, np.ndarray]:
+    """Hits of one seed, each right with the probability given."""
+    return {"base": rng.random((1, images)) < share}
+
+
+def test_the_interval_covers_the_true_difference_as_often_as_it_says():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        pair = draws(rng, 0.7), draws(rng, 0.6)
+        found = paired_difference(*pair, ONE, SAMPLES, resamples=300).interval()
+        covered += found.low <= 10 <= found.high
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_identical_runs_differ_by_exactly_nothing():
+    hits = draws(np.random.default_rng(0), 0.5)
+    found = paired_difference(hits, hits, ONE, SAMPLES).interval()
+    assert (found.estimate, found.low, found.high) == (0, 0, 0)
+
+
+def test_the_estimate_is_the_difference_of_the_mean_accuracies():
+    first = {"base": np.array([[True, True, False, True], [True, False, False, True]])}
+    second = {"base": np.array([[True, False, False, False]])}
+    assert paired_difference(first, second, ONE, SAMPLES).estimate == pytest.approx(62.5 - 25)
+
+
+def test_pairing_narrows_the_interval():
+    rng = np.random.default_rng(0)
+    first = draws(rng, 0.5)
+    alike = {"base": first["base"] ^ (rng.random((1, 150)) < 0.02)}
+    paired = paired_difference(first, alike, ONE, SAMPLES).interval()
+    apart = paired_difference(first, draws(rng, 0.5), ONE, SAMPLES).interval()
+    assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
+
+
+def test_exams_over_the_same_pictures_are_resampled_together():
+    rng = np.random.default_rng(0)
+    a, b = draws(rng, 0.5)["base"], draws(rng, 0.5)["base"]
+    both = Column("mean", ("base", "novel"))
+    crossed = {"base": a, "novel": b}, {"base": b, "novel": a}  # the differences cancel
+    together = paired_difference(*crossed, both, {"base": "all", "novel": "all"})
+    assert np.abs(together.resampled).max() < 1e-9
+    assert paired_difference(*crossed, both, SAMPLES).resampled.std() > 1
+
+
+def test_the_harmonic_mean_of_no_hits_is_zero():
+    none, some = ({"base": np.array([[v]]), "novel": np.array([[True]])} for v in (False, True))
+    column = Column("harmonic mean", ("base", "novel"), harmonic=True)
+    assert paired_difference(some, none, column, SAMPLES).estimate == 100

@@ -1,0 +1,173 @@
+"""RESULTS.md says what the runs' files say, and what they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from drople.errors import DataError
+from drople.evaluation.report import write_report
+from drople.evaluation.runs import Result, write_result
+
+IMAGES = 40
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Writes a finished base-to-novel run with so many hits on each half of 40 images."""
+
+    def write(method: str, base: int, novel: int, *, seed: int = 1, data: str = "pets", **changes):
+        hits = {"base": np.arange(IMAGES) < base, "novel": np.arange(IMAGES) < novel}
+        fields = {
+            "protocol": "base-to-novel",
+            "data": data,
+            "data_option": f"DATA/{data}",
+            "targets_option": "",
+            "backbone": "mini",
+            "split": "test",
+            "settings": {},
+            "images": {"base": IMAGES, "novel": IMAGES},
+            "exams": "0",
+            "samples": {"base": "base", "novel": "novel"},
+            "accuracy": {name: 100 * float(right.mean()) for name, right in hits.items()},
+            "cost": {},
+        }
+        result = Result(method=method, seed=seed, hits=hits, **fields | changes)
+        name = f"{method}-{seed}-{len(list(tmp_path.rglob('*.json')))}.json"
+        write_result(tmp_path / "runs" / "results" / result.protocol / data / name, result)
+
+    return write
+
+
+@pytest.fixture
+def report(tmp_path):
+    """Writes the report and returns its text."""
+
+    def written() -> str:
+        write_report(tmp_path / "runs", tmp_path / "RESULTS.md")
+        return (tmp_path / "RESULTS.md").read_text()
+
+    return written
+
+
+def row(text: str, start: str) -> list[str]:
+    """The cells of the first table row that starts so."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {start} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_holds_mean_and_deviation_over_the_seeds(finished, report):
+    for seed, base in ((1, 20), (2, 24), (3, 28)):
+        finished("drople", base, 20, seed=seed)
+    # 50, 60 and 70 %, and the harmonic means with 50: 50, 54.545 and 58.333
+    assert row(report(), "drople")[1:5] == ["60.00 ± 10.00", "50.00 ± 0.00", "54.29 ± 4.17", "3"]
+
+
+def test_a_row_holds_the_command_that_makes_it(finished, report):
+    for seed in (1, 2):
+        finished("drople", 20, 20, seed=seed, settings={"epochs": 4, "dropout.p_max": 0.7})
+    assert row(report(), "drople")[-1] == (
+        "`python -m drople evaluate base-to-novel --data DATA/pets --methods drople --seeds 1,2 "
+        "--set epochs=4 dropout.p_max=0.7`"
+    )
+
+
+def test_a_command_quotes_what_a_shell_would_break(finished, report):
+    settings = {"template": "a {}.", "gaussian_epochs": None}
+    finished("drople", 20, 20, settings=settings)
+    assert "--set 'template=a {}.' gaussian_epochs=null`" in report()
+
+
+def test_a_named_data_set_is_commanded_by_name(finished, report):
+    finished("mpl", 20, 20, data_option="dtd", backbone="ViT-B-16/openai")
+    assert "--data dtd --root ROOT --backbone ViT-B-16/openai --methods mpl" in report()
+
+
+def test_the_report_opens_with_the_answer(finished, report):
+    finished("zero-shot", 10, 30, seed=0)
+    finished("drople", 30, 10)
+    opening = report().splitlines()[2]
+    assert opening.startswith("- **Does DroPLe beat the frozen branch?** better on base, +50.00 [")
+    assert "worse on novel, -50.00 [" in opening
+    assert "no difference shown on harmonic mean, +0.00 [" in opening
+    assert "a single seed" in opening
+
+
+def test_the_answer_is_the_mean_over_data_sets(finished, report):
+    for data, base in (("pets", 30), ("cars", 20)):
+        finished("zero-shot", 10, 10, seed=0, data=data)
+        finished("drople", base, 10, data=data)
+    assert "better on base, +37.50 [" in report()  # of 50 and 25
+
+
+def test_methods_that_hit_alike_show_no_difference(finished, report):
+    for method in ("drople", "drople-none", "drople-vanilla"):
+        finished(method, 20, 20)
+    cells = row(report(), "drople minus drople-vanilla")
+    assert cells[1:] == ["+0.00 [+0.00, +0.00]"] * 3
+
+
+def test_a_question_without_runs_stays_open(finished, report):
+    finished("drople", 20, 20)
+    assert "**Does IWTD beat vanilla dropout?** Open: no runs" in report()
+
+
+def test_settings_of_every_row_are_said_once_and_others_in_the_row(finished, report):
+    finished("drople", 20, 20, settings={"epochs": 4})
+    finished("drople", 22, 20, settings={"epochs": 4, "dropout.p_max": 0.7})
+    text = report()
+    assert "Every learnt row: epochs 4." in text
+    assert row(text, "drople (dropout.p_max 0.7)")[1] == "55.00"
+
+
+def test_ablations_are_set_against_droples_own_row(finished, report):
+    finished("drople", 20, 20)
+    finished("drople-self", 24, 20)
+    finished("drople", 18, 20, settings={"losses.alignment": 0.0})
+    text = report().partition("## Ablations")[2]
+    assert row(text, "drople-self")[1].startswith("+10.00 [")
+    assert row(text, "drople (losses.alignment 0.0)")[1].startswith("-5.00 [")
+
+
+def test_methods_with_other_settings_are_not_compared(finished, report):
+    finished("drople", 20, 20, settings={"epochs": 4})
+    finished("drople-none", 30, 20, settings={"epochs": 8})
+    assert "**Does IWTD beat no dropout?** Open" in report()
+
+
+def test_validation_runs_stand_apart_from_the_test_results(finished, report):
+    finished("drople", 20, 20)
+    finished("drople", 40, 40, split="val", settings={"lr": 0.01})
+    before, _, after = report().partition("## What was tried, on validation data")
+    assert "100.00" not in before
+    assert "--split val --set lr=0.01" in after
+
+
+def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, report):
+    finished("drople-none", 20, 20, cost={"seconds_per_step": 0.5, "peak_mib": 900.0})
+    finished("drople", 20, 20, cost={"seconds_per_step": 0.6, "peak_mib": 950.0})
+    finished("coop", 20, 20, cost={"seconds_per_step": 0.2})
+    text = report().partition("## Cost")[2]
+    assert row(text, "pets | drople")[2:] == ["0.600", "1.20", "950"]
+    assert row(text, "pets | coop")[2:] == ["0.200", "", ""]
+
+
+def test_single_seeds_and_absent_rows_are_named(finished, report):
+    finished("drople", 20, 20)
+    missing = report().partition("## What is missing")[2]
+    assert "base-to-novel on pets: no run of drople-none, drople-vanilla, mpl." in missing
+    assert "base-to-novel on pets: drople has a single seed." in missing
+    assert "No run at all of the protocols few-shot" in missing
+
+
+def test_published_numbers_are_labelled_as_published(finished, report):
+    finished("drople", 20, 20)
+    before, _, after = report().partition("## Published numbers, not ours")
+    assert "79.97" not in before
+    assert row(after, "PromptSRC")[3] == "79.97"
+
+
+def test_without_runs_there_is_no_report(tmp_path, report):
+    with pytest.raises(DataError, match="No finished run"):
+        report()
+    assert not (tmp_path / "RESULTS.md").exists()
