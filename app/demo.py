@@ -15,6 +15,7 @@ from PIL import Image
 
 from app.figures.theme import CONDITION_NAMES, chip
 from app.figures.words import draw_sentence, headline, provenance_line
+from app.hardening import middleware
 from app.inputs import Inputs, build_inputs, settings_of
 from app.studio import DEVICES, NO_PROMPTS, Loaded, Studio
 from app.tabs import cams, dropped, importance, method, predictions
@@ -302,6 +303,11 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "theme": theme(),
         "css_paths": [STYLE],
         "head": '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">',
-        "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
+        "app_kwargs": {
+            "middleware": middleware(),
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
     }
     return demo.launch(**{**settings, **changes})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
 
 @dataclass(frozen=True)
 class Inputs:
-    """The components of the left column, in the order of `Request`."""
+    """The components a visitor fills in."""
 
     image: gr.Image
     classes: gr.Textbox
@@ -85,6 +85,12 @@ class Inputs:
     drop_text: gr.Checkbox
     seed: gr.Number
     run: gr.Button
+
+    def knobs(self) -> list[gr.components.Component]:
+        """What a dropout preset sets."""
+        return [
+            self.mode, self.placement, self.p_min, self.p_max, self.w_self, self.w_cls, self.w_cross
+        ]  # fmt: skip
 
     def asked(self) -> list[gr.components.Component]:
         """The inputs of an analysis, as `settings_of` takes them after the first four."""
@@ -226,37 +232,52 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
         image, classes, backbone, prompts, template, target, mode, placement, p_min, p_max,
         matched, p, w_self, w_cls, w_cross, drop_text, seed, run,
     )  # fmt: skip
+    _link(studio, inputs, preset, choice, again)
+    return inputs
 
+
+def _link(
+    studio: Studio, inputs: Inputs, preset: gr.Dropdown, choice: gr.Dropdown, again: gr.Button
+) -> None:
+    """Lets presets fill the form; changing a value by hand leaves the preset."""
     shown = {"show_progress": "hidden", "api_visibility": "private"}
-
-    def choose_classes(chosen: str | None, path: str, model: str) -> Any:
-        if chosen == OWN_CLASSES:
-            card = studio.prompts_for(model).get(path)
-            return ", ".join(card.classes) if card else gr.skip()
-        return PRESETS.get(chosen or "", gr.skip())
-
-    def choose_prompts(model: str) -> Any:
-        names = [*studio.prompts_for(model), NO_PROMPTS]
-        return gr.Dropdown(names, value=names[0])
-
-    def choose_dropout(chosen: str, path: str, model: str) -> Sequence[Any]:
-        if chosen == CUSTOM:
-            return [gr.skip()] * 7
-        card = studio.prompts_for(model).get(path)
-        known = {TRAINED: card.dropout if card else DropoutSettings(), CODE: OFFICIAL_CODE}
-        s = known.get(chosen, DropoutSettings())
-        w = s.weights
-        return [s.mode, s.placement, s.p_min, s.p_max, w.s_self, w.s_cls, w.s_cross]
-
-    knobs = [mode, placement, p_min, p_max, w_self, w_cls, w_cross]
-    preset.input(choose_classes, [preset, prompts, backbone], classes, **shown)
-    backbone.input(choose_prompts, backbone, prompts, **shown)
-    choice.input(choose_dropout, [choice, prompts, backbone], knobs, **shown)
-    prompts.change(lambda: TRAINED, None, choice, **shown).then(
-        choose_dropout, [choice, prompts, backbone], knobs, **shown
+    source = [inputs.prompts, inputs.backbone]
+    knobs = inputs.knobs()
+    preset.input(partial(preset_classes, studio), [preset, *source], inputs.classes, **shown)
+    inputs.backbone.input(
+        partial(prompts_choices, studio), inputs.backbone, inputs.prompts, **shown
+    )
+    choice.input(partial(preset_dropout, studio), [choice, *source], knobs, **shown)
+    inputs.prompts.change(lambda: TRAINED, None, choice, **shown).then(
+        partial(preset_dropout, studio), [choice, *source], knobs, **shown
     )
     for knob in knobs:
-        event = knob.release if isinstance(knob, gr.Slider) else knob.input
-        event(lambda: CUSTOM, None, choice, **shown)
-    again.click(lambda s: int(s or 0) + 1, seed, seed, **shown)
-    return inputs
+        by_hand = knob.release if isinstance(knob, gr.Slider) else knob.input
+        by_hand(lambda: CUSTOM, None, choice, **shown)
+    again.click(lambda seed: int(seed or 0) + 1, inputs.seed, inputs.seed, **shown)
+
+
+def preset_classes(studio: Studio, chosen: str | None, prompts: str, backbone: str) -> Any:
+    """The class list a preset stands for."""
+    if chosen == OWN_CLASSES:
+        card = studio.prompts_for(backbone).get(prompts)
+        return ", ".join(card.classes) if card else gr.skip()
+    return PRESETS.get(chosen or "", gr.skip())
+
+
+def prompts_choices(studio: Studio, backbone: str) -> Any:
+    """The prompts there are for a backbone; none, where there are none."""
+    names = [*studio.prompts_for(backbone), NO_PROMPTS]
+    return gr.Dropdown(names, value=names[0])
+
+
+def preset_dropout(studio: Studio, chosen: str, prompts: str, backbone: str) -> list[Any]:
+    """The values a preset stands for, in the order of `Inputs.knobs`."""
+    if chosen == CUSTOM:
+        return [gr.skip()] * 7
+    card = studio.prompts_for(backbone).get(prompts)
+    trained = card.dropout if card else DropoutSettings()
+    s = {TRAINED: trained, CODE: OFFICIAL_CODE}.get(chosen, DropoutSettings())
+    return [
+        s.mode, s.placement, s.p_min, s.p_max, s.weights.s_self, s.weights.s_cls, s.weights.s_cross
+    ]  # fmt: skip

@@ -144,6 +144,17 @@ class ImportanceWeighted:
 
 
 @dataclass(frozen=True)
+class MeanRate:
+    """Vanilla dropout at the rate of `of`: each row's mean p over its eligible tokens."""
+
+    of: DropStrategy
+
+    def probability(self, evidence: Evidence) -> Tensor:
+        p = self.of.probability(evidence)
+        return drop_rate(p, evidence.eligible)[:, None].expand_as(p)
+
+
+@dataclass(frozen=True)
 class Inverse:
     """A control: the very p of `of`, dealt out in reversed rank, so that the rate is the same."""
 
@@ -183,6 +194,7 @@ class SideBySide:
 STRATEGIES: dict[str, Callable[[DropoutSettings], DropStrategy]] = {
     "none": lambda s: Nothing(),
     "vanilla": lambda s: Vanilla(s.p),
+    "vanilla-matched": lambda s: MeanRate(STRATEGIES["iwtd"](s)),
     "iwtd": lambda s: ImportanceWeighted(s.p_min, s.p_max, s.weights, s.normalisation),
     "self": lambda s: ImportanceWeighted(s.p_min, s.p_max, SignalWeights(1, 0, 0), s.normalisation),
     "cls": lambda s: ImportanceWeighted(s.p_min, s.p_max, SignalWeights(0, 1, 0), s.normalisation),

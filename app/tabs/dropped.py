@@ -23,8 +23,8 @@ from drople.analysis import Analysis
 
 INTRO = (
     "Which patches each dropout drops in this run (hatched). Both compare the same random number "
-    "per token, so they differ only in p. Dropping happens while training; here (A) it is applied now, "
-    "to finished weights, to see what it would do."
+    "per token, so they differ only in p. Dropping happens while training; here (A) it is applied "
+    "now, to finished weights, to see what it would do."
 )
 ONE, OFTEN = "after this layer", "how often over the layers"
 
