@@ -269,7 +269,7 @@ def maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSetting
 
 
 def shown_classes(predictions: Sequence[Prediction], target: int | None = None) -> list[int]:
-    """All classes up to ten; of more, the ten likeliest in any prediction, the target among them."""
+    """All classes up to ten; of more, the ten likeliest anywhere, the target among them."""
     best = np.max([p.probabilities for p in predictions], axis=0)
     if len(best) <= CAM_CLASSES:
         return list(range(len(best)))
