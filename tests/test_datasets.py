@@ -92,3 +92,10 @@ def test_an_unknown_name_lists_those_that_are_known(tmp_path):
 def test_a_name_without_a_root_asks_for_it():
     with pytest.raises(DataError, match="--root"):
         open_task("caltech101")
+
+
+def test_parts_with_files_of_the_same_names_have_keys_of_their_own(tmp_path):
+    for part in ("train", "test"):
+        picture(tmp_path / part / "cat" / "1.png")
+    task = open_task(str(tmp_path))
+    assert (task.train.keys, task.test.keys) == (("train/cat/1.png",), ("test/cat/1.png",))

@@ -196,6 +196,11 @@ def _load_folder(root: Path) -> Task:
     if named[0].is_dir() and named[2].is_dir():
         classes = tuple(sorted(p.name for p in named[0].iterdir() if p.is_dir()))
         parts = [_folder_images(part, classes) for part in named]
+        # The parts may hold files of the same names, and the cache of features goes by keys.
+        parts = [
+            replace(images, keys=tuple(f"{part.name}/{key}" for key in images.keys))
+            for part, images in zip(named, parts, strict=True)
+        ]
     else:
         classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir()))
         images = _folder_images(root, classes)
