@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
 from drople.errors import DataError, ImageError
-from drople.images import FORMATS, read_image
+from drople.images import read_image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TRAIN, VAL, TEST = 0, 1, 2
@@ -162,7 +163,13 @@ def load_task(path: str | Path) -> Task:
         return _load_folder(path)
     pack = path.with_suffix(".npz")
     if pack.is_file() and pack.with_suffix(".json").is_file():
-        return _load_pack(pack)
+        try:
+            return _load_pack(pack)
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise DataError(
+                f"{pack.name} is not a pack that can be read ({error}). Copy it and "
+                f"{pack.with_suffix('.json').name} again."
+            ) from error
     raise DataError(
         f"No data at {path}. Expected a folder with one folder of images a class, or a pack "
         f"({pack.name} beside {pack.with_suffix('.json').name})."
@@ -176,9 +183,12 @@ def _load_pack(pack: Path) -> Task:
         labels, split = arrays["labels"].astype(int), arrays["split"]
         domains = arrays["domain"].astype(int) if "domain" in arrays else np.zeros_like(labels)
 
+    classes = tuple(manifest["classes"])
+    if not np.isin(labels, np.arange(len(classes))).all():
+        raise ValueError(f"labels beyond its {len(classes)} classes")
+
     def reader(start: int, stop: int) -> Image.Image:
-        image = Image.open(io.BytesIO(blob[start:stop].tobytes()), formats=FORMATS)
-        return image.convert("RGB")
+        return read_image(io.BytesIO(blob[start:stop].tobytes()))
 
     images = ImageSet(
         [partial(reader, int(a), int(b)) for a, b in pairwise(offsets)],
@@ -188,7 +198,7 @@ def _load_pack(pack: Path) -> Task:
     )
     parts = [images.select(np.flatnonzero(split == part)) for part in (TRAIN, VAL, TEST)]
     domains_named = tuple(manifest.get("domains", ()))
-    return Task(pack.stem, tuple(manifest["classes"]), parts[0], parts[1], parts[2], domains_named)
+    return Task(pack.stem, classes, parts[0], parts[1], parts[2], domains_named)
 
 
 def _load_folder(root: Path) -> Task:

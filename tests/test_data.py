@@ -1,0 +1,268 @@
+"""Few-shot tasks from folders and packs: splits, subsets, samples, and what is said when wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drople.errors import DataError
+from drople.training.data import ImageSet, Task, imbalanced_counts, load_task, sample_shots
+
+
+def image_set(labels, domains=None):
+    """Images whose key is their number and whose grey value is their number too."""
+    labels = np.array(labels)
+    return ImageSet(
+        [lambda i=i: Image.new("RGB", (16, 16), (i, i, i)) for i in range(len(labels))],
+        labels,
+        np.zeros_like(labels) if domains is None else np.array(domains),
+        tuple(str(i) for i in range(len(labels))),
+    )
+
+
+def task(classes=5, each=4, **changes):
+    images = image_set([c for c in range(classes) for _ in range(each)], **changes)
+    return Task("toys", tuple(f"class {c}" for c in range(classes)), images, images, images)
+
+
+def write_folder(root, counts, parts=("",)):
+    """One folder of coloured squares a class."""
+    for part in parts:
+        for place, (name, count) in enumerate(counts.items()):
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                square = Image.new("RGB", (20, 20), (40 * place, 10 * i, 90))
+                square.save(root / part / name / f"{i}.png")
+    return root
+
+
+def write_pack(folder, name="pack", *, labels=(0, 1, 0), split=(0, 1, 2), **manifest):
+    """A pack of grey squares, as tools of the project write it."""
+    coded = []
+    for value in range(len(labels)):
+        buffer = io.BytesIO()
+        Image.new("L", (20, 20), 50 * value).save(buffer, "PNG")
+        coded.append(np.frombuffer(buffer.getvalue(), np.uint8))
+    offsets = np.cumsum([0, *map(len, coded)])
+    arrays = {"blob": np.concatenate(coded), "offsets": offsets}
+    np.savez(folder / f"{name}.npz", labels=np.array(labels), split=np.array(split), **arrays)
+    known = {"classes": ["night", "day"]} | manifest
+    (folder / f"{name}.json").write_text(json.dumps(known))
+    return folder / f"{name}.npz"
+
+
+# --- subsets ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("classes", "base"), [(37, 19), (102, 51), (47, 24), (10, 5), (3, 2)])
+def test_base_is_the_first_half_rounded_up(classes, base):
+    whole = task(classes, 1)  # Pets 19/18, Flowers 51/51, DTD 24/23, EuroSAT 5/5
+    assert whole.base().classes == whole.classes[:base]
+    assert whole.novel().classes == whole.classes[base:]
+
+
+def test_a_half_is_relabelled_from_zero_and_keeps_its_images():
+    novel = task(classes=5, each=2).novel()
+    assert novel.classes == ("class 3", "class 4")
+    assert novel.test.labels.tolist() == [0, 0, 1, 1]
+    assert novel.test.keys == ("6", "7", "8", "9")
+
+
+def test_a_subset_follows_the_order_given():
+    chosen = task(classes=3, each=1).subset([2, 0])
+    assert chosen.classes == ("class 2", "class 0")
+    assert dict(zip(chosen.train.keys, chosen.train.labels.tolist(), strict=True)) == {
+        "0": 1, "2": 0,
+    }  # fmt: skip
+
+
+def test_a_domain_split_learns_on_some_and_tests_on_others():
+    images = image_set([0, 0, 1, 1], domains=[0, 1, 0, 1])
+    whole = Task("toys", ("a", "b"), images, images, images, ("photo", "sketch"))
+    split = whole.in_domains(["photo"], ["sketch"])
+    assert split.train.keys == split.val.keys == ("0", "2")
+    assert split.test.keys == ("1", "3")
+
+
+def test_a_domain_the_data_do_not_have_is_refused():
+    with pytest.raises(DataError, match=r"toys has the domains \(\), not \{'photo'\}"):
+        task().in_domains(["photo"], [])
+
+
+# --- samples ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shots", [1, 3, 4, 16])
+def test_few_shots_take_that_many_of_each_class(shots):
+    sampled = task(classes=5, each=4).few(shots, seed=0).train
+    assert np.bincount(sampled.labels).tolist() == [min(shots, 4)] * 5
+    assert len(set(sampled.keys)) == len(sampled)
+
+
+def test_a_sample_keeps_each_image_with_its_label():
+    images = image_set([0, 0, 0, 1, 1, 1])
+    sampled = sample_shots(images, 2, seed=1)
+    assert sampled.labels.tolist() == [images.labels[int(key)] for key in sampled.keys]
+
+
+def test_a_seed_fixes_the_sample_and_another_changes_it():
+    images = image_set([0] * 40 + [1] * 40)
+    first, again, other = (sample_shots(images, 8, seed).keys for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_sampling_touches_the_training_images_only():
+    few = task().few(1, seed=0)
+    assert (len(few.val), len(few.test)) == (20, 20)
+
+
+@pytest.mark.parametrize(
+    ("counts", "ratio", "expected"),
+    [
+        ([100, 50, 80], 10, [100, 10, 32]),  # 100, 100/sqrt(10) = 31.6 rounded up, 10
+        ([100, 4, 80], 10, [100, 4, 32]),  # at most what there is
+        ([20, 20, 20], 100, [20, 2, 1]),  # at least one
+        ([7, 7], 1, [7, 7]),
+        ([9], 10, [9]),
+    ],
+)
+def test_imbalance_falls_exponentially_from_the_largest_class(counts, ratio, expected):
+    assert imbalanced_counts(np.array(counts), ratio).tolist() == expected
+
+
+def test_a_long_tail_keeps_the_images_it_says():
+    tail = task(classes=3, each=10).long_tail(10, seed=0).train
+    assert np.bincount(tail.labels).tolist() == [10, 4, 1]
+
+
+# --- folders ----------------------------------------------------------------------------------
+
+
+def test_a_folder_of_classes_is_split_sixty_ten_thirty(tmp_path):
+    read = load_task(write_folder(tmp_path, {"red_fox": 10, "dog": 20}))
+    assert read.classes == ("dog", "red fox")
+    for part, counts in ((read.train, [12, 6]), (read.val, [2, 1]), (read.test, [6, 3])):
+        assert np.bincount(part.labels).tolist() == counts
+
+
+def test_every_image_of_a_folder_is_in_one_split(tmp_path):
+    read = load_task(write_folder(tmp_path, {"cat": 7, "dog": 9}))
+    keys = [*read.train.keys, *read.val.keys, *read.test.keys]
+    assert sorted(keys) == [f"cat/{i}.png" for i in range(7)] + [f"dog/{i}.png" for i in range(9)]
+
+
+def test_the_split_of_a_folder_never_changes(tmp_path):
+    folder = write_folder(tmp_path, {"cat": 10})
+    assert load_task(folder).train.keys == load_task(folder).train.keys
+
+
+def test_given_splits_are_kept(tmp_path):
+    read = load_task(write_folder(tmp_path, {"cat": 2, "dog": 1}, ("train", "val", "test")))
+    assert [len(part) for part in (read.train, read.val, read.test)] == [3, 3, 3]
+
+
+def test_a_task_may_do_without_validation_images(tmp_path):
+    read = load_task(write_folder(tmp_path, {"cat": 2}, ("train", "test")))
+    assert [len(part) for part in (read.train, read.val, read.test)] == [2, 0, 2]
+
+
+def test_images_lie_as_deep_as_they_like_and_other_files_are_passed_over(tmp_path):
+    folder = write_folder(tmp_path, {"cat": 5})
+    (folder / "cat" / "more").mkdir()
+    (folder / "cat" / "0.png").rename(folder / "cat" / "more" / "0.PNG")
+    (folder / "cat" / "notes.txt").write_text("no picture")
+    read = load_task(folder)
+    assert len(read.train) + len(read.val) + len(read.test) == 5
+
+
+def test_a_picture_is_read_as_it_was_written(tmp_path):
+    read = load_task(write_folder(tmp_path, {"cat": 1}, ("train", "test")))
+    assert read.train.read(0).getpixel((3, 3)) == (0, 0, 90)
+
+
+def test_a_missing_path_is_refused(tmp_path):
+    with pytest.raises(DataError) as caught:
+        load_task(tmp_path / "gone")
+    message = str(caught.value)
+    assert message.startswith(f"No data at {tmp_path / 'gone'}. Expected a folder with one folder")
+    assert "(gone.npz beside gone.json)" in message
+
+
+@pytest.mark.parametrize("folders", [(), ("cat",)])
+def test_a_folder_without_images_is_refused(tmp_path, folders):
+    for name in folders:
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=r"has no images to learn from.*\.bmp, \.gif, \.jpeg"):
+        load_task(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_an_unreadable_picture_names_class_and_file(tmp_path, damage):
+    folder = write_folder(tmp_path, {"cat": 1, "dog": 1}, ("train", "test"))
+    (folder / "train" / "dog" / "0.png").write_bytes(damage)
+    images = load_task(folder).train
+    with pytest.raises(DataError, match=r"dog/0\.png: The|dog/0\.png: This"):
+        images.read(1)
+
+
+# --- packs ------------------------------------------------------------------------------------
+
+
+def test_a_pack_is_read_with_its_splits(tmp_path):
+    read = load_task(write_pack(tmp_path))
+    assert (read.name, read.classes) == ("pack", ("night", "day"))
+    assert [part.labels.tolist() for part in (read.train, read.val, read.test)] == [[0], [1], [0]]
+    assert [part.read(0).getpixel((0, 0)) for part in (read.train, read.val, read.test)] == [
+        (0, 0, 0), (50, 50, 50), (100, 100, 100),
+    ]  # fmt: skip
+
+
+def test_a_pack_is_found_by_either_file_or_by_its_stem(tmp_path):
+    pack = write_pack(tmp_path)
+    for path in (pack, pack.with_suffix(".json"), pack.with_suffix("")):
+        assert load_task(path).classes == ("night", "day")
+
+
+def test_a_pack_may_have_domains(tmp_path):
+    pack = write_pack(tmp_path, domains=["photo", "sketch"])
+    with np.load(pack) as arrays:
+        np.savez(pack, **arrays, domain=np.array([1, 0, 1], np.uint8))
+    read = load_task(pack)
+    assert (read.domains, read.train.domains.tolist()) == (("photo", "sketch"), [1])
+
+
+def test_a_pack_without_its_manifest_is_refused(tmp_path):
+    pack = write_pack(tmp_path)
+    pack.with_suffix(".json").unlink()
+    with pytest.raises(DataError, match=r"\(pack\.npz beside pack\.json\)"):
+        load_task(pack)
+
+
+def test_an_unreadable_picture_of_a_pack_is_named(tmp_path):
+    pack = write_pack(tmp_path)
+    with np.load(pack) as arrays:
+        known = dict(arrays)
+    known["blob"][:] = 0
+    np.savez(pack, **known)
+    with pytest.raises(DataError, match=r"pack\[0\]: This is not a picture"):
+        load_task(pack).train.read(0)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "manifest", "no labels", "no classes", "labels"])
+def test_a_damaged_pack_is_refused(tmp_path, damage):
+    pack = write_pack(tmp_path, labels=(0, 9, 0) if damage == "labels" else (0, 1, 0))
+    if damage == "truncated":
+        pack.write_bytes(pack.read_bytes()[:100])
+    if damage == "manifest":
+        pack.with_suffix(".json").write_text("{")
+    if damage == "no classes":
+        pack.with_suffix(".json").write_text("{}")
+    if damage == "no labels":
+        np.savez(pack, blob=np.zeros(3))
+    with pytest.raises(DataError, match=r"pack\.npz is not a pack that can be read"):
+        load_task(pack)
