@@ -23,16 +23,17 @@ def dropped_panel(analysis: Analysis, condition: str, layer: int) -> np.ndarray:
 
 def often_panel(analysis: Analysis, condition: str) -> np.ndarray:
     """In how many layers each patch is dropped."""
-    layers = [one for one in analysis.images[condition].layers if one.dropped is not None]
-    counts = sum(one.patches(one.dropped).astype(int) for one in layers if one.dropped is not None)
-    return overlay(analysis.pixels, np.asarray(counts), often_scale(analysis), opacity=0.75)
+    layers = analysis.images[condition].layers
+    gone = [one.patches(one.dropped) for one in layers if one.dropped is not None]
+    counts = sum(gone, np.zeros(layers[0].patches(layers[0].blend).shape, dtype=int))
+    return overlay(analysis.pixels, counts, often_scale(analysis), opacity=0.75)
 
 
 def often_scale(analysis: Analysis) -> Scale:
     """0 to the number of layers that drop."""
     some = analysis.images[dropping(analysis)[0]]
     acting = sum(one.dropped is not None for one in some.layers)
-    return Scale(0, acting, HOW_OFTEN)
+    return Scale(0, max(acting, 1), HOW_OFTEN)
 
 
 def dropping(analysis: Analysis) -> list[str]:

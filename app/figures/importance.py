@@ -151,7 +151,8 @@ def prompt_cells(analysis: Analysis, condition: str, layer: int, signal: str, sc
     one = analysis.images[condition].layers[layer]
     values = one.prompt_values(values_of(one, signal))
     if not len(values):
-        return '<p class="lens-note">The frozen branch has no prompt tokens.</p>'
+        who = "The frozen branch has" if condition == "frozen" else "These prompts have"
+        return f'<p class="lens-note">{who} no prompt tokens among the patches.</p>'
     cells = "".join(cell(f"P{i + 1}", float(value), scale) for i, value in enumerate(values))
     return (
         f'<div class="lens-cells" role="img" aria-label="Prompt tokens">'
@@ -162,7 +163,7 @@ def prompt_cells(analysis: Analysis, condition: str, layer: int, signal: str, sc
 def cell(name: str, value: float, scale: Scale) -> str:
     """One coloured cell with its name and value, HTML; its text is dark or light as it must be."""
     red, green, blue = (int(c) for c in scale.rgb(np.array(value)))
-    ink = "#0f172a" if _luminance(red, green, blue) > 0.2 else "#ffffff"
+    ink = "#000000" if _luminance(red, green, blue) > 0.18 else "#ffffff"
     shown = number(value) if np.isfinite(value) else "–"
     return (
         f'<span class="lens-cell" style="background:rgb({red},{green},{blue});color:{ink}">'
@@ -171,7 +172,7 @@ def cell(name: str, value: float, scale: Scale) -> str:
 
 
 def _luminance(*rgb: int) -> float:
-    """Relative luminance of a colour in [0, 1] (WCAG 2); dark text reads better above 0.2."""
+    """Relative luminance of a colour in [0, 1] (WCAG 2); black text reads better above 0.18."""
     linear = [(c / 255) ** 2.2 for c in rgb]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
