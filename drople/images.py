@@ -23,7 +23,7 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
     """Reads a picture: first frame, turned upright, on white, 8-bit RGB, without its metadata.
 
     Raises:
-        ImageError: empty, damaged, too large, too small, or of a format not read here.
+        ImageError: missing, empty, damaged, too large, small or narrow, or of a format not read here.
     """
     if (
         isinstance(source, str | Path)
@@ -33,12 +33,15 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
         raise ImageError("The file is empty (0 bytes). Choose another picture.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Up to twice the limit Pillow only warns; our own refusal says how large it is.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = _decode(source)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise ImageError(
             f"The picture has over {MAX_PIXELS // 1_000_000} megapixels, the limit. Shrink it."
         ) from None
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no file {Path(error.filename).name}. Check the path.") from None
     except UnidentifiedImageError:
         raise ImageError(
             "This is not a picture that can be read here. Use JPEG, PNG, WebP, GIF, BMP or TIFF "
@@ -64,6 +67,11 @@ def _decode(source: str | Path | IO[bytes]) -> Image.Image:
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"The picture is {width} x {height}; at least {MIN_SIDE} pixels a side are needed."
+        )
+    if max(width, height) > min(width, height) * (MAX_SIDE // MIN_SIDE):
+        raise ImageError(
+            f"The picture is {width} x {height}; it may be {MAX_SIDE // MIN_SIDE} times as long as "
+            "wide at most. Crop it first."
         )
     image.seek(0)
     if image.format == "JPEG":
