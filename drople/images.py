@@ -23,7 +23,7 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
     """Reads a picture: first frame, turned upright, on white, 8-bit RGB, without its metadata.
 
     Raises:
-        ImageError: missing, empty, damaged, too large, small or narrow, or of a format not read here.
+        ImageError: missing, empty, damaged, too large, small or narrow, or of another format.
     """
     if (
         isinstance(source, str | Path)
