@@ -1,4 +1,4 @@
-"""Numbers beside the pictures, worked out by hand on four tokens."""
+"""The numbers beside the pictures, against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -6,99 +6,157 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from analysed import analysed
 
 from drople.measures import agreement, drop_counts, selectivity, top_kept
 from drople.traces import LayerTrace
 
 
-def trace(blend, probability, dropped, *, first=1):
-    """One row of [CLS] and four patches; `first` is the first eligible token."""
-    rows = [np.array([[0, *values]], dtype=float) for values in (blend, probability)]
-    content = np.array([[False, True, True, True, True]])
+def a_layer(p, u=None, *, blend=None, eligible=None):
+    """One image's layer: [CLS], patches on one row, no prompts; p and u are the patches'."""
+    count = len(p)
+    off = np.zeros((1, 1))
+
+    def row(values):
+        return np.concatenate([off, np.asarray(values, dtype=float)[None]], axis=1)
+
+    eligible = np.ones(count, dtype=bool) if eligible is None else np.asarray(eligible)
+    share = row(np.full(count, 1 / count) if blend is None else blend)
+    able = row(eligible).astype(bool)
+    p = np.where(able, row(p), 0)
+    u = None if u is None else row(u)
     return LayerTrace(
         depth=0,
-        shares={},
-        totals={},
-        blend=rows[0],
-        content=content,
-        eligible=content & (np.arange(5) >= first),
-        probability=rows[1],
-        uniform=None,
-        dropped=np.array([[False, *dropped]]),
-        norms=rows[0],
-        prompts=(5, 5),
-        grid=(2, 2),
+        shares={"s_cls": share},
+        totals={"s_cls": np.ones((1, 1))},
+        blend=share,
+        content=row(np.ones(count)).astype(bool),
+        eligible=able,
+        probability=p,
+        uniform=u,
+        dropped=None if u is None else u < p,
+        norms=np.ones_like(share),
+        prompts=(1 + count, 1 + count),
+        grid=(1, count),
         attention=None,
     )
 
 
-EVEN = trace([0.1, 0.2, 0.3, 0.4], [0.5, 0.4, 0.3, 0.2], [True, False, False, True])
+def test_counts_are_of_the_tokens_that_may_be_dropped():
+    layer = a_layer([0.2, 0.4, 0.6, 1], [0.1, 0.9, 0.5, 0], eligible=[1, 1, 1, 0])
+    counts = drop_counts(layer)
+    assert (counts.dropped, counts.eligible) == (2, 3)
+    assert counts.rate == pytest.approx(0.4)
 
 
-def test_drops_are_counted_with_the_importance_they_take():
-    counts = drop_counts(EVEN)
-    assert (counts.dropped, counts.eligible) == (2, 4)
-    assert counts.rate == pytest.approx((0.5 + 0.4 + 0.3 + 0.2) / 4)
-    assert counts.mass_kept == pytest.approx(0.2 + 0.3)
+def test_mass_kept_is_the_importance_of_what_is_not_dropped():
+    layer = a_layer([0.5] * 4, [0.1, 0.9, 0.9, 0.9], blend=[0.3, 0.4, 0.2, 0.1])
+    assert drop_counts(layer).mass_kept == pytest.approx(0.7)
 
 
-def test_only_eligible_tokens_count():
-    counts = drop_counts(
-        trace([0.1, 0.2, 0.3, 0.4], [0, 0.4, 0.3, 0.2], [False] * 3 + [True], first=2)
+def test_mass_kept_ignores_tokens_that_may_not_be_dropped():
+    layer = a_layer(
+        [0.5] * 4, [0.1, 0.9, 0.9, 0.9], blend=[0.3, 0.2, 0.1, 0.4], eligible=[1, 1, 1, 0]
     )
-    assert counts.eligible == 3
-    assert counts.rate == pytest.approx(0.3)
-    assert counts.mass_kept == pytest.approx(0.5 / 0.9)
+    assert drop_counts(layer).mass_kept == pytest.approx(0.5)
 
 
-def test_a_layer_without_dropout_drops_nothing():
-    counts = drop_counts(replace(EVEN, probability=None, dropped=None))
-    assert (counts.dropped, counts.rate, counts.mass_kept) == (0, 0.0, 1.0)
+def test_a_layer_that_draws_nothing_drops_nothing():
+    counts = drop_counts(a_layer([0.3, 0.5]))
+    assert (counts.dropped, counts.mass_kept) == (0, 1.0)
 
 
-def test_agreement_is_intersection_over_union():
-    other = trace([0.25] * 4, [0.3] * 4, [True, True, False, False])
-    found = agreement(EVEN, other)
-    assert found.jaccard == pytest.approx(1 / 3)
-    # min(p) is 0.3, 0.3, 0.3, 0.2 and max(p) is 0.5, 0.4, 0.3, 0.3.
-    assert found.by_chance == pytest.approx(1.1 / 1.5)
+def test_dropping_everything_keeps_no_importance():
+    counts = drop_counts(a_layer([1, 1, 1], [0.1, 0.5, 0.9]))
+    assert (counts.dropped, counts.mass_kept) == (3, pytest.approx(0))
+
+
+def test_equal_p_and_equal_u_agree_fully_and_by_chance_alone():
+    layer = a_layer([0.3, 0.5, 0.9], [0.1, 0.9, 0.8])
+    found = agreement(layer, replace(layer))
+    assert (found.jaccard, found.by_chance) == (1, 1)
+
+
+def test_two_empty_sets_agree():
+    layer = a_layer([0, 0], [0.1, 0.9])
+    found = agreement(layer, layer)
+    assert (found.jaccard, found.by_chance) == (1, 1)
+
+
+def test_sets_without_a_common_token_do_not_agree():
+    a = a_layer([1, 0], [0.5, 0.5])
+    b = a_layer([0, 1], [0.5, 0.5])
+    assert (agreement(a, b).jaccard, agreement(a, b).by_chance) == (0, 0)
+
+
+def test_agreement_is_the_overlap_over_the_union():
+    a = a_layer([1, 1, 0, 0], [0.5] * 4)
+    b = a_layer([0, 1, 1, 0], [0.5] * 4)
+    assert agreement(a, b).jaccard == pytest.approx(1 / 3)
 
 
 def test_agreement_by_chance_is_what_many_shared_draws_give():
     rng = np.random.default_rng(0)
-    a, b = np.array([0.5, 0.4, 0.3, 0.2]), np.array([0.3] * 4)
-    u = rng.random((100_000, 4))
-    simulated = ((u < a) & (u < b)).sum() / ((u < a) | (u < b)).sum()
-    other = trace([0.25] * 4, b, [False] * 4)
-    assert agreement(EVEN, other).by_chance == pytest.approx(simulated, abs=0.01)
+    p_a, p_b = rng.random((2, 30))
+    u = rng.random((20_000, 30))
+    both, either = ((u < p_a) & (u < p_b)).sum(), ((u < p_a) | (u < p_b)).sum()
+    found = agreement(a_layer(p_a, u[0]), a_layer(p_b, u[0]))
+    assert found.by_chance == pytest.approx(both / either, abs=0.005)
 
 
-def test_two_empty_sets_agree():
-    empty = trace([0.25] * 4, [0.0] * 4, [False] * 4)
-    found = agreement(empty, empty)
-    assert (found.jaccard, found.by_chance) == (1.0, 1.0)
+def test_the_top_of_a_map_that_is_kept_is_counted():
+    map_ = np.arange(20.0)[None]  # the top tenth: the last two patches
+    u = np.full(20, 0.9)
+    u[[3, 19]] = 0.1
+    assert top_kept(a_layer([0.5] * 20, u), map_) == 0.5
+    assert top_kept(a_layer([0.5] * 20, u), -map_) == 1.0
 
 
-def test_top_patches_are_those_of_the_highest_map():
-    map_ = np.array([[9.0, 1.0], [2.0, 8.0]])  # the first and the last patch, both dropped
-    assert top_kept(EVEN, map_, share=0.5) == 0.0
-    assert top_kept(EVEN, -map_, share=0.5) == 1.0
-    assert top_kept(EVEN, map_, share=0.75) == pytest.approx(1 / 3)
+def test_at_least_one_patch_counts_as_the_top():
+    layer = a_layer([0.5, 0.5], [0.1, 0.9])
+    assert top_kept(layer, np.array([[2.0, 1.0]])) == 0.0
 
 
-def test_one_sink_token_is_found():
-    layer = trace([0.02, 0.9, 0.04, 0.04], [0.5, 0.1, 0.49, 0.49], [False] * 4)
-    found = selectivity(layer, 0.1, 0.5)
-    assert (found.sink, found.sink_share) == (2, pytest.approx(0.9))
-    assert found.near_top == pytest.approx(3 / 4)
+def test_without_a_draw_the_whole_top_is_kept():
+    assert top_kept(a_layer([0.5, 0.5]), np.array([[2.0, 1.0]])) == 1.0
 
 
-def test_spread_is_the_standard_deviation_of_the_probabilities():
-    found = selectivity(EVEN, 0.2, 0.5)
-    assert found.spread == pytest.approx(np.std([0.5, 0.4, 0.3, 0.2]))
+def iwtd(blend, p_min=0.1, p_max=0.5):
+    """A layer with the p that IWTD gives to a blend."""
+    blend = np.asarray(blend, dtype=float)
+    level = (blend - blend.min()) / (blend.max() - blend.min())
+    return a_layer(p_max - level * (p_max - p_min), blend=blend)
+
+
+def test_one_sink_token_makes_iwtd_vanilla():
+    blend = np.full(50, 0.4 / 49) + np.linspace(0, 1e-4, 50)
+    blend[7] = 0.6
+    found = selectivity(iwtd(blend / blend.sum()), 0.1, 0.5)
+    assert found.sink == 8
+    assert found.near_top == pytest.approx(49 / 50)
+    assert found.sink_share == pytest.approx(0.6, abs=0.01)
+
+
+def test_evenly_spread_scores_are_selective():
+    blend = np.linspace(1, 2, 50)
+    found = selectivity(iwtd(blend / blend.sum()), 0.1, 0.5)
     assert found.sink is None
-    assert found.near_top == pytest.approx(1 / 4)
+    assert found.near_top == pytest.approx(0.06, abs=0.02)
+    assert found.spread == pytest.approx(0.4 / 12**0.5, rel=0.03)
 
 
-def test_a_layer_without_dropout_has_no_selectivity():
-    assert selectivity(replace(EVEN, probability=None), 0.1, 0.5) is None
+def test_one_p_for_all_is_not_selective():
+    found = selectivity(a_layer([0.3] * 10), 0.3, 0.3)
+    assert (found.near_top, found.spread) == (1, pytest.approx(0, abs=1e-12))
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_without_p_nothing_is_said_of_selectivity(depth):
+    layer = analysed("shallow dropout").images["adapted"].layers[depth]
+    assert selectivity(layer, 0.1, 0.5) is None
+
+
+def test_vanilla_drops_at_the_mean_p_of_iwtd():
+    vanilla, iwtd_run = (analysed().images[c].layers for c in ("vanilla", "iwtd"))
+    rates = [[drop_counts(layer).rate for layer in run] for run in (vanilla, iwtd_run)]
+    np.testing.assert_allclose(rates[0], rates[1], atol=1e-6)
