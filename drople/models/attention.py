@@ -68,7 +68,9 @@ def attend(
     k, v = (part.view(B, *head).transpose(1, 2) for part in (k, v))
     # torch's fused kernel would save memory, but in bf16 on a CPU this is faster, and it shows A.
     logits = (q * q.shape[-1] ** -0.5) @ k.mT
-    attention = (logits if mask is None else logits + mask).softmax(dim=-1)
+    # In the logits' own type: an fp32 mask would make the whole softmax fp32 under autocast.
+    logits = logits if mask is None else logits + mask.to(logits.dtype)
+    attention = logits.softmax(dim=-1)
     mixed = attention.to(v.dtype) @ v
     return attn.out_proj(mixed.transpose(1, 2).reshape(B, -1, D)), attention
 
