@@ -5,24 +5,18 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
-from app.figures.theme import CONDITION_NAMES, chip
-from app.figures.words import draw_sentence, headline, provenance_line
 from app.hardening import middleware
-from app.inputs import Inputs, build_inputs, settings_of
-from app.studio import DEVICES, NO_PROMPTS, Loaded, Studio
+from app.inputs import Inputs, build_inputs
+from app.page import Page
+from app.studio import DEVICES, NO_PROMPTS, Studio
 from app.tabs import cams, dropped, importance, method, predictions
-from app.tabs.shared import QUIET, View, target_index
-from drople.analysis import Analysis, AnalysisSettings
-from drople.classes import parse_class_list
-from drople.dropout import DropoutSettings
+from app.tabs.shared import QUIET, View
 from drople.errors import DropleError
 
 STYLE = Path(__file__).parents[1] / "assets" / "style.css"
@@ -30,7 +24,6 @@ STYLE = Path(__file__).parents[1] / "assets" / "style.css"
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 # On a narrow screen the results come first; the visitor opens the inputs.
 FOLD_ON_PHONES = "() => { if (innerWidth < 640) document.querySelector('#inputs button')?.click() }"
-log = logging.getLogger(__name__)
 
 
 def theme() -> gr.themes.Base:
@@ -133,143 +126,7 @@ def _api(page: Page, inputs: Inputs) -> None:
     button = gr.Button(visible=False)
     given = [inputs.image, inputs.classes, inputs.backbone, inputs.prompts, inputs.seed]
     button.click(page.api_analyse, given, result, api_name="analyse", **MODEL)
-
-
-class Page:
-    """The page's callbacks over one studio."""
-
-    def __init__(self, studio: Studio):
-        self.studio = studio
-
-    def analyse(
-        self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str,
-        prompts: str,
-        template: str,
-        target: str | None,
-        *rest: Any,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-    ) -> Iterator[tuple[Any, ...]]:
-        """Analyses what the form holds; the old result stays where something is wrong."""
-        form, cam = rest[:11], rest[11:]
-        try:
-            progress(0.05, desc="1 of 3: reading the class list")
-            names = parse_class_list(classes)
-            picture = _given(image)
-            progress(0.2, desc=f"2 of 3: loading {backbone}")
-            loaded = self.studio.load(backbone, prompts)
-            trained = loaded.card.dropout if loaded.card else DropoutSettings()
-            settings = settings_of(template, target, *form, trained=trained)
-            if cam:
-                settings = _with_cam(settings, cam[0], int(cam[1]) - 1)
-            progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
-            analysis = self.studio.analyse(loaded, picture, names, settings)
-        except DropleError as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
-        except Exception as error:
-            log.exception("an analysis failed")
-            raise gr.Error(
-                "Something went wrong on our side; your settings are kept. Try again, or another "
-                "picture.",
-                print_exception=False,
-            ) from error
-        yield analysis, answer_html(analysis), target_choices(analysis, target), foot_html(analysis)
-
-    def api_analyse(
-        self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str = "mini",
-        prompts: str = NO_PROMPTS,
-        seed: float = 0,
-    ) -> dict[str, Any]:
-        """Analyses a picture with default settings.
-
-        Args:
-            image: the picture, as a file.
-            classes: class names separated by commas or lines.
-            backbone: name of the frozen CLIP.
-            prompts: name of the trained prompts, or "none".
-            seed: of the draw.
-
-        Returns:
-            classes; for each condition its cosines, probabilities and logit scale; importance and
-            drop probability of each layer's patches (rows of the grid); which are dropped; where
-            it all comes from.
-        """
-        try:
-            names, picture = parse_class_list(classes), _given(image)
-            loaded: Loaded = self.studio.load(backbone, prompts)
-            dropout = loaded.card.dropout if loaded.card else DropoutSettings()
-            settings = AnalysisSettings(dropout=dropout, seed=int(seed or 0))
-            return as_numbers(self.studio.analyse(loaded, picture, names, settings))
-        except DropleError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-
-def _given(image: Image.Image | None) -> Image.Image:
-    if image is None:
-        raise DropleError("There is no picture yet. Upload one, or choose an example.")
-    return image
-
-
-def _with_cam(settings: AnalysisSettings, name: str, layer: int) -> AnalysisSettings:
-    return AnalysisSettings(**{**vars(settings), "cam_method": name, "cam_layer": layer})
-
-
-def answer_html(analysis: Analysis) -> str:
-    """The answer in words: what each condition says."""
-    said = [
-        chip(condition, f"{CONDITION_NAMES[condition]}: {text}")
-        for condition, text in headline(analysis, 0)
-    ]
-    return (
-        f'<div class="lens-answer">{" ".join(said)}'
-        f'<span class="lens-draw">{escape(draw_sentence(analysis))}</span></div>'
-    )
-
-
-def target_choices(analysis: Analysis, target: str | None) -> Any:
-    """The classes to look at: all of a short list; of a long one those with maps."""
-    shown = [analysis.classes[i] for i in analysis.maps.classes]
-    choices = [*analysis.classes] if len(analysis.classes) <= 300 else shown
-    chosen = analysis.classes[target_index(analysis, target)]
-    return gr.Dropdown(choices, value=chosen)
-
-
-def foot_html(analysis: Analysis) -> str:
-    """Where the pictures come from."""
-    return f'<div class="lens-foot">{escape(provenance_line(analysis))}</div>'
-
-
-def as_numbers(analysis: Analysis) -> dict[str, Any]:
-    """An analysis as plain numbers for the API."""
-    layers: dict[str, list[dict[str, Any]]] = {}
-    for condition, trace in analysis.images.items():
-        layers[condition] = [
-            {
-                "layer": one.depth + 1,
-                "importance": one.patches(one.blend).tolist(),
-                "p": None if one.probability is None else one.patches(one.probability).tolist(),
-                "dropped": None if one.dropped is None else one.patches(one.dropped).tolist(),
-            }
-            for one in trace.layers
-        ]
-    return {
-        "classes": list(analysis.classes),
-        "predictions": {
-            condition: {
-                "cosines": said.cosines.tolist(),
-                "probabilities": said.probabilities.tolist(),
-                "logit_scale": said.logit_scale,
-            }
-            for condition, said in analysis.predictions.items()
-        },
-        "layers": layers,
-        "provenance": analysis.provenance,
-    }
+    gr.api(page.api_options, api_name="options")
 
 
 def main() -> None:
