@@ -90,6 +90,8 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     with gr.Tab("Method", id="method"):
                         method.build()
                 foot = gr.HTML(elem_id="provenance")
+        # First of all events, so that its name is not taken by the page's own.
+        _api(page, inputs)
         demo.load(None, None, None, js=FOLD_ON_PHONES)
         for view in views:
             view.listen(state, inputs.target)
@@ -109,7 +111,6 @@ def build_demo(studio: Studio) -> gr.Blocks:
             changed(lambda: None, None, inputs.target, **QUIET)
         for done in (first, pressed, more):
             _draw_all(done, views, state, inputs.target)
-        _api(page, inputs)
     demo.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return demo
 
