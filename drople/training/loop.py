@@ -154,8 +154,9 @@ def _epoch(run: _Run, optimiser: torch.optim.Optimizer, epoch: int) -> Iterator[
         optimiser.zero_grad()
         terms["total"].backward()
         optimiser.step()
-        with torch.no_grad():
-            run.model.logit_scale.clamp_(0, 4.605)
+        if config.learn_logit_scale:
+            with torch.no_grad():
+                run.model.logit_scale.clamp_(0, 4.605)
         seconds = time.perf_counter() - began
         values = {name: float(term.detach()) for name, term in terms.items()}
         yield StepReport(epoch, step, steps, lr, seconds, values)
