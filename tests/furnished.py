@@ -1,0 +1,54 @@
+"""A studio whose prompts are freshly initialised, so that no shipped file is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.studio import Studio
+from drople.analysis import Analysis
+from drople.checkpoints import PromptCard, read_card, save_prompts
+from drople.models.backbone import Backbone
+from drople.models.prompted_clip import PromptedClip
+from drople.training.config import TrainConfig
+from drople.training.loop import build_model
+
+
+def save_fresh_prompts(path: Path, backbone: Backbone, *, seed: int = 1) -> Path:
+    """Writes untrained DroPLe prompts for a backbone."""
+    config = TrainConfig(seed=seed)
+    return save_model(path, build_model(backbone, config), config)
+
+
+def save_model(path: Path, model: PromptedClip, config: TrainConfig) -> Path:
+    """Writes a model's prompts with a card that says they were trained on two classes."""
+    card = PromptCard(
+        backbone=model.backbone.name,
+        backbone_hash=model.backbone.weights_hash,
+        plan=model.plan,
+        bridge_tokens=config.bridge_tokens,
+        method=config.method,
+        classes=("cheetah", "lion"),
+        data="none",
+        shots=0,
+        seed=config.seed,
+        dropout=config.dropout,
+    )
+    save_prompts(path, model, card)
+    return path
+
+
+class FurnishedStudio(Studio):
+    """A studio that offers given files as its prompts, and counts what it is asked."""
+
+    def __init__(self, *files: Path, own_files: bool = True):
+        super().__init__("cpu", own_files=own_files)
+        self.files = files
+        self.asked = 0  # analyses wanted so far, remembered ones too
+
+    def prompts_for(self, backbone: str) -> dict[str, PromptCard]:
+        cards = {str(path): read_card(path) for path in self.files}
+        return {name: card for name, card in cards.items() if card.backbone == backbone}
+
+    def analyse(self, *question: object) -> Analysis:
+        self.asked += 1
+        return super().analyse(*question)  # type: ignore[arg-type]
