@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from PIL import Image
 from drople.analysis import Analysis, AnalysisSettings, analyse
 from drople.checkpoints import PromptCard, load_prompts, read_card
 from drople.class_texts import ClassTexts, describe_classes
-from drople.errors import CheckpointError, SettingsError
+from drople.errors import BackboneError, CheckpointError, SettingsError
 from drople.models.backbone import CHECKPOINTS, Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
 
@@ -45,6 +45,21 @@ def shipped_prompts() -> dict[str, Path]:
     return {path.stem: path for path in sorted(CHECKPOINTS.glob("prompts/*.safetensors"))}
 
 
+def _own_file(given: str) -> Path:
+    """A file of this machine that a visitor named.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    try:
+        path = Path(given).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError):  # too long, or the home of an unknown user
+        pass
+    raise CheckpointError(f"There is no file {given[:80]!r}. Give the path of a .safetensors file.")
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A backbone with or without prompts, ready to analyse."""
@@ -52,6 +67,7 @@ class Loaded:
     model: Backbone | PromptedClip
     card: PromptCard | None
     name: str  # of the prompts; NO_PROMPTS without
+    key: Hashable  # what was loaded; an id() would be given again to another model
 
 
 @dataclass
@@ -68,6 +84,11 @@ class _Recent:
                 self.values.popitem(last=False)
         self.values.move_to_end(key)
         return self.values[key]  # type: ignore[return-value]
+
+    def keep(self, wanted: Callable[[Any], bool]) -> None:
+        """Lets go of the values whose key is not wanted."""
+        for key in [key for key in self.values if not wanted(key)]:
+            del self.values[key]
 
 
 class Studio:
@@ -101,9 +122,16 @@ class Studio:
             return self._load(backbone, prompts)
 
     def _load(self, backbone: str, prompts: str) -> Loaded:
+        if not self.own_files and backbone.startswith(("local-dir:", "hf-hub:")):
+            raise BackboneError(
+                "On this page only the backbones that open_clip lists can be used. Start the app "
+                "on your own machine to load another."
+            )
         clip = self._backbones.get(backbone, lambda: load_backbone(backbone, self.device))
+        # A backbone that left would be kept by its prompts.
+        self._prompts.keep(lambda key: key[0] in self._backbones.values)
         if not prompts or prompts == NO_PROMPTS:
-            return Loaded(clip, None, NO_PROMPTS)
+            return Loaded(clip, None, NO_PROMPTS, backbone)
         path = shipped_prompts().get(prompts)
         if path is None:
             if not self.own_files:
@@ -111,15 +139,14 @@ class Studio:
                     "On this page only the prompts in the list can be used. Start the app on your "
                     "own machine to load a file of yours."
                 )
-            path = Path(prompts).expanduser()
-        changed = path.stat().st_mtime_ns if path.is_file() else 0
-        key = (backbone, str(path), changed)
+            path = _own_file(prompts)
+        key = (backbone, str(path), path.stat().st_mtime_ns)
         model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
-        return Loaded(model, card, path.stem)
+        return Loaded(model, card, path.stem, key)
 
     def texts(self, loaded: Loaded, classes: tuple[str, ...], template: str) -> ClassTexts:
         """A class list as the model reads it, kept for the next picture."""
-        key = (id(loaded.model), classes, template)
+        key = (loaded.key, classes, template)
         with self._turn:
             return self._texts.get(key, lambda: describe_classes(loaded.model, classes, template))
 
@@ -138,7 +165,7 @@ class Studio:
         texts = self.texts(loaded, classes, settings.template)
         pixels = np.asarray(image)
         digest = blake2b(pixels.tobytes(), digest_size=16).hexdigest()
-        key = (id(loaded.model), digest, pixels.shape, classes, settings)
+        key = (loaded.key, digest, pixels.shape, classes, settings)
         with self._turn:
             return self._analyses.get(
                 key,
