@@ -93,7 +93,7 @@ def draw(analysis: Analysis, target: int, opacity: float) -> tuple[Any, ...]:
     lines = [f"{analysis.classes[target]}. {method.caveat}"]
     lines += [f"{CONDITION_NAMES[c]}: {cam_sentence(maps, c, index)}" for c in maps.values]
     if any(gone.any() for gone in maps.unavailable.values()):
-        lines.append("Hatched patches are dropped at this very layer and have no value.")
+        lines.append("Hatched patches are dropped or hidden at this very layer and have no value.")
     return (*pictures, colour_bar(cam_scale(maps, index)), plain_text(" ".join(lines)))
 
 

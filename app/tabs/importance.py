@@ -43,7 +43,7 @@ def build(state: gr.State) -> list[View]:
             [("Adapted", "adapted"), ("Frozen", "frozen")], value="adapted", label="Branch",
             elem_id="branch", min_width=140,
         )  # fmt: skip
-        layer = gr.Slider(1, 12, 4, step=1, label="Layer", elem_id="layer", min_width=160)
+        layer = gr.Slider(1, 12, 6, step=1, label="Layer", elem_id="layer", min_width=160)
     with gr.Row():
         with gr.Column(scale=5, min_width=280):
             caption = gr.Markdown("One layer", elem_classes="lens-caption")
