@@ -17,13 +17,12 @@ from torch import Tensor
 from drople.draws import Draws
 from drople.errors import SettingsError
 from drople.importance import SignalWeights, TokenImportance
+from drople.normalise import NORMALISE, Normalisation
 
 DropMode = Literal["zero", "zero_scaled", "hide", "noise"]
 Placement = Literal["next", "post"]
-Normalisation = Literal["minmax", "minmax_eligible", "rank", "robust"]
 DROP_MODES: tuple[DropMode, ...] = get_args(DropMode)
 PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
-NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class DropoutSettings:
             ("strategy", tuple(STRATEGIES)),
             ("mode", DROP_MODES),
             ("placement", PLACEMENTS),
-            ("normalisation", NORMALISATIONS),
+            ("normalisation", tuple(NORMALISE)),
         ):
             if getattr(self, name) not in choices:
                 raise SettingsError(
@@ -139,7 +138,7 @@ class ImportanceWeighted:
     def probability(self, evidence: Evidence) -> Tensor:
         blend = evidence.scores().blend(self.weights)
         scope = evidence.eligible if self.normalisation == "minmax_eligible" else evidence.content
-        level = _NORMALISE[self.normalisation](blend, scope)
+        level = NORMALISE[self.normalisation](blend, scope)
         return self.p_max - level.clamp(0, 1) * (self.p_max - self.p_min)
 
 
@@ -227,33 +226,6 @@ def shift_to_rate(p: Tensor, eligible: Tensor, rate: float) -> Tensor:
         below = float((mine + middle).clamp(0, 1).mean()) < rate
         low, high = (middle, high) if below else (low, middle)
     return (p.double() + (low + high) / 2).clamp(0, 1).to(p.dtype)
-
-
-def _minmax(scores: Tensor, scope: Tensor) -> Tensor:
-    low = scores.masked_fill(~scope, torch.inf).amin(dim=-1, keepdim=True)
-    high = scores.masked_fill(~scope, -torch.inf).amax(dim=-1, keepdim=True)
-    return (scores - low) / (high - low).clamp_min(torch.finfo(scores.dtype).tiny)
-
-
-def _rank(scores: Tensor, scope: Tensor) -> Tensor:
-    ranks = scores.masked_fill(~scope, -torch.inf).argsort(dim=-1).argsort(dim=-1)
-    count = scope.sum(dim=-1, keepdim=True)
-    return (ranks - (scores.shape[-1] - count)) / (count - 1).clamp_min(1)
-
-
-def _robust(scores: Tensor, scope: Tensor) -> Tensor:
-    known = scores.masked_fill(~scope, torch.nan)
-    low = known.nanquantile(0.05, dim=-1, keepdim=True)
-    high = known.nanquantile(0.95, dim=-1, keepdim=True)
-    return (scores - low) / (high - low).clamp_min(torch.finfo(scores.dtype).tiny)
-
-
-_NORMALISE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "minmax": _minmax,
-    "minmax_eligible": _minmax,
-    "rank": _rank,  # ties and sinks cannot flatten it
-    "robust": _robust,  # min-max between the 5 % and the 95 % quantile
-}
 
 
 # --- the dropout itself ---------------------------------------------------------------------

@@ -15,7 +15,6 @@ from tiny import NAMES, noise_pixels, prompted, tiny_clip, wrap
 from drople import DROP_MODES, STRATEGIES, DropoutSettings
 from drople.draws import SeededDraws, StreamDraws
 from drople.dropout import (
-    NORMALISATIONS,
     OFFICIAL_CODE,
     PLACEMENTS,
     Evidence,
@@ -34,6 +33,7 @@ from drople.errors import SettingsError
 from drople.importance import SignalWeights, TokenImportance
 from drople.models.prompts import PromptPlan
 from drople.models.towers import last, read_image, read_text
+from drople.normalise import NORMALISE
 
 DEPTH = 3  # of the tower's four layers
 MODES = pytest.mark.parametrize("mode", DROP_MODES)
@@ -70,7 +70,7 @@ def test_iwtd_maps_the_blend_linearly_onto_the_range():
     torch.testing.assert_close(p, torch.tensor([[0.5, 0.4, 0.3, 0.1]]))
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("normalisation", NORMALISE)
 def test_more_important_tokens_are_dropped_less(normalisation, generator):
     scores = torch.rand(2, 30, generator=generator)
     p = ImportanceWeighted(normalisation=normalisation).probability(evidence(scores))
@@ -83,7 +83,7 @@ def test_more_important_tokens_are_dropped_less(normalisation, generator):
     scores=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12),
     low=st.floats(0, 1),
     span=st.floats(0, 1),
-    normalisation=st.sampled_from(NORMALISATIONS),
+    normalisation=st.sampled_from([*NORMALISE]),
 )
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_probabilities_stay_in_their_range(scores, low, span, normalisation):
