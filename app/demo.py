@@ -16,6 +16,8 @@ from app.inputs import Inputs, build_inputs
 from app.page import Page
 from app.studio import DEVICES, NO_PROMPTS, Studio
 from app.tabs import cams, dropped, importance, method, predictions
+from app.tabs.lab import lab
+from app.tabs.lab.bench import Bench
 from app.tabs.shared import QUIET, View
 from drople.errors import DropleError
 
@@ -87,6 +89,9 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     with gr.Tab("Grad-CAM", id="cams"):
                         cam_views, cam_method, cam_layer, cam_button = cams.build()
                         views += cam_views
+                    with gr.Tab("Lab", id="lab"):
+                        source = inputs.backbone, inputs.prompts
+                        views += lab.build(Bench(studio, state, inputs.target, source, MODEL))
                     with gr.Tab("Method", id="method"):
                         method.build()
                 foot = gr.HTML(elem_id="provenance")
@@ -118,7 +123,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
 def _draw_all(done: Any, views: list[View], state: gr.State, target: gr.Dropdown) -> None:
     """Draws every view once an analysis is there."""
     for view in views:
-        done.success(view.drawn, [state, target, *view.controls], list(view.outputs), **QUIET)
+        done.success(view.drawn, view.given(state, target), list(view.outputs), **QUIET)
 
 
 def _api(page: Page, inputs: Inputs) -> None:

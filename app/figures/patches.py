@@ -97,7 +97,7 @@ def strip(
             tile = hatch(tile, marked[i])
         sheet.paste(Image.fromarray(tile), (left, top))
         draw.rectangle((left, top, left + 34, top + 28), fill=(15, 23, 42, 215))
-        draw.text((left + 17, top + 14), str(i + 1), fill="white", font=_font(20), anchor="mm")
+        draw.text((left + 17, top + 14), str(i + 1), fill="white", font=font(20), anchor="mm")
         if i == chosen:
             frame = (left - 4, top - 4, left + TILE + 3, top + TILE + 3)
             draw.rectangle(frame, outline="#6366f1", width=5)
@@ -119,7 +119,8 @@ def as_uri(picture: np.ndarray) -> str:
 
 
 @lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The one font that pictures are lettered in."""
     return ImageFont.truetype(
         Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf", size
     )

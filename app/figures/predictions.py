@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
-from drople.analysis import Analysis
+from drople.analysis import Analysis, Prediction
 
 ROWS = 10
 _SYMBOLS = {"frozen": "circle", "adapted": "circle", "vanilla": "line-ns", "iwtd": "line-ns"}
@@ -24,14 +24,23 @@ def rows_shown(analysis: Analysis, target: int) -> list[int]:
     return sorted(order, key=lambda i: -float(likely[i]))
 
 
-def predictions_figure(analysis: Analysis, target: int) -> go.Figure:
-    """Dumbbells: frozen to adapted, with a tick for each dropout in this draw."""
+def predictions_figure(analysis: Analysis, target: int, quantity: str = "probability") -> go.Figure:
+    """Dumbbells: frozen to adapted, with a tick for each dropout in this draw.
+
+    Args:
+        quantity: "probability" or "cosine", what the axis shows.
+    """
+
+    def shown_of(said: Prediction) -> np.ndarray:
+        values = said.probabilities if quantity == "probability" else said.cosines
+        return values[shown]
+
     shown = rows_shown(analysis, target)
     names = [short(analysis.classes[i]) for i in shown]
     figure = go.Figure()
     if analysis.adapted:
-        frozen = analysis.predictions["frozen"].probabilities[shown]
-        adapted = analysis.predictions["adapted"].probabilities[shown]
+        frozen = shown_of(analysis.predictions["frozen"])
+        adapted = shown_of(analysis.predictions["adapted"])
         for row, (a, b) in enumerate(zip(frozen, adapted, strict=True)):
             figure.add_shape(
                 type="line", x0=float(a), x1=float(b), y0=row, y1=row, layer="below",
@@ -41,7 +50,7 @@ def predictions_figure(analysis: Analysis, target: int) -> go.Figure:
         said = analysis.predictions[condition]
         dot = _SYMBOLS.get(condition, "line-ns")
         figure.add_scatter(
-            x=said.probabilities[shown],
+            x=shown_of(said),
             y=list(range(len(shown))),
             mode="markers",
             name=CONDITION_NAMES[condition],
@@ -51,10 +60,13 @@ def predictions_figure(analysis: Analysis, target: int) -> go.Figure:
                 "color": CONDITION_COLOURS[condition],
                 "line": {"width": 3, "color": CONDITION_COLOURS[condition]},
             },
-            customdata=np.stack([said.cosines[shown], said.logits[shown]], axis=1),
+            customdata=np.stack(
+                [said.probabilities[shown], said.cosines[shown], said.logits[shown]], axis=1
+            ),
             hovertemplate=(
-                f"<b>{CONDITION_NAMES[condition]}</b><br>%{{text}}<br>probability %{{x:.4f}}"
-                "<br>cosine %{customdata[0]:.4f}<br>logit %{customdata[1]:.2f}<extra></extra>"
+                f"<b>{CONDITION_NAMES[condition]}</b><br>%{{text}}"
+                "<br>probability %{customdata[0]:.4f}<br>cosine %{customdata[1]:.4f}"
+                "<br>logit %{customdata[2]:.2f}<extra></extra>"
             ),
             text=names,
         )
@@ -62,10 +74,9 @@ def predictions_figure(analysis: Analysis, target: int) -> go.Figure:
         tickvals=list(range(len(shown))), ticktext=names, range=[len(shown) - 0.5, -0.5],
         showgrid=False, zeroline=False, automargin=True,
     )  # fmt: skip
-    figure.update_xaxes(
-        title="probability", range=[-0.03, 1.03],
-        tickvals=[0, 0.25, 0.5, 0.75, 1], gridcolor="rgba(100,116,139,0.25)", zeroline=False,
-    )  # fmt: skip
+    figure.update_xaxes(title=quantity, gridcolor="rgba(100,116,139,0.25)", zeroline=False)
+    if quantity == "probability":
+        figure.update_xaxes(range=[-0.03, 1.03], tickvals=[0, 0.25, 0.5, 0.75, 1])
     return plain(figure, height=110 + 38 * len(shown), legend=True)
 
 

@@ -12,14 +12,16 @@ from drople.analysis import Analysis
 
 INTRO = (
     "What the frozen CLIP says, what the trained prompts make of it, and what one draw of each "
-    "dropout changes. Probabilities depend on the logit scale, so cosines stand on hover and in "
-    "the table."
+    "dropout changes. Probabilities depend on the logit scale; cosines do not."
 )
 
 
 def build() -> list[View]:
     """Lays the tab out."""
     gr.Markdown(INTRO, elem_classes="lens-intro")
+    quantity = gr.Radio(
+        ["probability", "cosine"], value="probability", label="Axis", elem_id="predictions-axis"
+    )
     plot = gr.Plot(show_label=False, elem_id="predictions-plot")
     note = gr.Markdown(elem_id="predictions-note", elem_classes="lens-note")
     with gr.Accordion("The numbers", open=False):
@@ -27,10 +29,10 @@ def build() -> list[View]:
             show_label=False, interactive=False, elem_id="predictions-table", buttons=["copy"],
             wrap=True,
         )  # fmt: skip
-    return [View(draw, [], [plot, note, table])]
+    return [View(draw, [quantity], [plot, note, table])]
 
 
-def draw(analysis: Analysis, target: int) -> tuple[Any, str, dict[str, Any]]:
+def draw(analysis: Analysis, target: int, quantity: str) -> tuple[Any, str, dict[str, Any]]:
     """The figure, what its scales are, and the table."""
     said = analysis.predictions
     scales = ", ".join(
@@ -43,7 +45,7 @@ def draw(analysis: Analysis, target: int) -> tuple[Any, str, dict[str, Any]]:
     shown = f" The ten that matter of {listed:,} classes are shown." if listed > 10 else ""
     note = f"Logit scale: {scales}. For the class looked at, {'; '.join(read)}.{shown}"
     table = {"headers": table_headers(analysis), "data": predictions_table(analysis, target)}
-    return predictions_figure(analysis, target), plain_text(note), table
+    return predictions_figure(analysis, target, quantity), plain_text(note), table
 
 
 def plain_text(text: str) -> str:

@@ -27,9 +27,14 @@ QUIET: dict[str, Any] = {
 class View:
     """A part of a tab that is drawn from the analysis and some controls."""
 
-    draw: Callable[..., Any]  # (analysis, target index, *controls) -> outputs
+    draw: Callable[..., Any]  # (analysis, target index, *held, *controls) -> outputs
     controls: Sequence[Component]
     outputs: Sequence[Block]
+    held: Sequence[gr.State] = ()  # given to `draw` before the controls; their change is no event
+
+    def given(self, state: gr.State, target: gr.Dropdown) -> list[Component]:
+        """What `drawn` takes."""
+        return [state, target, *self.held, *self.controls]
 
     def drawn(self, analysis: Analysis | None, target: str | None, *values: Any) -> Any:
         """The outputs, or nothing new before the first analysis."""
@@ -39,9 +44,8 @@ class View:
 
     def listen(self, state: gr.State, target: gr.Dropdown) -> None:
         """Redraws when a control or the class looked at changes."""
-        inputs = [state, target, *self.controls]
         triggers = [control.change for control in (target, *self.controls)]
-        gr.on(triggers, self.drawn, inputs, list(self.outputs), **QUIET)
+        gr.on(triggers, self.drawn, self.given(state, target), list(self.outputs), **QUIET)
 
 
 def target_index(analysis: Analysis, target: str | None) -> int:

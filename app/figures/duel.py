@@ -1,0 +1,127 @@
+"""The duel: dropouts in columns, their drops over their maps, and what differs."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from app.figures.cams import cam_panel
+from app.figures.dropped import dropped_panel
+from app.figures.patches import enlarge, font, overlay
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, Scale, symmetric
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED
+from drople.duel import DuelRow, duel_rows, map_difference
+
+TILE, LABEL, GAP = 300, 46, 8
+ACROSS = 4  # columns of the sheet before it goes on below
+HEADERS = (
+    "dropout", "class looked at", "answer", "dropped", "mean p", "importance kept",
+    "top Grad-CAM patches kept", "overlap with IWTD (by chance)",
+)  # fmt: skip
+
+
+def column_name(condition: str) -> str:
+    """What a column is called; the undropped run is the adapted branch itself."""
+    return "No dropout" if condition == ADAPTED else CONDITION_NAMES[condition]
+
+
+def duel_sheet(
+    analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int
+) -> np.ndarray:
+    """A column a condition: its name, what it drops after one layer, its map; RGBA.
+
+    All maps share the one scale of the analysis. Without a map of this class the drops alone.
+    """
+    shown = analysis.maps.classes
+    index = shown.index(target) if target in shown else None
+    across = min(len(conditions), ACROSS)
+    panels = 1 if index is None else 2
+    high = LABEL + panels * (TILE + GAP) + GAP
+    size = (across * (TILE + GAP) - GAP, -(-len(conditions) // across) * high - GAP)
+    sheet = Image.new("RGBA", size, (0, 0, 0, 0))
+    for i, condition in enumerate(conditions):
+        left, top = (i % across) * (TILE + GAP), (i // across) * high
+        sheet.paste(_label(condition), (left, top))
+        pictures = [dropped_panel(analysis, condition, layer)]
+        if index is not None:
+            pictures.append(cam_panel(analysis, analysis.maps, condition, index, opacity=0.65))
+        for j, one in enumerate(pictures):
+            place = (left, top + LABEL + GAP + j * (TILE + GAP))
+            sheet.paste(Image.fromarray(enlarge(one, TILE)), place)
+    return np.asarray(sheet)
+
+
+def _label(condition: str) -> Image.Image:
+    """A condition's name in white beside its colour."""
+    label = Image.new("RGBA", (TILE, LABEL), "#1e293b")
+    draw = ImageDraw.Draw(label)
+    draw.ellipse((12, 12, 34, 34), fill=CONDITION_COLOURS[condition])
+    text = column_name(condition)
+    draw.text((44, LABEL // 2), text, fill="white", font=font(26), anchor="lm")
+    return label
+
+
+def difference_scale(analysis: Analysis, conditions: tuple[str, ...], target: int) -> Scale:
+    """One scale about 0 for the difference of any two of these columns."""
+    arrays = []
+    for i, first in enumerate(conditions):
+        for second in conditions[i + 1 :]:
+            found = map_difference(analysis, first, second, target)
+            if found is not None and np.isfinite(found).any():
+                arrays.append(found)
+    return symmetric(arrays, "Grad-CAM, first minus second column; the same scale for every pair")
+
+
+def difference_panel(
+    analysis: Analysis, first: str, second: str, target: int, scale: Scale
+) -> np.ndarray | None:
+    """First minus second column's map over the photograph; None without a map of this class."""
+    found = map_difference(analysis, first, second, target)
+    if found is None:
+        return None
+    return overlay(analysis.pixels, found, scale, opacity=0.75, marked=np.isnan(found))
+
+
+def duel_table(
+    analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int
+) -> list[list[str]]:
+    """The rows under `HEADERS`."""
+    rows = duel_rows(analysis, conditions, layer, target)
+    return [_cells(analysis, row) for row in rows]
+
+
+def _cells(analysis: Analysis, row: DuelRow) -> list[str]:
+    overlap = "–"
+    if row.jaccard is not None and row.by_chance is not None:
+        overlap = f"{row.jaccard:.2f} ({row.by_chance:.2f})"
+    return [
+        column_name(row.condition),
+        f"{row.probability:.3f}",
+        analysis.classes[row.answer],
+        f"{row.dropped} of {row.eligible}",
+        f"{row.rate:.3f}",
+        f"{100 * row.mass_kept:.1f} %",
+        "–" if row.top_kept is None else f"{100 * row.top_kept:.0f} %",
+        overlap,
+    ]
+
+
+def duel_sentence(analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int) -> str:
+    """What the columns have in common, and who changes the answer in this draw."""
+    rows = duel_rows(analysis, conditions, layer, target)
+    plain = int(analysis.predictions[ADAPTED].cosines.argmax())
+    flips = [
+        f"{column_name(row.condition)} to {analysis.classes[row.answer]}"
+        for row in rows
+        if row.answer != plain
+    ]
+    rate = "at IWTD's rate, layer by layer" if analysis.settings.matched else "each at its own rate"
+    said = f"One draw (seed {analysis.settings.seed}), one random number per token for all, {rate}."
+    acts = analysis.images["iwtd"].layers[layer].dropped is not None
+    if not acts:
+        said += f" No dropout acts after layer {layer + 1}."
+    changed = "; ".join(flips)
+    return said + (
+        f" The answer changes: {changed}." if flips else " No column changes the answer."
+    )

@@ -1,0 +1,1 @@
+"""The lab: views that compare dropouts, one file each."""

@@ -1,0 +1,89 @@
+"""What the lab's views that compute have in common: the model of an analysis, and errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from app.studio import Loaded, Studio
+from drople.analysis import Analysis
+from drople.errors import DropleError, SettingsError
+from drople.models.backbone import hash_weights
+
+log = logging.getLogger(__name__)
+NO_DROPOUT_HERE = (
+    "Without trained prompts there is no adapted branch and nothing to drop. Choose trained "
+    "prompts on the left and press Analyse."
+)
+EMPTY_TABLE: dict[str, Any] = {"headers": [""], "data": []}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a view that computes needs of the page."""
+
+    studio: Studio
+    state: gr.State  # the analysis
+    target: gr.Dropdown  # the class looked at
+    source: tuple[Component, Component]  # which backbone and prompts the form names
+    model: dict[str, Any]  # how events that run a model queue
+
+    def asked(self) -> list[Component]:
+        """What a computing callback takes first."""
+        return [self.state, self.target, *self.source]
+
+
+def model_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) -> Loaded:
+    """The model that made an analysis, which the form must still name.
+
+    Raises:
+        SettingsError: the form names another, or the analysis has no adapted branch.
+        BackboneError, CheckpointError: see `Studio.load`.
+    """
+    if not analysis.adapted:
+        raise SettingsError(NO_DROPOUT_HERE)
+    loaded = studio.load(backbone, prompts)
+    known = analysis.provenance
+    if (
+        loaded.card is None
+        or loaded.card.backbone_hash != known["backbone_hash"]
+        or hash_weights(loaded.model.state_dict()) != known["prompts_hash"]
+    ):
+        raise SettingsError(
+            "The backbone or the prompts on the left are no longer those of this analysis. Press "
+            "Analyse first."
+        )
+    return loaded
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns what goes wrong into one sentence for the visitor."""
+    try:
+        yield
+    except DropleError as error:
+        raise gr.Error(str(error), duration=None, print_exception=False) from None
+    except Exception as error:
+        log.exception("a view of the lab failed")
+        raise gr.Error(
+            "Something went wrong on our side; your settings are kept. Try again, or another "
+            "picture.",
+            print_exception=False,
+        ) from error
+
+
+def given(analysis: Analysis | None) -> Analysis:
+    """The analysis a visitor sees.
+
+    Raises:
+        SettingsError: there is none yet.
+    """
+    if analysis is None:
+        raise SettingsError("There is no analysis yet. Press Analyse first.")
+    return analysis

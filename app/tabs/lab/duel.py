@@ -1,0 +1,169 @@
+"""The duel: any dropouts beside each other, with one shared draw at one rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from app.figures.cams import cam_scale
+from app.figures.duel import (
+    HEADERS,
+    column_name,
+    difference_panel,
+    difference_scale,
+    duel_sentence,
+    duel_sheet,
+    duel_table,
+)
+from app.figures.theme import colour_bar
+from app.studio import Studio
+from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench, given, model_of, told
+from app.tabs.predictions import plain_text
+from app.tabs.shared import QUIET, View, picture, target_index
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED
+from drople.dropout import STRATEGIES
+from drople.duel import same_question
+
+INTRO = (
+    "Dropouts in columns on one scale: what each drops after a layer (hatched), and what that "
+    "does to the Grad-CAM of the class looked at."
+)
+# Every strategy; the undropped column is the adapted branch, and the match is a switch.
+COLUMNS = (ADAPTED, *(s for s in STRATEGIES if s not in ("none", "vanilla-matched")))
+
+
+def build(bench: Bench) -> list[View]:
+    """Lays the view out."""
+    choices = [(column_name(c), c) for c in COLUMNS]
+    gr.Markdown(INTRO, elem_classes="lens-intro")
+    with gr.Row(elem_classes="lens-controls"):
+        columns = gr.CheckboxGroup(
+            choices, value=[ADAPTED, "vanilla", "iwtd"], label="Columns", elem_id="duel-columns",
+            min_width=260,
+        )  # fmt: skip
+        with gr.Column(min_width=200):
+            matched = gr.Checkbox(
+                True, label="Matched rate", elem_id="duel-matched",
+                info="Every dropout at IWTD's mean p, layer by layer.",
+            )  # fmt: skip
+            button = gr.Button("Compute these columns", elem_id="duel-compute", size="sm")
+        layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="duel-layer", min_width=160)
+    sheet = picture("The duel", "duel-sheet")
+    bar = gr.HTML(elem_id="duel-bar")
+    said = gr.Markdown(elem_id="duel-note", elem_classes="lens-note")
+    table = gr.Dataframe(
+        show_label=False, interactive=False, elem_id="duel-table", buttons=["copy"], wrap=True
+    )
+    gr.Markdown("What differs between two columns", elem_classes="lens-caption")
+    with gr.Row(elem_classes="lens-controls"):
+        first = gr.Dropdown(choices, value="iwtd", label="First", elem_id="duel-first",
+                            filterable=False, min_width=140)  # fmt: skip
+        second = gr.Dropdown(choices, value="vanilla", label="minus second",
+                             elem_id="duel-second", filterable=False, min_width=140)  # fmt: skip
+    with gr.Row():
+        with gr.Column(scale=1, min_width=260, elem_classes="lens-one"):
+            difference = picture("Difference", "duel-difference")
+            difference_bar = gr.HTML(elem_id="duel-difference-bar")
+    more: gr.State = gr.State(None, time_to_live=3600)  # the analysis with further columns
+    wide = View(draw, [columns, matched, layer], [sheet, bar, said, table, layer], [more])
+    pair = View(draw_difference, [matched, first, second], [difference, difference_bar], [more])
+    done = button.click(
+        partial(compute, bench.studio), [*bench.asked(), columns, matched, first, second], more,
+        api_visibility="private", show_progress_on=sheet, **bench.model,
+    )  # fmt: skip
+    for view in (wide, pair):
+        given_to = view.given(bench.state, bench.target)
+        done.success(view.drawn, given_to, list(view.outputs), **QUIET)
+    return [wide, pair]
+
+
+def compute(
+    studio: Studio,
+    analysis: Analysis | None,
+    target: str | None,
+    backbone: str,
+    prompts: str,
+    columns: list[str],
+    matched: bool,
+    first: str,
+    second: str,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
+) -> Analysis:
+    """The same question with these strategies as rows of one batch."""
+    with told():
+        analysis = given(analysis)
+        progress(0.1, desc="the columns side by side, then their maps")
+        wanted = {*columns, first, second, "iwtd"} - {ADAPTED}
+        settings = replace(
+            analysis.settings,
+            strategies=tuple(c for c in COLUMNS if c in wanted),
+            matched=matched,
+            target=analysis.classes[target_index(analysis, target)],
+        )
+        loaded = model_of(studio, analysis, backbone, prompts)
+        seen = Image.fromarray(analysis.pixels)
+        return studio.analyse(loaded, seen, analysis.classes, settings)
+
+
+def _known(analysis: Analysis, more: Analysis | None, matched: bool) -> Analysis | None:
+    """The analysis with the most columns at this rate; None where none is at it."""
+    for one in (more, analysis):
+        fits = one is not None and same_question(one, analysis)
+        if one is not None and fits and one.settings.matched == matched:
+            return one
+    return None
+
+
+def draw(
+    analysis: Analysis,
+    target: int,
+    more: Analysis | None,
+    columns: list[str],
+    matched: bool,
+    layer: float,
+) -> tuple[Any, ...]:
+    """The sheet, its scale, the sentence and the table, of the columns there are."""
+    if not analysis.adapted:
+        return None, "", NO_DROPOUT_HERE, EMPTY_TABLE, gr.skip()
+    reach = len(analysis.images[ADAPTED].layers)
+    slider = gr.Slider(maximum=reach)
+    one = _known(analysis, more, matched)
+    if one is None:
+        return None, "", "This rate is not computed yet: press Compute.", EMPTY_TABLE, slider
+    shown = tuple(c for c in COLUMNS if c in columns and c in one.images)
+    missing = [column_name(c) for c in COLUMNS if c in columns and c not in one.images]
+    if not shown:
+        return None, "", "Choose a column, then press Compute.", EMPTY_TABLE, slider
+    index = min(int(layer), reach) - 1
+    sentence = duel_sentence(one, shown, index, target)
+    if missing:
+        sentence += f" Press Compute to add {', '.join(missing)}."
+    bar = ""
+    if target in one.maps.classes:
+        bar = colour_bar(cam_scale(one.maps, one.maps.classes.index(target)))
+    else:
+        sentence += f" No map of {one.classes[target]} yet: press Compute."
+    table = {"headers": list(HEADERS), "data": duel_table(one, shown, index, target)}
+    drawn = gr.Image(duel_sheet(one, shown, index, target), alt_text=sentence)
+    return drawn, bar, plain_text(sentence), table, slider
+
+
+def draw_difference(
+    analysis: Analysis, target: int, more: Analysis | None, matched: bool, first: str, second: str
+) -> tuple[Any, str]:
+    """The signed difference of two columns' maps."""
+    one = _known(analysis, more, matched) if analysis.adapted else None
+    if one is None or not {first, second} <= one.images.keys():
+        return None, "" if one is None else "Press Compute to have both columns."
+    pair = tuple(c for c in COLUMNS if c in one.images)
+    scale = difference_scale(one, pair, target)
+    panel = difference_panel(one, first, second, target, scale)
+    if panel is None:
+        return None, ""
+    said = f"{column_name(first)} minus {column_name(second)}"
+    return gr.Image(panel, alt_text=said), colour_bar(scale)
