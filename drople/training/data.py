@@ -178,7 +178,7 @@ def load_task(path: str | Path) -> Task:
 
 def _load_pack(pack: Path) -> Task:
     manifest = json.loads(pack.with_suffix(".json").read_text())
-    with np.load(pack) as arrays:
+    with pack.open("rb") as file, np.load(file) as arrays:
         blob, offsets = arrays["blob"], arrays["offsets"]
         labels, split = arrays["labels"].astype(int), arrays["split"]
         domains = arrays["domain"].astype(int) if "domain" in arrays else np.zeros_like(labels)
