@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+from safetensors.torch import save_file
+from tiny import TEXT, VISION, tiny_clip
 
 from app.studio import Studio
 from drople.analysis import Analysis
@@ -11,6 +15,16 @@ from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model
+
+
+def save_tiny_clip(folder: Path) -> str:
+    """Writes the tiny CLIP as open_clip reads it from a folder; returns the backbone's name."""
+    folder.mkdir()
+    config = {"model_cfg": {"embed_dim": 32, "vision_cfg": VISION, "text_cfg": TEXT}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config | {"preprocess_cfg": {}}))
+    weights = {name: value.contiguous() for name, value in tiny_clip().state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
 
 
 def save_fresh_prompts(path: Path, backbone: Backbone, *, seed: int = 1) -> Path:

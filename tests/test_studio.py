@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import pickle
 import shutil
 import weakref
@@ -12,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from furnished import save_fresh_prompts, save_model
+from furnished import save_fresh_prompts, save_model, save_tiny_clip
 from safetensors.torch import save_file
-from tiny import NAMES, TEXT, VISION, noise_picture, tiny_clip
+from tiny import NAMES, noise_picture
 
 from app.studio import NO_PROMPTS, Studio, pick_device, shipped_prompts
 from drople.analysis import AnalysisSettings, analyse
@@ -30,15 +29,9 @@ DEFAULTS = AnalysisSettings()
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Three folders with a tiny CLIP each, as open_clip reads them: names of backbones."""
-    first = tmp_path_factory.mktemp("clips") / "one"
-    first.mkdir()
-    config = {"model_cfg": {"embed_dim": 32, "vision_cfg": VISION, "text_cfg": TEXT}}
-    (first / "open_clip_config.json").write_text(json.dumps(config | {"preprocess_cfg": {}}))
-    weights = {name: value.contiguous() for name, value in tiny_clip().state_dict().items()}
-    save_file(weights, first / "open_clip_model.safetensors")
-    others = [shutil.copytree(first, first.with_name(name)) for name in ("two", "three")]
-    return [f"local-dir:{folder}" for folder in (first, *others)]
+    """Names of three backbones: the same tiny CLIP in three folders."""
+    folder = tmp_path_factory.mktemp("clips")
+    return [save_tiny_clip(folder / name) for name in ("one", "two", "three")]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,287 @@
+"""What a visitor gives: pictures of every make, presets, and the form as settings."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+
+import gradio as gr
+import numpy as np
+import pytest
+from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
+from gradio.data_classes import ImageData
+from PIL import Image
+
+from app.inputs import (
+    CODE,
+    CUSTOM,
+    EXAMPLES,
+    OWN_CLASSES,
+    PAPER,
+    PRESETS,
+    TRAINED,
+    SafeImage,
+    build_inputs,
+    preset_classes,
+    preset_dropout,
+    settings_of,
+)
+from app.page import Page
+from app.studio import NO_PROMPTS
+from drople.classes import parse_class_list
+from drople.dropout import OFFICIAL_CODE, DropoutSettings
+from drople.errors import SettingsError
+from drople.images import MAX_SIDE, read_image
+from drople.importance import SignalWeights
+from drople.models.backbone import load_backbone
+from drople.training.config import TrainConfig
+
+FORM = {
+    "template": "a photo of a {}.",
+    "target": None,
+    "mode": "zero",
+    "placement": "next",
+    "p_min": 0.1,
+    "p_max": 0.5,
+    "matched": True,
+    "p": 0.3,
+    "w_self": 1,
+    "w_cls": 1,
+    "w_cross": 1,
+    "drop_text": False,
+    "seed": 0,
+}
+
+
+def given(path):
+    """What the app makes of a file that a visitor gave."""
+    return SafeImage(type="pil").preprocess(ImageData(path=str(path), orig_name=path.name))
+
+
+@pytest.fixture
+def noise():
+    """Pixels of noise, (40, 30, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+
+
+# --- pictures ---
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "bmp", "gif", "tiff"])
+def test_every_usual_format_is_read_as_rgb(tmp_path, noise, ending):
+    path = tmp_path / f"picture.{ending}"
+    Image.fromarray(noise).save(path)
+    picture = given(path)
+    assert (picture.mode, picture.size) == ("RGB", (30, 40))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_every_kind_of_pixel_becomes_rgb(tmp_path, noise, mode):
+    path = tmp_path / "picture.tiff"
+    Image.fromarray(noise[..., 0]).convert(mode if mode != "I;16" else "I").convert(mode).save(path)
+    assert given(path).mode == "RGB"
+
+
+def test_a_cmyk_picture_keeps_its_colours(tmp_path):
+    path = tmp_path / "red.jpg"
+    Image.new("RGB", (32, 32), "red").convert("CMYK").save(path, quality=100)
+    red, green, blue = np.asarray(given(path))[16, 16]
+    assert red > 220
+    assert max(green, blue) < 40
+
+
+def test_a_picture_of_16_bits_is_scaled_and_not_clipped(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((32, 32), 32768, dtype=np.uint16)).save(path)
+    np.testing.assert_array_equal(np.asarray(given(path)), 128)
+
+
+def test_what_is_transparent_becomes_white(tmp_path):
+    path = tmp_path / "clear.png"
+    Image.new("RGBA", (32, 32), (255, 0, 0, 0)).save(path)
+    np.testing.assert_array_equal(np.asarray(given(path)), 255)
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_of_an_animation_the_first_frame_is_read(tmp_path, ending):
+    path = tmp_path / f"moving.{ending}"
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("blue", "red", "green")]
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    assert tuple(np.asarray(given(path))[16, 16]) == (0, 0, 255)
+
+
+def test_a_photograph_is_turned_upright_and_loses_its_metadata(tmp_path, noise):
+    path, exif = tmp_path / "turned.png", Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"  # turn it to the right; who made it
+    Image.fromarray(noise).save(path, exif=exif)
+    picture = given(path)
+    np.testing.assert_array_equal(np.asarray(picture), np.rot90(noise, -1))
+    assert not picture.getexif()
+
+
+def test_a_large_photograph_is_shrunk(tmp_path):
+    path = tmp_path / "large.png"
+    Image.new("1", (MAX_SIDE * 2, 64)).save(path)
+    assert given(path).size == (MAX_SIDE, 32)
+
+
+def of_text(path):
+    path.write_text("I am no picture")
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def cut_off(path):
+    Image.effect_noise((64, 64), 50).save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:700])
+
+
+def of_one_pixel(path):
+    Image.new("RGB", (1, 1)).save(path, "PNG")
+
+
+def enormous(path):
+    Image.new("1", (6000, 6000)).save(path, "PNG")
+
+
+def drawn_as_svg(path):
+    path.write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (of_text, "not a picture that can be read here"),
+        (empty, "empty"),
+        (cut_off, "damaged or incomplete"),
+        (of_one_pixel, "at least 16 pixels a side"),
+        (enormous, "megapixels"),
+        (drawn_as_svg, "not a picture that can be read here"),
+    ],
+)
+def test_a_file_that_is_no_good_picture_is_refused_in_words(tmp_path, make, words):
+    path = tmp_path / "picture.jpg"
+    make(path)
+    with pytest.raises(gr.Error) as caught:
+        given(path)
+    assert words in caught.value.message
+
+
+def test_a_picture_inside_an_address_is_refused(noise):
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    with pytest.raises(gr.Error) as caught:
+        SafeImage(type="pil").preprocess(ImageData(url=url))
+    assert caught.value.message == "Send the picture as a file."
+
+
+def test_no_picture_is_none():
+    assert SafeImage(type="pil").preprocess(None) is None
+
+
+@pytest.mark.parametrize(("path", "names"), EXAMPLES, ids=lambda given: given.split("/")[-1])
+def test_every_example_is_a_picture_and_a_class_list(path, names):
+    assert read_image(path).mode == "RGB"
+    assert len(parse_class_list(names)) >= 6
+
+
+# --- the form ---
+
+
+def test_the_form_as_it_stands_means_the_defaults():
+    settings = settings_of(**FORM, trained=DropoutSettings())
+    assert settings.dropout == DropoutSettings()
+    assert (settings.seed, settings.target, settings.matched) == (0, None, True)
+
+
+def test_what_the_form_cannot_say_is_as_the_prompts_were_trained():
+    trained = DropoutSettings(image_depth=2, text_depth=3, sigma=0.5, normalisation="rank")
+    dropout = settings_of(**FORM, trained=trained).dropout
+    assert dropout == trained
+
+
+def test_every_value_of_the_form_reaches_the_settings():
+    changes = {"p": 0.7, "p_min": 0.2, "p_max": 0.9, "w_self": 3, "w_cls": 2, "w_cross": 0}
+    settings = settings_of(**FORM | changes | {"seed": 9}, trained=DropoutSettings())
+    dropout = settings.dropout
+    assert (dropout.p, dropout.p_min, dropout.p_max) == (0.7, 0.2, 0.9)
+    assert dropout.weights == SignalWeights(s_self=3, s_cls=2, s_cross=0)
+    assert settings.seed == 9
+
+
+@pytest.mark.parametrize("seed", [None, 0, 3.0])
+def test_a_seed_is_a_whole_number(seed):
+    expected = int(seed or 0)
+    assert settings_of(**FORM | {"seed": seed}, trained=DropoutSettings()).seed == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"p_min": 0.6}, "swap them"),
+        ({"p_max": 1.5}, "must lie in"),
+        ({"mode": "burn"}, "choose one of zero"),
+        ({"placement": "before"}, "choose one of next"),
+        ({"w_cls": -1}, "at least 0"),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused(change, words):
+    with pytest.raises(SettingsError, match=words):
+        settings_of(**FORM | change, trained=DropoutSettings())
+
+
+def test_the_fields_arrive_in_the_order_in_which_they_are_read():
+    with gr.Blocks():
+        inputs = build_inputs(FurnishedStudio(), NO_PROMPTS)
+        inputs.target.render()
+    names = {id(component): name for name, component in vars(inputs).items()}
+    read = [*inspect.signature(Page.analyse).parameters][1:7]
+    read += [*inspect.signature(settings_of).parameters][2:-1]
+    assert [names[id(component)] for component in inputs.asked()] == read
+
+
+# --- presets ---
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory):
+    """A studio with one file of prompts, the file's name and its backbone."""
+    folder = tmp_path_factory.mktemp("furnished")
+    name = save_tiny_clip(folder / "tiny")
+    path = save_fresh_prompts(folder / "fresh.safetensors", load_backbone(name))
+    return FurnishedStudio(path), str(path), name
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_a_list_of_distinct_classes(furnished, preset):
+    names = preset_classes(furnished[0], preset, *furnished[1:]).split(", ")
+    assert parse_class_list(", ".join(names)) == tuple(names)
+
+
+def test_the_classes_of_the_prompts_can_be_chosen(furnished):
+    assert preset_classes(furnished[0], OWN_CLASSES, *furnished[1:]) == "cheetah, lion"
+
+
+def test_choosing_the_official_code_lets_sos_be_dropped_too(furnished):
+    fields = ("mode", "placement", "p_min", "p_max", "w_self", "w_cls", "w_cross")
+    chosen = dict(zip(fields, preset_dropout(furnished[0], CODE, *furnished[1:]), strict=True))
+    assert settings_of(**FORM | chosen, trained=DropoutSettings()).dropout == OFFICIAL_CODE
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [(TRAINED, TrainConfig().dropout), (PAPER, DropoutSettings()), (CODE, OFFICIAL_CODE)],
+)
+def test_a_dropout_preset_fills_the_form(furnished, preset, expected):
+    values = preset_dropout(furnished[0], preset, *furnished[1:])
+    weights = (expected.weights.s_self, expected.weights.s_cls, expected.weights.s_cross)
+    assert values[:4] == [expected.mode, expected.placement, expected.p_min, expected.p_max]
+    assert tuple(values[4:]) == weights
+
+
+def test_values_set_by_hand_are_left_alone(furnished):
+    assert preset_dropout(furnished[0], CUSTOM, *furnished[1:]) == [gr.skip()] * 7
