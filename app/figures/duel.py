@@ -29,7 +29,7 @@ def column_name(condition: str) -> str:
 def duel_sheet(
     analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int
 ) -> np.ndarray:
-    """A column a condition: its name, what it drops after one layer, its map; RGBA.
+    """A column a condition: what it drops after one layer, its map, its name; RGBA.
 
     All maps share the one scale of the analysis. Without a map of this class the drops alone.
     """
@@ -37,18 +37,18 @@ def duel_sheet(
     index = shown.index(target) if target in shown else None
     across = min(len(conditions), ACROSS)
     panels = 1 if index is None else 2
-    high = LABEL + panels * (TILE + GAP) + GAP
-    size = (across * (TILE + GAP) - GAP, -(-len(conditions) // across) * high - GAP)
+    high = panels * (TILE + GAP) + LABEL + 2 * GAP
+    size = (across * (TILE + GAP) - GAP, -(-len(conditions) // across) * high - 2 * GAP)
     sheet = Image.new("RGBA", size, (0, 0, 0, 0))
     for i, condition in enumerate(conditions):
         left, top = (i % across) * (TILE + GAP), (i // across) * high
-        sheet.paste(_label(condition), (left, top))
         pictures = [dropped_panel(analysis, condition, layer)]
         if index is not None:
             pictures.append(cam_panel(analysis, analysis.maps, condition, index, opacity=0.65))
         for j, one in enumerate(pictures):
-            place = (left, top + LABEL + GAP + j * (TILE + GAP))
+            place = (left, top + j * (TILE + GAP))
             sheet.paste(Image.fromarray(enlarge(one, TILE)), place)
+        sheet.paste(_label(condition), (left, top + len(pictures) * (TILE + GAP)))
     return np.asarray(sheet)
 
 

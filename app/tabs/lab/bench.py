@@ -15,6 +15,7 @@ from app.studio import Loaded, Studio
 from drople.analysis import Analysis
 from drople.errors import DropleError, SettingsError
 from drople.models.backbone import hash_weights
+from drople.models.prompted_clip import PromptedClip
 
 log = logging.getLogger(__name__)
 NO_DROPOUT_HERE = (
@@ -50,11 +51,12 @@ def model_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) ->
         raise SettingsError(NO_DROPOUT_HERE)
     loaded = studio.load(backbone, prompts)
     known = analysis.provenance
-    if (
-        loaded.card is None
-        or loaded.card.backbone_hash != known["backbone_hash"]
-        or hash_weights(loaded.model.state_dict()) != known["prompts_hash"]
-    ):
+    same = (
+        isinstance(loaded.model, PromptedClip)
+        and loaded.model.backbone.weights_hash == known["backbone_hash"]
+        and hash_weights(loaded.model.state_dict()) == known["prompts_hash"]
+    )
+    if not same:
         raise SettingsError(
             "The backbone or the prompts on the left are no longer those of this analysis. Press "
             "Analyse first."

@@ -41,23 +41,26 @@ def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     choices = [(column_name(c), c) for c in COLUMNS]
     gr.Markdown(INTRO, elem_classes="lens-intro")
+    columns = gr.CheckboxGroup(
+        choices, value=[ADAPTED, "vanilla", "iwtd"], label="Columns", elem_id="duel-columns"
+    )
     with gr.Row(elem_classes="lens-controls"):
-        columns = gr.CheckboxGroup(
-            choices, value=[ADAPTED, "vanilla", "iwtd"], label="Columns", elem_id="duel-columns",
-            min_width=260,
+        matched = gr.Checkbox(
+            True, label="Matched rate", elem_id="duel-matched", min_width=180,
+            info="Every dropout at IWTD's mean p, layer by layer.",
         )  # fmt: skip
-        with gr.Column(min_width=200):
-            matched = gr.Checkbox(
-                True, label="Matched rate", elem_id="duel-matched",
-                info="Every dropout at IWTD's mean p, layer by layer.",
-            )  # fmt: skip
-            button = gr.Button("Compute these columns", elem_id="duel-compute", size="sm")
         layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="duel-layer", min_width=160)
+        button = gr.Button("Compute these columns", elem_id="duel-compute", min_width=160)
     sheet = picture("The duel", "duel-sheet")
     bar = gr.HTML(elem_id="duel-bar")
     said = gr.Markdown(elem_id="duel-note", elem_classes="lens-note")
     table = gr.Dataframe(
-        show_label=False, interactive=False, elem_id="duel-table", buttons=["copy"], wrap=True
+        show_label=False,
+        interactive=False,
+        elem_id="duel-table",
+        elem_classes="lens-table",
+        buttons=["copy"],
+        wrap=True,
     )
     gr.Markdown("What differs between two columns", elem_classes="lens-caption")
     with gr.Row(elem_classes="lens-controls"):

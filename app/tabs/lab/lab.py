@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gradio as gr
 
-from app.tabs.lab import duel
+from app.tabs.lab import duel, token_card
 from app.tabs.lab.bench import Bench
 from app.tabs.shared import View
+
+VIEWS: dict[str, Callable[[Bench], list[View]]] = {
+    "Duel": duel.build,
+    "Token card": token_card.build,
+}
 
 
 def build(bench: Bench) -> list[View]:
     """Lays the tab out."""
+    views: list[View] = []
     with gr.Tabs(elem_id="lab"):
-        with gr.Tab("Duel", id="lab-duel"):
-            views = duel.build(bench)
+        for name, view in VIEWS.items():
+            with gr.Tab(name, id=f"lab-{name}"):
+                views += view(bench)
     return views

@@ -1,0 +1,114 @@
+"""One token's way to its verdict, layer by layer, as numbers that can be worked out again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED
+from drople.draws import SeededDraws
+from drople.importance import SIGNALS
+from drople.traces import LayerTrace
+
+Branch = Literal["image", "text"]
+
+
+@dataclass(frozen=True)
+class SignalPart:
+    """One signal of one token: `raw / total` is `share`."""
+
+    name: str
+    raw: float
+    total: float  # of all tokens of the layer
+    share: float
+    weight: float  # in the blend; the weights of a layer's signals sum to 1
+
+
+@dataclass(frozen=True)
+class TokenStep:
+    """One layer's verdict on one token."""
+
+    depth: int  # from 0
+    parts: tuple[SignalPart, ...]
+    blend: float  # sum of weight times share
+    low: float  # smallest blend of the tokens that set the scale
+    high: float  # largest
+    level: float  # where p stands in its range: 0 at p_max, 1 at p_min
+    p: float | None  # None where no dropout acts
+    u: float | None  # None where nothing is drawn, or the token may not be dropped
+    eligible: bool
+
+    @property
+    def dropped(self) -> bool | None:
+        """Whether u < p; None where nothing is drawn."""
+        return None if self.p is None or self.u is None else self.u < self.p
+
+
+def token_card(analysis: Analysis, branch: Branch, token: int, row: int = 0) -> list[TokenStep]:
+    """Every layer's verdict on one token under IWTD.
+
+    Images: IWTD's own run, where a token that was hidden before is not drawn again. Text: the
+    undropped run and the u its class would draw, since text is dropped only on request.
+
+    Args:
+        token: row of the token sequence, from 0.
+        row: index of the class; 0 for images.
+    """
+    trace = analysis.images["iwtd"] if branch == "image" else analysis.texts[ADAPTED]
+    return [_step(analysis, layer, branch, token, row) for layer in trace.layers]
+
+
+def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row: int) -> TokenStep:
+    dropout = analysis.settings.dropout
+    weights = _weights(analysis, layer)
+    parts = tuple(
+        SignalPart(
+            name,
+            float(layer.shares[name][row, token] * layer.totals[name][row, 0]),
+            float(layer.totals[name][row, 0]),
+            float(layer.shares[name][row, token]),
+            weights[name],
+        )
+        for name in layer.shares
+    )
+    own = dropout.normalisation == "minmax_eligible"
+    scope = (layer.eligible if own else layer.content)[row]
+    blend = float(layer.blend[row, token])
+    low, high = (
+        float(f(layer.blend[row, scope])) if scope.any() else 0.0 for f in (np.min, np.max)
+    )
+    eligible = bool(layer.eligible[row, token])
+    p = u = None
+    if layer.probability is not None and eligible:
+        p = float(layer.probability[row, token])
+        u = _uniform(analysis, layer, branch, row)[token]
+    span = dropout.p_max - dropout.p_min
+    level = (dropout.p_max - p) / span if p is not None and span > 0 else _level(blend, low, high)
+    return TokenStep(layer.depth, parts, blend, low, high, level, p, u, eligible)
+
+
+def _level(blend: float, low: float, high: float) -> float:
+    return (blend - low) / (high - low) if high > low else 0.0
+
+
+def _weights(analysis: Analysis, layer: LayerTrace) -> dict[str, float]:
+    """The weights of the signals a layer has, summing to 1; equal where all are zero."""
+    given = analysis.settings.dropout.weights
+    weights = {n: float(getattr(given, n)) for n in SIGNALS if n in layer.shares}
+    if sum(weights.values()) <= 0:
+        weights = dict.fromkeys(weights, 1.0)
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, row: int) -> list[float]:
+    """The u of a layer's tokens: drawn in this run, or what the seed would draw."""
+    if layer.uniform is not None:
+        return [float(u) for u in layer.uniform[row]]
+    names = [analysis.classes[row]] if branch == "text" else None
+    draws = SeededDraws([analysis.settings.seed], branch, names)
+    drawn = draws.uniform(layer.depth, (1, layer.blend.shape[1]))
+    return [float(u) for u in drawn.to(torch.float64)[0]]
