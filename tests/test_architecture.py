@@ -85,6 +85,7 @@ def test_one_module_knows_the_package_of_maps_and_imports_it_late():
     assert not any(name.startswith("pytorch_grad_cam") for name in early)
 
 
+@pytest.mark.slow
 def test_importing_the_method_loads_no_app_library():
     code = "import sys, drople; print(*sys.modules)"
     done = subprocess.run(

@@ -59,6 +59,7 @@ def test_features_of_mini_equal_open_clips(mini):
     assert_same_features(mini.clip, mini.image_size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-16"])
 def test_features_of_a_full_random_vit_equal_open_clips(name):
     torch.manual_seed(0)

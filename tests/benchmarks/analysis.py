@@ -1,4 +1,4 @@
-"""What an analysis costs, in forwards of open_clip: python tests/benchmarks/analysis.py.
+"""What an analysis costs, in forwards of open_clip: python -m tests.benchmarks.analysis.
 
 One run measures, with frozen weights and on the CPU, for `mini` and for a random ViT-B-16:
 
@@ -73,7 +73,8 @@ def compare_analysis(backbone: Backbone, repeats: int) -> None:
         for _ in range(4):
             backbone.clip.encode_image(pixels)
 
-    ours(), theirs()  # warm up
+    for warm_up in (ours, theirs):
+        warm_up()
     ratio, seconds = alternate(lambda: ours, lambda: theirs, repeats)
     say("analysis / four encode_image", ratio, SLOWEST_ANALYSIS, seconds)
 
