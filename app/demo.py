@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import threading
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,14 @@ def theme() -> gr.themes.Base:
     )
 
 
+def first_prompts(studio: Studio) -> str:
+    """The prompts chosen when the page opens."""
+    return next(iter(studio.prompts_for("mini")), NO_PROMPTS)
+
+
 def build_demo(studio: Studio) -> gr.Blocks:
     """The whole page over one studio."""
-    names = [*studio.prompts_for("mini")]
-    start = names[0] if names else NO_PROMPTS
+    start = first_prompts(studio)
     page = Page(studio)
     with gr.Blocks(title="DroPLe Lens", delete_cache=(600, 3600), analytics_enabled=False) as demo:
         gr.HTML(
@@ -148,6 +153,9 @@ def main() -> None:
         studio = Studio(given.device, own_files="SPACE_ID" not in os.environ)
     except DropleError as error:
         parser.error(str(error))
+    # While the page starts, so that the first visitor need not wait for it.
+    start = first_prompts(studio)
+    threading.Thread(target=studio.warm_up, args=("mini", start), daemon=True).start()
     launch(build_demo(studio))
 
 
