@@ -144,6 +144,16 @@ class Studio:
         model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
         return Loaded(model, card, path.stem, key)
 
+    def warm_up(self, backbone: str, prompts: str) -> None:
+        """Does what only the first analysis pays for: loading models and the package of maps."""
+        loaded = self.load(backbone, prompts)
+        self.analyse(loaded, Image.new("RGB", (64, 64)), ("thing",), AnalysisSettings())
+
+    def in_turn(self, work: Callable[[], Value]) -> Value:
+        """Does one piece of work while no other visitor computes; long work comes in pieces."""
+        with self._turn:
+            return work()
+
     def texts(self, loaded: Loaded, classes: tuple[str, ...], template: str) -> ClassTexts:
         """A class list as the model reads it, kept for the next picture."""
         key = (loaded.key, classes, template)

@@ -147,7 +147,7 @@ def analyse(
     batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
     runs = [_frozen_run(backbone, batch, classes)]
     if isinstance(model, PromptedClip):
-        runs.append(_adapted_run(model, batch, classes, settings))
+        runs.append(adapted_run(model, batch, classes, settings))
     return Analysis(
         pixels=pixels,
         classes=classes.names,
@@ -209,7 +209,7 @@ def _frozen_run(backbone: Backbone, batch: Tensor, classes: ClassTexts) -> Run:
     return Run((FROZEN,), records, features, classes.features[FROZEN][None], scale, backbone)
 
 
-def _adapted_run(
+def adapted_run(
     model: PromptedClip, batch: Tensor, classes: ClassTexts, settings: AnalysisSettings
 ) -> Run:
     """The adapted branch under no dropout and under each strategy, as rows of one batch.
@@ -264,7 +264,7 @@ def maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSetting
         )
         for row, name in run.rows():
             values[name] = maps[row]
-            unavailable[name] = _gone_at(run, row, layer)
+            unavailable[name] = gone_at(run, row, layer)
     return ClassMaps(settings.cam_method, layer, tuple(shown), values, unavailable)
 
 
@@ -277,7 +277,7 @@ def shown_classes(predictions: Sequence[Prediction], target: int | None = None) 
     return likely if target is None or target in likely else [*likely[:-1], target]
 
 
-def _gone_at(run: Run, row: int, layer: int) -> np.ndarray:
+def gone_at(run: Run, row: int, layer: int) -> np.ndarray:
     """Patches (G, G) whose activation the dropout itself replaced or cut off at a layer's entry."""
     layout = run.records[layer].layout
     assert layout.grid is not None
