@@ -16,8 +16,10 @@ from drople import DropoutSettings, load_prompts, save_prompts
 from drople.checkpoints import FORMAT, MAX_BYTES, PromptCard, read_card
 from drople.errors import CheckpointError
 from drople.importance import SignalWeights
+from drople.models.backbone import CHECKPOINTS
 from drople.models.prompts import PromptPlan
 
+SHIPPED = sorted(CHECKPOINTS.glob("prompts/*.safetensors"))
 PLANS = {
     "replace": PromptPlan(),
     "coupled": PromptPlan("coupled", image_count=2, text_count=2, phrase="of a {}."),
@@ -248,3 +250,11 @@ def test_the_format_is_named_in_every_file(file):
     with safe_open(file, framework="pt") as opened:
         header = json.loads(opened.metadata()["drople"])
     assert (header["format"], header["format_version"]) == (FORMAT, 1)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_prompts_that_travel_with_the_project_are_minis(path, mini):
+    model, card = load_prompts(path, mini)
+    assert card.backbone == "mini"
+    assert card.classes
+    assert torch.isfinite(model.encode_text(card.classes[:2])).all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -248,6 +248,21 @@ def test_a_token_is_dropped_where_the_draw_is_below_its_probability(model):
         assert not drop.probability.masked_fill(record.layout.droppable, 0).any()
 
 
+@dataclass(frozen=True)
+class Lowest:
+    """Draws of nothing but zero, the lowest u there is."""
+
+    def uniform(self, depth, shape):
+        return torch.zeros(shape)
+
+
+def test_the_lowest_draw_spares_what_is_dropped_with_probability_zero():
+    seen = evidence([0.2, 0.8], eligible=torch.tensor([[True, False]]))
+    for p, expected in ((0.0, [False, False]), (0.01, [True, False])):
+        drop = TokenDropout(Vanilla(p), Lowest(), depth=1).draw(seen)
+        assert drop.dropped[0].tolist() == expected
+
+
 def test_dropout_acts_after_its_first_layers_only(model):
     records = image_records(model, acting(Vanilla(1.0), depth=2))
     assert [record.drop is not None for record in records] == [True, True, False, False]
@@ -306,6 +321,14 @@ def test_a_strategy_that_needs_importance_says_so(model, pixels):
 def test_a_higher_rate_drops_all_that_a_lower_rate_drops(model):
     few, many = (image_records(model, acting(Vanilla(p)))[0].drop.dropped for p in (0.2, 0.6))
     assert not (few & ~many).any()
+
+
+def test_scores_and_draws_keep_full_precision_under_autocast(model):
+    with torch.autocast("cpu", torch.bfloat16):
+        record = image_records(model, acting(ImportanceWeighted()))[0]
+    assert record.attention.dtype == torch.bfloat16
+    for values in (record.importance.blend(), record.drop.probability, record.drop.uniform):
+        assert values.dtype == torch.float32
 
 
 # --- what a drop does ------------------------------------------------------------------------
@@ -394,6 +417,12 @@ def test_no_other_token_attends_to_a_hidden_one_ever_after(placement):
         seen = record.attention.masked_fill(torch.eye(21, dtype=torch.bool), 0)
         assert not seen.masked_select(gone[:, None, None, :].expand_as(seen)).any()
     assert gone.any()
+
+
+def test_attention_rows_sum_to_one_where_tokens_are_hidden(model):
+    for record in image_records(model, acting(Vanilla(0.5), "hide")):
+        sums = record.attention.sum(dim=-1)
+        torch.testing.assert_close(sums, torch.ones_like(sums))
 
 
 def test_a_hidden_token_still_attends_to_itself(model):

@@ -126,6 +126,18 @@ def test_shares_sum_to_one_and_are_zero_off_the_content(model, pixels, branch):
             assert (share >= 0).all()
 
 
+def test_neither_eos_nor_padding_has_importance(model):
+    ids = model.backbone.tokenise(model.phrases(NAMES))
+    before_eos = torch.arange(ids.shape[1]) < ids.argmax(dim=-1, keepdim=True)
+    for record in model.text_layers(ids, score=True):
+        assert torch.equal(record.importance.s_cls > 0, before_eos)
+
+
+def test_every_patch_and_prompt_has_importance_and_cls_none(model, pixels):
+    for record in model.image_layers(pixels, score=True):
+        assert (record.importance.blend()[0] > 0).tolist() == [False] + [True] * 20
+
+
 def test_sos_attends_to_no_one_before_it(model):
     ids = model.backbone.tokenise(model.phrases(NAMES))
     for record in model.text_layers(ids, score=True):
