@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Normalisation = Literal["minmax", "minmax_eligible", "rank", "robust"]
+Normalisation = Literal["minmax", "minmax_eligible", "rank", "robust", "no_sinks"]
 
 
 def _minmax(scores: Tensor, scope: Tensor) -> Tensor:
@@ -30,9 +30,17 @@ def _robust(scores: Tensor, scope: Tensor) -> Tensor:
     return (scores - low) / (high - low).clamp_min(torch.finfo(scores.dtype).tiny)
 
 
+def _no_sinks(scores: Tensor, scope: Tensor) -> Tensor:
+    """Min-max over what lies below Tukey's outer fence, Q3 + 3 (Q3 - Q1); the rest is above it."""
+    known = scores.masked_fill(~scope, torch.nan)
+    first, third = (known.nanquantile(q, dim=-1, keepdim=True) for q in (0.25, 0.75))
+    return _minmax(scores, scope & (scores <= third + 3 * (third - first)))
+
+
 NORMALISE: dict[Normalisation, Callable[[Tensor, Tensor], Tensor]] = {
     "minmax": _minmax,
     "minmax_eligible": _minmax,
     "rank": _rank,  # ties and sinks cannot flatten it
     "robust": _robust,  # min-max between the 5 % and the 95 % quantile
+    "no_sinks": _no_sinks,  # far outliers do not set the scale; they are kept as most important
 }

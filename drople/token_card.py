@@ -37,10 +37,11 @@ class TokenStep:
     blend: float  # sum of weight times share
     low: float  # smallest blend of the tokens that set the scale
     high: float  # largest
-    level: float  # where p stands in its range: 0 at p_max, 1 at p_min
+    level: float | None  # 0 at p_max, 1 at p_min; None where only p could tell and there is none
     p: float | None  # None where no dropout acts
     u: float | None  # None where nothing is drawn, or the token may not be dropped
     eligible: bool
+    scored: bool  # whether the token has an importance; the readout token has none
 
     @property
     def dropped(self) -> bool | None:
@@ -86,13 +87,13 @@ def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row
     if layer.probability is not None and eligible:
         p = float(layer.probability[row, token])
         u = _uniform(analysis, layer, branch, row)[token]
-    span = dropout.p_max - dropout.p_min
-    level = (dropout.p_max - p) / span if p is not None and span > 0 else _level(blend, low, high)
-    return TokenStep(layer.depth, parts, blend, low, high, level, p, u, eligible)
-
-
-def _level(blend: float, low: float, high: float) -> float:
-    return (blend - low) / (high - low) if high > low else 0.0
+    scored = bool(layer.content[row, token])
+    level = None
+    if p is not None and dropout.p_max > dropout.p_min:
+        level = (dropout.p_max - p) / (dropout.p_max - dropout.p_min)
+    elif scored and high > low and dropout.normalisation in ("minmax", "minmax_eligible"):
+        level = (blend - low) / (high - low)
+    return TokenStep(layer.depth, parts, blend, low, high, level, p, u, eligible, scored)
 
 
 def _weights(analysis: Analysis, layer: LayerTrace) -> dict[str, float]:

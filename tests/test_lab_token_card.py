@@ -112,3 +112,12 @@ def test_every_kind_of_analysis_has_a_card_or_says_why_not(kind, which):
 def test_the_official_code_may_drop_the_start_of_a_text():
     steps = token_card(ask(dropout=OFFICIAL_CODE, drop_text=True), "text", 0)
     assert len(steps) == 4
+
+
+def test_the_token_that_is_read_has_no_importance():
+    one = analysed()
+    end = len(one.texts["adapted"].words[0]) - 1
+    steps = token_card(one, "text", end)
+    assert not any(step.scored or step.blend for step in steps)
+    table = tab.draw(one, 0, tab.TEXT, 1, 1, end)[2]
+    assert {row[1] for row in table["data"]} == {"no importance: the tower is read here"}

@@ -250,9 +250,10 @@ def test_the_studio_answers_as_the_library_does(studio, tiny_name, prompts):
 
 
 def test_no_answer_of_prompts_that_left_is_given_for_others(studio, tiny_name, prompts):
+    quick = AnalysisSettings(strategies=(), matched=False)
     for path in (*prompts, *prompts[:3]):
         loaded = studio.load(tiny_name, str(path))
-        found = studio.analyse(loaded, noise_picture(), NAMES, DEFAULTS)
+        found = studio.analyse(loaded, noise_picture(), NAMES[:1], quick)
         assert found.provenance["prompts"] == path.stem
         del loaded
         gc.collect()

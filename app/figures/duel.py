@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from app.figures.cams import cam_panel
 from app.figures.dropped import dropped_panel
-from app.figures.patches import enlarge, font, overlay
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, Scale, symmetric
+from app.figures.patches import overlay
+from app.figures.sheets import sheet_of
+from app.figures.theme import CONDITION_NAMES, Scale, symmetric
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.duel import DuelRow, duel_rows, map_difference
 
-TILE, LABEL, GAP = 300, 46, 8
-ACROSS = 4  # columns of the sheet before it goes on below
 HEADERS = (
     "dropout", "class looked at", "answer", "dropped", "mean p", "importance kept",
     "top Grad-CAM patches kept", "overlap with IWTD (by chance)",
@@ -35,31 +33,13 @@ def duel_sheet(
     """
     shown = analysis.maps.classes
     index = shown.index(target) if target in shown else None
-    across = min(len(conditions), ACROSS)
-    panels = 1 if index is None else 2
-    high = panels * (TILE + GAP) + LABEL + 2 * GAP
-    size = (across * (TILE + GAP) - GAP, -(-len(conditions) // across) * high - 2 * GAP)
-    sheet = Image.new("RGBA", size, (0, 0, 0, 0))
-    for i, condition in enumerate(conditions):
-        left, top = (i % across) * (TILE + GAP), (i // across) * high
+    columns = []
+    for condition in conditions:
         pictures = [dropped_panel(analysis, condition, layer)]
         if index is not None:
             pictures.append(cam_panel(analysis, analysis.maps, condition, index, opacity=0.65))
-        for j, one in enumerate(pictures):
-            place = (left, top + j * (TILE + GAP))
-            sheet.paste(Image.fromarray(enlarge(one, TILE)), place)
-        sheet.paste(_label(condition), (left, top + len(pictures) * (TILE + GAP)))
-    return np.asarray(sheet)
-
-
-def _label(condition: str) -> Image.Image:
-    """A condition's name in white beside its colour."""
-    label = Image.new("RGBA", (TILE, LABEL), "#1e293b")
-    draw = ImageDraw.Draw(label)
-    draw.ellipse((12, 12, 34, 34), fill=CONDITION_COLOURS[condition])
-    text = column_name(condition)
-    draw.text((44, LABEL // 2), text, fill="white", font=font(26), anchor="lm")
-    return label
+        columns.append((condition, column_name(condition), pictures))
+    return sheet_of(columns)
 
 
 def difference_scale(analysis: Analysis, conditions: tuple[str, ...], target: int) -> Scale:

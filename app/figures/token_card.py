@@ -47,19 +47,19 @@ def card_rows(steps: list[TokenStep], p_min: float, p_max: float, minmax: bool) 
 
 
 def _row(step: TokenStep, p_min: float, p_max: float, minmax: bool) -> list[str]:
-    if step.low == step.high == 0:
-        return [f"{step.depth + 1}", "no importance: not a token of the phrase", *[""] * 5]
+    if not step.scored:
+        return [f"{step.depth + 1}", "no importance: the tower is read here", *[""] * 5]
     signals = "\n".join(_signal(part) for part in step.parts)
     blend = " + ".join(f"{p.weight:.2f}·{_digits(p.share)}" for p in step.parts)
-    level = f"{step.level:.4f}"
-    if minmax:
+    level = "–" if step.level is None else f"{step.level:.4f}"
+    if minmax and step.level is not None:
         low, high = _digits(step.low), _digits(step.high)
         level = f"({_digits(step.blend)} − {low}) / ({high} − {low}) = {level}"
     p = "no dropout here"
     if step.p is not None:
-        p = f"{p_max:g} − {step.level:.4f} · {p_max - p_min:g} = {step.p:.4f}"
+        p = f"{p_max:g} − {step.level or 0:.4f} · {p_max - p_min:g} = {step.p:.4f}"
     elif not step.eligible:
-        p = "may not be dropped"
+        p = "not drawn here"
     u = "" if step.u is None else f"{step.u:.4f}"
     verdict = {True: "u < p: dropped", False: "u ≥ p: kept", None: "kept"}[step.dropped]
     return [f"{step.depth + 1}", signals, f"{blend} = {_digits(step.blend)}", level, p, u, verdict]

@@ -68,10 +68,9 @@ def build(bench: Bench) -> list[View]:
                             filterable=False, min_width=140)  # fmt: skip
         second = gr.Dropdown(choices, value="vanilla", label="minus second",
                              elem_id="duel-second", filterable=False, min_width=140)  # fmt: skip
-    with gr.Row():
-        with gr.Column(scale=1, min_width=260, elem_classes="lens-one"):
-            difference = picture("Difference", "duel-difference")
-            difference_bar = gr.HTML(elem_id="duel-difference-bar")
+    with gr.Row(), gr.Column(scale=1, min_width=260, elem_classes="lens-one"):
+        difference = picture("Difference", "duel-difference")
+        difference_bar = gr.HTML(elem_id="duel-difference-bar")
     more: gr.State = gr.State(None, time_to_live=3600)  # the analysis with further columns
     wide = View(draw, [columns, matched, layer], [sheet, bar, said, table, layer], [more])
     pair = View(draw_difference, [matched, first, second], [difference, difference_bar], [more])

@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from app.tabs.lab import duel, token_card
+from app.tabs.lab import duel, modes, selectivity, token_card, uncertainty
 from app.tabs.lab.bench import Bench
 from app.tabs.shared import View
 
 VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Duel": duel.build,
     "Token card": token_card.build,
+    "Selectivity": selectivity.build,
+    "Modes": modes.build,
+    "Many draws": uncertainty.build,
 }
 
 

@@ -1,0 +1,116 @@
+"""The selectivity meter: p's range in each layer, as published and as it might be."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.figures.predictions import plain
+from app.figures.theme import CONDITION_COLOURS
+from app.figures.words import disguise_sentence
+from drople.analysis import Analysis
+from drople.measures import selectivity
+from drople.selectivity import Meter, meter
+from drople.traces import LayerTrace
+
+HEADERS = (
+    "layer", "tokens", "mean p", "sd of p", "range of p", "protected tokens",
+    "divergence from vanilla (bits)", "decisions that differ",
+)  # fmt: skip
+NAMES = {
+    "minmax": "min–max (published)",
+    "minmax_eligible": "min–max over what may be dropped",
+    "rank": "rank",
+    "robust": "robust (5 % to 95 % quantile)",
+    "no_sinks": "sinks excluded",
+}
+
+
+def meters(layers: list[LayerTrace], p_max: float, row: int) -> list[Meter]:
+    """The layers in which a dropout acts."""
+    found = [meter(layer, p_max, row) for layer in layers]
+    return [one for one in found if one is not None]
+
+
+def meter_figure(given: list[Meter], other: list[Meter] | None, name: str) -> go.Figure:
+    """A bar from lowest to highest p a layer, thick within one sd of the mean, and the mean."""
+    figure = go.Figure()
+    _add(figure, given, -0.16 if other else 0.0, CONDITION_COLOURS["iwtd"], "as it is")
+    if other:
+        _add(figure, other, 0.16, CONDITION_COLOURS["inverse"], f"what if: {name}")
+    figure.update_xaxes(
+        title="layer", tickvals=[one.depth + 1 for one in given], zeroline=False, showgrid=False,
+    )  # fmt: skip
+    figure.update_yaxes(
+        title="p of being dropped", gridcolor="rgba(100,116,139,0.25)", zeroline=False,
+        rangemode="tozero", automargin=True,
+    )  # fmt: skip
+    return plain(figure, height=320, legend=True)
+
+
+def _add(figure: go.Figure, given: list[Meter], shift: float, colour: str, name: str) -> None:
+    for one in given:
+        x = one.depth + 1 + shift
+        low, high = max(one.mean - one.spread, one.low), min(one.mean + one.spread, one.high)
+        for a, b, width in ((one.low, one.high, 2), (low, high, 8)):
+            figure.add_shape(
+                type="line", x0=x, x1=x, y0=a, y1=b, layer="below",
+                line={"color": colour, "width": width}, opacity=0.55,
+            )  # fmt: skip
+    figure.add_scatter(
+        x=[one.depth + 1 + shift for one in given],
+        y=[one.mean for one in given],
+        mode="markers",
+        name=name,
+        marker={"color": colour, "size": 11},
+        customdata=[[one.spread, one.low, one.high, one.protected] for one in given],
+        hovertemplate=(
+            f"<b>{name}</b><br>mean p %{{y:.3f}}<br>sd %{{customdata[0]:.3f}}"
+            "<br>range %{customdata[1]:.3f} to %{customdata[2]:.3f}"
+            "<br>protected tokens %{customdata[3]:.1f}<extra></extra>"
+        ),
+    )
+
+
+def meter_rows(given: list[Meter]) -> list[list[str]]:
+    """The rows under `HEADERS`."""
+    return [
+        [
+            f"{one.depth + 1}",
+            f"{one.eligible}",
+            f"{one.mean:.3f}",
+            f"{one.spread:.4f}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            f"{one.protected:.1f}",
+            f"{one.divergence:.5f}",
+            f"{100 * one.differing:.1f} %",
+        ]
+        for one in given
+    ]
+
+
+def warnings_of(analysis: Analysis, layers: list[LayerTrace], row: int) -> str:
+    """In which layers IWTD is vanilla dropout in disguise, and the first of them in words."""
+    dropout = analysis.settings.dropout
+    near = [selectivity(layer, dropout.p_min, dropout.p_max, row) for layer in layers]
+    hit = [i for i, one in enumerate(near) if one is not None and one.near_top > 0.9]
+    acting = sum(one is not None for one in near)
+    if not acting:
+        return "No dropout acts on these tokens."
+    if not hit:
+        return f"In none of {acting} layers is IWTD vanilla dropout in disguise."
+    numbers = ", ".join(str(i + 1) for i in hit)
+    said = f"Nearly one p for all in {len(hit)} of {acting} layers ({numbers})."
+    return f"{said} {disguise_sentence(analysis, layers[hit[0]])}" if layers[0].grid else said
+
+
+def mean_meter(given: list[Meter]) -> str:
+    """The layers' averages, in words."""
+    if not given:
+        return ""
+    protected = np.mean([one.protected for one in given])
+    differing = 100 * np.mean([one.differing for one in given])
+    return (
+        f"On average over the layers {protected:.0f} of {given[0].eligible} tokens are protected "
+        f"and {differing:.1f} % of the decisions differ from vanilla dropout at the same rate."
+    )

@@ -1,0 +1,95 @@
+"""Modes: the same draw carried out in every way there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
+from app.studio import Studio
+from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench, given, model_of, told
+from app.tabs.predictions import plain_text
+from app.tabs.shared import View, target_index
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED
+from drople.duel import same_question
+from drople.models.prompted_clip import PromptedClip
+from drople.modes import ModeEffect, mode_effect, variants
+
+INTRO = (
+    "“Dropped” has five meanings: here the same seed's draw is carried out in each, from setting "
+    "to zero to the released code, which drops nothing."
+)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What was computed, and for which question."""
+
+    analysis: Analysis
+    target: int
+    effects: tuple[ModeEffect, ...]
+
+
+def build(bench: Bench) -> list[View]:
+    """Lays the view out."""
+    gr.Markdown(INTRO, elem_classes="lens-intro")
+    button = gr.Button("Compute the modes", elem_id="modes-compute")
+    plot = gr.Plot(show_label=False, elem_id="modes-plot")
+    said = gr.Markdown(elem_id="modes-note", elem_classes="lens-note")
+    table = gr.Dataframe(
+        show_label=False, interactive=False, elem_id="modes-table", elem_classes="lens-table",
+        buttons=["copy"], wrap=True,
+    )  # fmt: skip
+    held: gr.State = gr.State(None, time_to_live=3600)
+    outputs = [plot, said, table]
+    button.click(
+        partial(compute, bench.studio), bench.asked(), [held, *outputs],
+        api_visibility="private", show_progress_on=plot, **bench.model,
+    )  # fmt: skip
+    return [View(draw, [], outputs, [held])]
+
+
+def compute(
+    studio: Studio,
+    analysis: Analysis | None,
+    target: str | None,
+    backbone: str,
+    prompts: str,
+    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
+) -> Iterator[tuple[Any, ...]]:
+    """One mode after the other; the figure grows."""
+    with told():
+        analysis = given(analysis)
+        loaded = model_of(studio, analysis, backbone, prompts)
+        model, settings = loaded.model, analysis.settings
+        assert isinstance(model, PromptedClip)
+        texts = studio.texts(loaded, analysis.classes, settings.template)
+        index = target_index(analysis, target)
+        effects: list[ModeEffect] = []
+        names = list(variants(settings.dropout))
+        for i, name in enumerate(names):
+            progress((i, len(names)), desc=f"{i + 1} of {len(names)}: {name}")
+            run = partial(mode_effect, model, analysis.pixels, texts, settings, index, name)
+            effects += studio.in_turn(run)
+            done = Modes(analysis, index, tuple(effects))
+            yield done, *draw(analysis, index, done)
+
+
+def draw(analysis: Analysis, target: int, held: Modes | None) -> tuple[Any, str, dict[str, Any]]:
+    """The bars, the sentence and the table of what was computed for this very question."""
+    if not analysis.adapted:
+        return None, NO_DROPOUT_HERE, EMPTY_TABLE
+    fits = held is not None and held.target == target and same_question(held.analysis, analysis)
+    if held is None or not fits:
+        return None, "Press Compute: it takes about a second with mini.", EMPTY_TABLE
+    effects = list(held.effects)
+    answer = analysis.classes[int(analysis.predictions[ADAPTED].cosines.argmax())]
+    said = f"One draw (seed {analysis.settings.seed}), for {analysis.classes[target]}. "
+    said += modes_sentence(effects, answer, analysis.classes)
+    table = {"headers": list(HEADERS), "data": modes_rows(effects, analysis.classes)}
+    return modes_figure(effects), plain_text(said), table

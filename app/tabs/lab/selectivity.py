@@ -1,0 +1,83 @@
+"""Selectivity: whether IWTD chooses at all, and what another normalisation would make of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.figures.selectivity import (
+    HEADERS,
+    NAMES,
+    mean_meter,
+    meter_figure,
+    meter_rows,
+    meters,
+    warnings_of,
+)
+from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench
+from app.tabs.predictions import plain_text
+from app.tabs.shared import View
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED
+from drople.selectivity import what_if
+
+INTRO = (
+    "How far IWTD chooses between tokens in the undropped run: where all get nearly one p, it is "
+    "vanilla dropout in disguise."
+)
+TERMS = (
+    "Protected tokens: exp of the entropy of (p_max − p) shared out over the tokens (Hill's number "
+    "of order 1). Divergence: Jensen–Shannon, of keep or drop, from one p for all at the same "
+    "mean; averaged over the tokens. Decisions that differ: expected, where both compare the same "
+    "random number. The what-ifs are ours, not the paper's; a sink lies above Q3 + 3 (Q3 − Q1) of "
+    "the importance."
+)
+PICTURE, TEXT = "picture", "text of the class looked at"
+
+
+def build(bench: Bench) -> list[View]:
+    """Lays the view out."""
+    gr.Markdown(INTRO, elem_classes="lens-intro")
+    with gr.Row(elem_classes="lens-controls"):
+        branch = gr.Radio(
+            [PICTURE, TEXT], value=PICTURE, label="Tokens", elem_id="meter-branch", min_width=200
+        )
+        other = gr.Dropdown(
+            [("no other", ""), *((name, key) for key, name in NAMES.items())], value="rank",
+            label="What if the importance were brought to 0 … 1 by", elem_id="meter-what-if",
+            filterable=False, min_width=240,
+        )  # fmt: skip
+    plot = gr.Plot(show_label=False, elem_id="meter-plot")
+    said = gr.Markdown(elem_id="meter-note", elem_classes="lens-note")
+    table = gr.Dataframe(
+        show_label=False, interactive=False, elem_id="meter-table", elem_classes="lens-table",
+        buttons=["copy"], wrap=True,
+    )  # fmt: skip
+    gr.Markdown(TERMS, elem_classes="lens-note")
+    return [View(draw, [branch, other], [plot, said, table])]
+
+
+def draw(
+    analysis: Analysis, target: int, branch: str, other: str
+) -> tuple[Any, str, dict[str, Any]]:
+    """The figure, what it warns of, and the numbers."""
+    if not analysis.adapted:
+        return None, NO_DROPOUT_HERE, EMPTY_TABLE
+    trace = analysis.texts[ADAPTED] if branch == TEXT else analysis.images[ADAPTED]
+    row = target if branch == TEXT else 0
+    layers, dropout = list(trace.layers), analysis.settings.dropout
+    given = meters(layers, dropout.p_max, row)
+    if not given:
+        return None, "No dropout acts on these tokens.", EMPTY_TABLE
+    said = [warnings_of(analysis, layers, row), mean_meter(given)]
+    rows = [["as it is", *cells] for cells in meter_rows(given)]
+    changed = None
+    if other in NAMES:
+        instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
+        changed = meters(instead, dropout.p_max, row)
+        rows += [[NAMES[other], *cells] for cells in meter_rows(changed)]
+        said.append(f"With {NAMES[other]}: {mean_meter(changed)}")
+    figure = meter_figure(given, changed, NAMES.get(other, ""))
+    table = {"headers": ["normalisation", *HEADERS], "data": rows}
+    return figure, plain_text(" ".join(said)), table

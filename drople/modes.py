@@ -1,0 +1,82 @@
+"""What a drop does, mode by mode: the same tokens drawn, carried out in each way there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from drople.analysis import AnalysisSettings, adapted_run
+from drople.class_texts import ADAPTED, ClassTexts
+from drople.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings
+from drople.models.prompted_clip import PromptedClip
+
+OFFICIAL = "official code"
+
+
+@dataclass(frozen=True)
+class ModeEffect:
+    """What one dropout in one mode does to the prediction, in one draw."""
+
+    mode: str  # of DROP_MODES, or OFFICIAL
+    strategy: str
+    logit_change: float  # of the class looked at, from the undropped run
+    probability: float  # of that class
+    answer: int  # index of the likeliest class
+    drawn: int  # tokens drawn, summed over the layers
+
+
+def variants(dropout: DropoutSettings) -> dict[str, DropoutSettings]:
+    """The given dropout in every mode, and with the mode and placement of the released code."""
+    given: dict[str, DropoutSettings] = {m: replace(dropout, mode=m) for m in DROP_MODES}
+    code = replace(
+        dropout,
+        mode=OFFICIAL_CODE.mode,
+        placement=OFFICIAL_CODE.placement,
+        drop_sos=OFFICIAL_CODE.drop_sos,
+        sigma=OFFICIAL_CODE.sigma,
+        p_min=OFFICIAL_CODE.p_min,
+        p_max=OFFICIAL_CODE.p_max,
+        weights=OFFICIAL_CODE.weights,
+        normalisation=OFFICIAL_CODE.normalisation,
+    )
+    return {**given, OFFICIAL: code}
+
+
+def mode_effect(
+    model: PromptedClip,
+    pixels: np.ndarray,
+    classes: ClassTexts,
+    settings: AnalysisSettings,
+    target: int,
+    mode: str,
+) -> list[ModeEffect]:
+    """One variant's effect, for each strategy of the settings; all share the seed's u.
+
+    Args:
+        pixels: (S, S, 3) uint8, what the model sees.
+        target: index of the class looked at.
+        mode: a key of `variants`.
+    """
+    changed = replace(settings, dropout=variants(settings.dropout)[mode])
+    batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    run = adapted_run(model, batch, classes, changed)
+    plain = run.prediction(run.conditions.index(ADAPTED))
+    effects = []
+    for row, name in run.rows():
+        if name == ADAPTED:
+            continue
+        said = run.prediction(row)
+        drops = [record.drop for record in run.records if record.drop is not None]
+        effects.append(
+            ModeEffect(
+                mode=mode,
+                strategy=name,
+                logit_change=float(said.logits[target] - plain.logits[target]),
+                probability=float(said.probabilities[target]),
+                answer=int(said.cosines.argmax()),
+                drawn=sum(int(drop.dropped[row].sum()) for drop in drops),
+            )
+        )
+    return effects

@@ -1,0 +1,223 @@
+"""Many draws of a dropout: what one draw cannot say, with intervals and a rule to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.special import ndtri, stdtrit
+from torch import Tensor
+from torch.nn import functional as F
+
+from drople.analysis import AnalysisSettings, Run, gone_at
+from drople.class_texts import ADAPTED, ClassTexts, text_layers_of
+from drople.draws import SeededDraws
+from drople.dropout import STRATEGIES, SideBySide, TokenDropout, with_strategy
+from drople.gradcam import class_maps
+from drople.models.prompted_clip import PromptedClip
+from drople.models.towers import read_image
+
+MINIMUM = 16  # draws before the rule may stop
+BATCH = 8  # draws at a time, after a first one alone so that something is soon to be seen
+CONFIDENCE = 0.95
+
+
+def wilson_interval(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Wilson's score interval of a rate, in [0, 1]; (0, 1) without a draw."""
+    if count == 0:
+        return 0.0, 1.0
+    z = float(ndtri((1 + confidence) / 2))
+    rate, weight = hits / count, z**2 / count
+    middle = (rate + weight / 2) / (1 + weight)
+    half = z * np.sqrt(rate * (1 - rate) / count + weight / (4 * count)) / (1 + weight)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def mean_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Student's interval of the mean of values (n,); None for fewer than two."""
+    if len(values) < 2:
+        return None
+    quantile = float(stdtrit(len(values) - 1, (1 + confidence) / 2))
+    half = quantile * float(np.std(values, ddof=1)) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def narrow_enough(hits: int, count: int, width: float, minimum: int = MINIMUM) -> bool:
+    """Whether a rate is known to within an interval narrower than `width`."""
+    low, high = wilson_interval(hits, count)
+    return count >= minimum and high - low < width
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Running mean and spread of maps, patch by patch; NaN leaves a patch's draw out."""
+
+    count: np.ndarray  # (G, G) draws that had a value
+    mean: np.ndarray  # (G, G), NaN where none had
+    squares: np.ndarray  # (G, G) summed squared distances from the mean
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...]) -> Moments:
+        return cls(np.zeros(shape, dtype=int), np.full(shape, np.nan), np.zeros(shape))
+
+    def add(self, value: np.ndarray) -> Moments:
+        """Takes in one map (G, G) (Welford)."""
+        known = np.isfinite(value)
+        count = self.count + known
+        before = np.where(self.count > 0, self.mean, 0.0)
+        step = np.where(known, value - before, 0.0)
+        mean = before + step / np.maximum(count, 1)
+        squares = self.squares + step * np.where(known, value - mean, 0.0)
+        return Moments(count, np.where(count > 0, mean, np.nan), squares)
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Standard deviation (G, G), NaN below two draws."""
+        below = np.maximum(self.count - 1, 1)
+        return np.where(self.count > 1, np.sqrt(self.squares / below), np.nan)
+
+
+@dataclass(frozen=True)
+class DrawStatistics:
+    """What the draws so far say of one condition."""
+
+    condition: str
+    plain: int  # the answer without dropout
+    probabilities: np.ndarray  # (n,) of the class looked at
+    answers: np.ndarray  # (n,) indices of the likeliest class
+    cam: Moments  # of the class looked at
+    kept: Moments  # share of the acting layers in which a patch is kept
+
+    @property
+    def count(self) -> int:
+        return len(self.answers)
+
+    @property
+    def flips(self) -> int:
+        """Draws whose answer is not the undropped one."""
+        return int((self.answers != self.plain).sum())
+
+
+def run_draws(
+    model: PromptedClip,
+    pixels: np.ndarray,
+    classes: ClassTexts,
+    settings: AnalysisSettings,
+    *,
+    target: int,
+    plain: int,
+    most: int,
+    width: float,
+    minimum: int = MINIMUM,
+) -> Iterator[dict[str, DrawStatistics]]:
+    """Yields the running statistics of each strategy, after one draw and then batch by batch.
+
+    Seeds count up from the settings' own, so the first draw is the analysis itself. Ends at
+    `most` draws, or from `minimum` on when every flip rate's interval is narrower than `width`.
+
+    Args:
+        pixels: (S, S, 3) uint8, what the model sees.
+        target, plain: indices of the class looked at and of the undropped answer.
+    """
+    grid = patch_grid(model, pixels)
+    nothing = np.zeros(0)
+    known = {
+        name: DrawStatistics(
+            name, plain, nothing, nothing.astype(int), Moments.none(grid), Moments.none(grid)
+        )
+        for name in settings.strategies
+    }
+    done = 0
+    while done < most:
+        size = min(BATCH if done else 1, most - done)
+        # Batches end where the rule may first stop, so that it stops there and not later.
+        size = min(size, minimum - done) if done < minimum else size
+        seeds = range(settings.seed + done, settings.seed + done + size)
+        known = _taken_in(known, dropped_run(model, pixels, classes, settings, seeds),
+                          settings, target)  # fmt: skip
+        done += size
+        yield known
+        if all(narrow_enough(one.flips, one.count, width, minimum) for one in known.values()):
+            return
+
+
+def patch_grid(model: PromptedClip, pixels: np.ndarray) -> tuple[int, int]:
+    """Rows and columns of patches of a picture (S, S, 3)."""
+    rows, columns = model.backbone.visual.conv1.stride
+    return pixels.shape[0] // int(rows), pixels.shape[1] // int(columns)
+
+
+def dropped_run(
+    model: PromptedClip,
+    pixels: np.ndarray,
+    classes: ClassTexts,
+    settings: AnalysisSettings,
+    seeds: Sequence[int],
+) -> Run:
+    """Every strategy under every seed, as rows of one batch: all of a seed, then the next."""
+    names = settings.strategies
+    rows = [(seed, name) for seed in seeds for name in names]
+    own = {name: with_strategy(settings.dropout, name) for name in names}
+    matched = {}
+    if settings.matched:
+        for i, (_, name) in enumerate(rows):
+            if name not in ("iwtd", "none"):
+                matched[i] = i - names.index(name) + names.index("iwtd")
+    dropout = TokenDropout(
+        SideBySide(tuple(STRATEGIES[name](own[name]) for _, name in rows), matched),
+        SeededDraws([seed for seed, _ in rows], "image"),
+        min(settings.dropout.image_depth, model.backbone.image_layer_count),
+        settings.dropout.mode,
+        settings.dropout.placement,
+        settings.dropout.sigma,
+    )
+    with torch.no_grad():
+        batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+        batch = batch.expand(len(rows), -1, -1, -1)  # (R, 3, S, S)
+        records = list(model.image_layers(batch, score=True, dropout=dropout))
+        features = F.normalize(read_image(model.backbone.visual, records[-1]), dim=-1)
+        text: Tensor = classes.features[ADAPTED].expand(len(rows), -1, -1).clone()  # (R, K, E)
+        if settings.drop_text:
+            for i, (seed, name) in enumerate(rows):
+                text[i] = text_layers_of(model, classes.names, own[name], seed).features
+    scale = float(model.logit_scale.detach().exp())
+    conditions = tuple(name for _, name in rows)
+    return Run(conditions, records, features, text, scale, model, dropout)
+
+
+def _taken_in(
+    known: dict[str, DrawStatistics], run: Run, settings: AnalysisSettings, target: int
+) -> dict[str, DrawStatistics]:
+    """The statistics with a run's rows added."""
+    model = run.model
+    assert isinstance(model, PromptedClip)
+    layer = len(run.records) - 1 if settings.cam_layer is None else settings.cam_layer
+    maps = class_maps(
+        model.backbone.visual, run.records, run.text, [target], layer=layer,
+        method=settings.cam_method, prompts=model.prompts.image_steps(), dropout=run.dropout,
+    )[:, 0]  # fmt: skip  # (R, G, G)
+    found = dict(known)
+    for row, name in run.rows():
+        one, said = found[name], run.prediction(row)
+        cam = np.where(gone_at(run, row, layer), np.nan, maps[row])
+        found[name] = replace(
+            one,
+            probabilities=np.append(one.probabilities, said.probabilities[target]),
+            answers=np.append(one.answers, said.cosines.argmax()),
+            cam=one.cam.add(cam),
+            kept=one.kept.add(_kept(run, row)),
+        )
+    return found
+
+
+def _kept(run: Run, row: int) -> np.ndarray:
+    """Share of the acting layers in which each patch (G, G) is not dropped."""
+    layout = run.records[0].layout
+    assert layout.grid is not None
+    gone = [r.drop.dropped[row, layout.patches] for r in run.records if r.drop is not None]
+    if not gone:
+        return np.ones(layout.grid)
+    share = 1 - torch.stack(gone).double().mean(dim=0)
+    return share.reshape(layout.grid).cpu().numpy()

@@ -1,0 +1,279 @@
+"""What a visitor sees and does, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from gradio.media import get_image
+from tiny import noise_picture
+
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
+
+# Pandas warns Gradio, in the threads of the server.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
+
+# What a tab shows first of all, once it is drawn.
+TABS = {
+    "Predictions": ["#predictions-plot .scatterlayer .point"],
+    "Token importance": [
+        "#importance-plot .heatmaplayer image",
+        "#strip img",
+        "#importance-prompts .lens-cell",
+        "#importance-words .lens-cell",
+    ],
+    "Dropped tokens": ["#drop-vanilla img", "#drop-iwtd img"],
+    "Grad-CAM": ["#cam-frozen img", "#cam-adapted img", "#cam-vanilla img", "#cam-iwtd img"],
+    "Lab": ["#lab button"],
+    "Method": [".lens-method h3"],
+}
+LABELS = "#predictions-plot .yaxislayer-above text"
+MAP = "document.querySelector('#importance-plot .js-plotly-plot')?._fullData?.[0]?.z?.toString()"
+# The contrast (WCAG 2.2) of an element's text with the nearest ground that is not clear.
+CONTRAST = """element => {
+    const parts = colour => colour.match(/[\\d.]+/g).map(Number)
+    const light = colour => parts(colour).slice(0, 3).map(c => c / 255)
+        .map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0)
+    let ground = element
+    const clear = one => (parts(getComputedStyle(one).backgroundColor)[3] ?? 1) === 0
+    while (ground.parentElement && clear(ground)) ground = ground.parentElement
+    const ends = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor]
+    const [dark, bright] = ends.map(light).sort((a, b) => a - b)
+    return (bright + .05) / (dark + .05)
+}"""
+
+
+def open_tab(page, name):
+    """Opens a tab; on a narrow screen it may wait behind a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.is_visible():
+        tab.click()
+    else:
+        page.get_by_label("More tabs").click()
+        page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+    expect(tab).to_have_attribute("aria-selected", "true")
+    expect(page.locator(TABS[name][0]).first).to_be_visible()
+
+
+def analyse(page, classes):
+    """Writes a class list and presses Analyse."""
+    page.locator("#classes textarea").fill(classes)
+    page.locator("#run").click()
+
+
+def upload(page, path):
+    page.locator("#image input[type=file]").set_input_files(path)
+    expect(page.locator("#image img")).to_be_visible()
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """The path of a picture that no example shows."""
+    path = tmp_path / "noise.png"
+    noise_picture(300, 240).save(path)
+    return path
+
+
+def test_the_page_opens_with_the_example_analysed(page):
+    expect(page.locator("#answer")).to_contain_text("Adapted: ")
+    expect(page.locator(LABELS)).to_have_count(6)
+    expect(page.locator("#provenance")).to_contain_text("mini@")
+
+
+def test_a_visitor_gets_an_answer_for_their_own_picture_and_classes(visit, site, photo):
+    page = visit()
+    asked = site.studio.asked
+    upload(page, photo)
+    analyse(page, "walrus, teapot")
+    expect(page.locator("#answer")).to_contain_text("Frozen: ")
+    expect(page.locator(LABELS)).to_have_count(2)
+    assert {*page.locator(LABELS).all_inner_texts()} == {"walrus", "teapot"}
+    assert site.studio.asked == asked + 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_tab_shows_its_pictures(visit, scheme):
+    page = visit(scheme=scheme)
+    for name, pictures in TABS.items():
+        open_tab(page, name)
+        for picture in pictures:
+            expect(page.locator(picture).first).to_be_visible()
+
+
+def test_moving_the_layer_changes_the_map_without_the_model(page, site):
+    open_tab(page, "Token importance")
+    before, asked = page.evaluate(MAP), site.studio.asked
+    page.locator("#layer input[type=number]").fill("9")
+    expect(page.locator("#importance-note")).to_contain_text("Layer 9,")
+    page.wait_for_function(f"before => {MAP} !== before", arg=before)
+    assert site.studio.asked == asked
+
+
+def test_clicking_a_tile_enlarges_its_layer(page):
+    open_tab(page, "Token importance")
+    tiles = page.locator("#strip img")
+    box = tiles.bounding_box()
+    tiles.click(position={"x": box["width"] * 0.62, "y": box["height"] * 0.5})  # row 2, column 3
+    expect(page.locator("#layer input[type=number]")).to_have_value("7")
+    expect(page.locator("#importance-note")).to_contain_text("Layer 7,")
+
+
+def test_another_class_to_look_at_needs_no_model(page, site):
+    asked = site.studio.asked
+    page.locator("#target input").click()
+    page.get_by_role("option", name="elephant").click()
+    expect(page.locator("#predictions-note")).to_contain_text("a photo of a elephant.")
+    assert site.studio.asked == asked
+
+
+def test_dropped_tokens_follow_the_layer(page, site):
+    asked = site.studio.asked
+    open_tab(page, "Dropped tokens")
+    expect(page.locator("#drop-note")).to_contain_text("After layer 1, one draw")
+    page.locator("#drop-layer input[type=number]").fill("12")
+    expect(page.locator("#drop-note")).to_contain_text("No dropout acts after layer 12")
+    assert site.studio.asked == asked
+
+
+def test_maps_of_another_layer_are_computed_on_demand(visit, site):
+    page = visit()
+    asked = site.studio.asked
+    open_tab(page, "Grad-CAM")
+    page.locator("#cam-more > button").click()
+    page.locator("#cam-layer input[type=number]").fill("6")
+    page.locator("#cam-compute").click()
+    expect(page.locator("#cam-bar")).to_contain_text("block 6")
+    assert site.studio.asked == asked + 1
+
+
+def test_pictures_are_sent_without_loss_and_with_words(page):
+    open_tab(page, "Grad-CAM")
+    for name in ("Frozen", "Adapted", "IWTD"):
+        picture = page.locator(f"#cam-{name.lower()} img")
+        assert picture.get_attribute("src").endswith(".png")
+        assert picture.get_attribute("alt").startswith(f"{name}: ")
+
+
+def test_another_draw_is_another_seed(visit):
+    page = visit()
+    page.locator("#dropout > button").click()
+    page.locator("#again").click()
+    expect(page.locator("#seed input")).to_have_value("1")
+    page.locator("#run").click()
+    expect(page.locator("#answer")).to_contain_text("In this one draw (seed 1)")
+
+
+# --- what is wrong is said, and nothing is lost ---
+
+
+def test_a_file_that_is_no_picture_says_so_and_the_result_stays(visit, site, tmp_path):
+    page = visit()
+    path = tmp_path / "broken.png"
+    path.write_text("I am no picture")
+    answer, asked = page.locator("#answer").inner_text(), site.studio.asked
+    page.locator("#image input[type=file]").set_input_files(path)
+    page.locator("#run").click()
+    expect(page.locator(".toast-body")).to_contain_text("not a picture that can be read here")
+    assert page.locator("#answer").inner_text() == answer
+    assert site.studio.asked == asked
+
+
+def test_an_empty_class_list_says_so_and_the_result_stays(visit):
+    page = visit()
+    answer = page.locator("#answer").inner_text()
+    analyse(page, " , ")
+    expect(page.locator(".toast-body")).to_contain_text("The class list is empty.")
+    assert page.locator("#answer").inner_text() == answer
+    expect(page.locator(LABELS)).to_have_count(6)
+
+
+def test_a_class_name_is_never_run_as_markup(visit):
+    page = visit()
+    bad = "<img src=x onerror=window.ran=1>"
+    analyse(page, f"{bad}, $\\frac{{1}}$, **cat**")
+    expect(page.locator(LABELS)).to_have_count(3)
+    assert "<img src=x onerror=wind…" in page.locator(LABELS).all_inner_texts()
+    for name in TABS:
+        open_tab(page, name)
+    page.locator("#target input").click()
+    expect(page.get_by_role("option", name=bad)).to_be_visible()
+    assert page.evaluate("window.ran") is None
+
+
+def test_two_visitors_do_not_see_each_other(visit):
+    first, second = visit(), visit()
+    analyse(first, "walrus, teapot")
+    expect(first.locator(LABELS)).to_have_count(2)
+    open_tab(second, "Token importance")
+    second.locator("#layer input[type=number]").fill("2")
+    expect(second.locator("#importance-note")).to_contain_text("Layer 2,")
+    open_tab(second, "Predictions")
+    expect(second.locator(LABELS)).to_have_count(6)
+
+
+# --- every screen, every hand ---
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_the_screen(visit, scheme):
+    page = visit(width=360, scheme=scheme)
+    for name in TABS:
+        open_tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+
+
+def test_on_a_phone_the_inputs_are_folded_until_asked_for(visit):
+    page = visit(width=360)
+    expect(page.locator("#run")).to_be_hidden()
+    page.get_by_role("button", name="Photograph, classes, settings").click()
+    expect(page.locator("#run")).to_be_visible()
+
+
+def test_on_a_desk_the_inputs_are_open(page):
+    expect(page.locator("#run")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(visit, scheme):
+    page = visit(scheme=scheme)
+    open_tab(page, "Token importance")
+    for text in ("[role=tab]", ".lens-chip", ".lens-draw", ".lens-note p", ".lens-foot", "#run"):
+        for one in page.locator(text).filter(visible=True).all():
+            assert one.evaluate(CONTRAST) >= 4.5, (text, one.inner_text())
+
+
+def test_everything_can_be_reached_with_the_tab_key(page):
+    open_tab(page, "Token importance")
+    page.locator("body").evaluate("() => document.activeElement.blur()")
+    wanted = ["image", "classes", "prompts", "run", "target", "tabs", "signal", "branch", "layer"]
+    found = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        found.append(page.evaluate("document.activeElement.closest('[id]:not(input)')?.id"))
+    assert [one for one in dict.fromkeys(found) if one in wanted] == wanted
+
+
+def test_arrow_keys_move_the_layer(page):
+    open_tab(page, "Token importance")
+    expect(page.locator("#layer input[type=number]")).to_have_value("4")
+    page.locator("#layer input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#importance-note")).to_contain_text("Layer 5,")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#importance-note")).to_contain_text("Layer 4,")
+
+
+def test_an_example_fills_the_form(visit):
+    page = visit()
+    page.locator("#examples").get_by_text("tower", exact=True).click()
+    expect(page.locator("#classes textarea")).to_have_value(
+        "tower, bridge, church, ship, skyscraper, tree"
+    )
+    page.locator("#run").click()
+    expect(page.locator(LABELS).filter(has_text="skyscraper")).to_have_count(1)
+
+
+def test_a_picture_from_disk_is_shown_before_it_is_analysed(visit):
+    page = visit()
+    before = page.locator("#image img").get_attribute("src")
+    upload(page, get_image("lion.jpg"))
+    expect(page.locator("#image img")).not_to_have_attribute("src", before)
