@@ -93,20 +93,22 @@ def visit(chromium, site):
 
 @pytest.fixture(scope="session")
 def onlookers(chromium, site):
-    """The visitors of whom each only looks around in the example."""
-    visitors = Visitors(chromium, site.url)
-    yield visitors
+    """Visitors who only look around in the example; one for each kind of screen."""
+    visitors, pages = Visitors(chromium, site.url), {}
+
+    def look(**screen):
+        key = tuple(screen.items())
+        if key not in pages:
+            pages[key] = visitors.arrive(**screen)
+        return pages[key]
+
+    yield look, visitors.problems
     visitors.leave()
 
 
-@pytest.fixture(scope="session")
-def example(onlookers):
-    """The example on a desk; opened once."""
-    return onlookers.arrive()
-
-
 @pytest.fixture
-def page(onlookers, example):
-    """The example on a desk, as the last test left it: for looking, not for computing."""
-    yield example
-    assert onlookers.problems == []
+def look(onlookers):
+    """The example on a kind of screen, as the last test left it: to look, not to compute."""
+    look, problems = onlookers
+    yield look
+    assert problems == []

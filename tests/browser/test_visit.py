@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from gradio.media import get_image
 from tiny import noise_picture
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
@@ -73,7 +72,8 @@ def photo(tmp_path):
     return path
 
 
-def test_the_page_opens_with_the_example_analysed(page):
+def test_the_page_opens_with_the_example_analysed(look):
+    page = look()
     expect(page.locator("#answer")).to_contain_text("Adapted: ")
     expect(page.locator(LABELS)).to_have_count(6)
     expect(page.locator("#provenance")).to_contain_text("mini@")
@@ -86,20 +86,21 @@ def test_a_visitor_gets_an_answer_for_their_own_picture_and_classes(visit, site,
     analyse(page, "walrus, teapot")
     expect(page.locator("#answer")).to_contain_text("Frozen: ")
     expect(page.locator(LABELS)).to_have_count(2)
-    assert {*page.locator(LABELS).all_inner_texts()} == {"walrus", "teapot"}
+    assert {*page.locator(LABELS).all_text_contents()} == {"walrus", "teapot"}
     assert site.studio.asked == asked + 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_tab_shows_its_pictures(visit, scheme):
-    page = visit(scheme=scheme)
+def test_every_tab_shows_its_pictures(look, scheme):
+    page = look(scheme=scheme)
     for name, pictures in TABS.items():
         open_tab(page, name)
         for picture in pictures:
             expect(page.locator(picture).first).to_be_visible()
 
 
-def test_moving_the_layer_changes_the_map_without_the_model(page, site):
+def test_moving_the_layer_changes_the_map_without_the_model(look, site):
+    page = look()
     open_tab(page, "Token importance")
     before, asked = page.evaluate(MAP), site.studio.asked
     page.locator("#layer input[type=number]").fill("9")
@@ -108,7 +109,8 @@ def test_moving_the_layer_changes_the_map_without_the_model(page, site):
     assert site.studio.asked == asked
 
 
-def test_clicking_a_tile_enlarges_its_layer(page):
+def test_clicking_a_tile_enlarges_its_layer(look):
+    page = look()
     open_tab(page, "Token importance")
     tiles = page.locator("#strip img")
     box = tiles.bounding_box()
@@ -117,7 +119,8 @@ def test_clicking_a_tile_enlarges_its_layer(page):
     expect(page.locator("#importance-note")).to_contain_text("Layer 7,")
 
 
-def test_another_class_to_look_at_needs_no_model(page, site):
+def test_another_class_to_look_at_needs_no_model(look, site):
+    page = look()
     asked = site.studio.asked
     page.locator("#target input").click()
     page.get_by_role("option", name="elephant").click()
@@ -125,7 +128,8 @@ def test_another_class_to_look_at_needs_no_model(page, site):
     assert site.studio.asked == asked
 
 
-def test_dropped_tokens_follow_the_layer(page, site):
+def test_dropped_tokens_follow_the_layer(look, site):
+    page = look()
     asked = site.studio.asked
     open_tab(page, "Dropped tokens")
     expect(page.locator("#drop-note")).to_contain_text("After layer 1, one draw")
@@ -145,7 +149,8 @@ def test_maps_of_another_layer_are_computed_on_demand(visit, site):
     assert site.studio.asked == asked + 1
 
 
-def test_pictures_are_sent_without_loss_and_with_words(page):
+def test_pictures_are_sent_without_loss_and_with_words(look):
+    page = look()
     open_tab(page, "Grad-CAM")
     for name in ("Frozen", "Adapted", "IWTD"):
         picture = page.locator(f"#cam-{name.lower()} img")
@@ -169,20 +174,20 @@ def test_a_file_that_is_no_picture_says_so_and_the_result_stays(visit, site, tmp
     page = visit()
     path = tmp_path / "broken.png"
     path.write_text("I am no picture")
-    answer, asked = page.locator("#answer").inner_text(), site.studio.asked
+    answer, asked = page.locator(".lens-answer").inner_text(), site.studio.asked
     page.locator("#image input[type=file]").set_input_files(path)
     page.locator("#run").click()
     expect(page.locator(".toast-body")).to_contain_text("not a picture that can be read here")
-    assert page.locator("#answer").inner_text() == answer
+    assert page.locator(".lens-answer").inner_text() == answer
     assert site.studio.asked == asked
 
 
 def test_an_empty_class_list_says_so_and_the_result_stays(visit):
     page = visit()
-    answer = page.locator("#answer").inner_text()
+    answer = page.locator(".lens-answer").inner_text()
     analyse(page, " , ")
     expect(page.locator(".toast-body")).to_contain_text("The class list is empty.")
-    assert page.locator("#answer").inner_text() == answer
+    assert page.locator(".lens-answer").inner_text() == answer
     expect(page.locator(LABELS)).to_have_count(6)
 
 
@@ -191,7 +196,7 @@ def test_a_class_name_is_never_run_as_markup(visit):
     bad = "<img src=x onerror=window.ran=1>"
     analyse(page, f"{bad}, $\\frac{{1}}$, **cat**")
     expect(page.locator(LABELS)).to_have_count(3)
-    assert "<img src=x onerror=wind…" in page.locator(LABELS).all_inner_texts()
+    assert "<img src=x onerror=wind…" in page.locator(LABELS).all_text_contents()
     for name in TABS:
         open_tab(page, name)
     page.locator("#target input").click()
@@ -214,36 +219,40 @@ def test_two_visitors_do_not_see_each_other(visit):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_wider_than_the_screen(visit, scheme):
-    page = visit(width=360, scheme=scheme)
+def test_on_a_phone_nothing_is_wider_than_the_screen(look, scheme):
+    page = look(width=360, scheme=scheme)
     for name in TABS:
         open_tab(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
 
 
-def test_on_a_phone_the_inputs_are_folded_until_asked_for(visit):
-    page = visit(width=360)
+def test_on_a_phone_the_inputs_are_folded_until_asked_for(look):
+    page = look(width=360, scheme="light")
+    fold = page.get_by_role("button", name="Photograph, classes, settings")
     expect(page.locator("#run")).to_be_hidden()
-    page.get_by_role("button", name="Photograph, classes, settings").click()
+    fold.click()
     expect(page.locator("#run")).to_be_visible()
+    fold.click()
+    expect(page.locator("#run")).to_be_hidden()
 
 
-def test_on_a_desk_the_inputs_are_open(page):
-    expect(page.locator("#run")).to_be_visible()
+def test_on_a_desk_the_inputs_are_open(look):
+    expect(look().locator("#run")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(visit, scheme):
-    page = visit(scheme=scheme)
+def test_text_stands_out_from_its_ground(look, scheme):
+    page = look(scheme=scheme)
     open_tab(page, "Token importance")
     for text in ("[role=tab]", ".lens-chip", ".lens-draw", ".lens-note p", ".lens-foot", "#run"):
         for one in page.locator(text).filter(visible=True).all():
             assert one.evaluate(CONTRAST) >= 4.5, (text, one.inner_text())
 
 
-def test_everything_can_be_reached_with_the_tab_key(page):
+def test_everything_can_be_reached_with_the_tab_key(look):
+    page = look()
     open_tab(page, "Token importance")
-    page.locator("body").evaluate("() => document.activeElement.blur()")
+    page.locator("h1").click()  # Tab goes on from there
     wanted = ["image", "classes", "prompts", "run", "target", "tabs", "signal", "branch", "layer"]
     found = []
     for _ in range(60):
@@ -252,9 +261,11 @@ def test_everything_can_be_reached_with_the_tab_key(page):
     assert [one for one in dict.fromkeys(found) if one in wanted] == wanted
 
 
-def test_arrow_keys_move_the_layer(page):
+def test_arrow_keys_move_the_layer(look):
+    page = look()
     open_tab(page, "Token importance")
-    expect(page.locator("#layer input[type=number]")).to_have_value("4")
+    page.locator("#layer input[type=number]").fill("4")
+    expect(page.locator("#importance-note")).to_contain_text("Layer 4,")
     page.locator("#layer input[type=range]").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#importance-note")).to_contain_text("Layer 5,")
@@ -270,10 +281,3 @@ def test_an_example_fills_the_form(visit):
     )
     page.locator("#run").click()
     expect(page.locator(LABELS).filter(has_text="skyscraper")).to_have_count(1)
-
-
-def test_a_picture_from_disk_is_shown_before_it_is_analysed(visit):
-    page = visit()
-    before = page.locator("#image img").get_attribute("src")
-    upload(page, get_image("lion.jpg"))
-    expect(page.locator("#image img")).not_to_have_attribute("src", before)
