@@ -84,7 +84,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     '<div class="lens-answer">Analysing the example …</div>', elem_id="answer"
                 )
                 inputs.target.render()
-                with gr.Tabs(elem_id="tabs"):
+                with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
                     with gr.Tab("Predictions", id="predictions"):
                         views = predictions.build()
                     with gr.Tab("Token importance", id="importance"):

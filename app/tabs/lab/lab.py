@@ -22,7 +22,7 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
 def build(bench: Bench) -> list[View]:
     """Lays the tab out."""
     views: list[View] = []
-    with gr.Tabs(elem_id="lab"):
+    with gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
         for name, view in VIEWS.items():
             with gr.Tab(name, id=f"lab-{name}"):
                 views += view(bench)
