@@ -505,10 +505,11 @@ def test_branches_and_layers_have_draws_of_their_own():
 
 
 def test_noise_has_a_stream_of_its_own():
-    draws = SeededDraws([1], "image")
-    expected = draws.uniform(0, (1, 9))
-    draws.noise(0, (1, 9, 4))
-    assert torch.equal(draws.uniform(0, (1, 9)), expected)
+    """Made from the bits of u, a large u would mean loud noise."""
+    draws = SeededDraws(range(2000), "image")
+    u, noise = draws.uniform(0, (2000, 1)), draws.noise(0, (2000, 1, 1))
+    correlation = torch.corrcoef(torch.stack([u.flatten(), noise.flatten().abs()]))[0, 1]
+    assert abs(float(correlation)) < 0.1  # more than four standard errors
 
 
 def test_draws_are_uniform_between_zero_and_one():

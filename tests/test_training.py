@@ -145,6 +145,16 @@ def test_a_report_is_made_for_every_step(backbone, squares):
     assert {r.steps for r in reports} == {3}
 
 
+def test_every_epoch_sees_each_image_once_in_an_order_of_its_own(backbone, squares):
+    config = toy("ivlp", lr=0.0, lr_warm=0.0, augment="none")  # nothing changes but the order
+    _, reports = trained(backbone, squares, config)
+    first, second = (
+        [r.terms["cross_entropy"] for r in reports if r.epoch == epoch] for epoch in (0, 1)
+    )
+    assert np.mean(first) == pytest.approx(np.mean(second), rel=1e-5)
+    assert first != pytest.approx(second, rel=1e-5)
+
+
 def test_a_report_can_be_written_as_json(backbone, squares):
     report = trained(backbone, squares, toy())[1][0]
     assert json.loads(json.dumps(asdict(report))) == asdict(report)
