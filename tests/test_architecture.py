@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def imports(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
+def imported(path):
+    """The dotted names that a module imports."""
+    return [*imports(ast.parse(path.read_text()))]
+
+
 def importers(folder, *packages):
     """The files of a folder that import one of the packages, as names from the root."""
     return {
@@ -51,7 +58,7 @@ def importers(folder, *packages):
         if path.is_relative_to(ROOT / folder)
         and any(
             name == package or name.startswith(f"{package}.")
-            for name in imports(ast.parse(path.read_text()))
+            for name in imported(path)
             for package in packages
         )
     }
