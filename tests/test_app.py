@@ -185,6 +185,14 @@ def test_a_program_is_told_in_the_same_words(furnished, change, words):
     assert words in caught.value.message
 
 
+def test_what_the_page_chooses_itself_is_not_drawn_twice(furnished):
+    demo = build_demo(furnished[0])
+    target = next(i for i, block in demo.blocks.items() if block.elem_id == "target")
+    events = [event for one in demo.fns.values() for i, event in one.targets if i == target]
+    assert "input" in events
+    assert "change" not in events
+
+
 # --- the running app ---
 
 

@@ -43,8 +43,11 @@ class View:
         return self.draw(analysis, target_index(analysis, target), *values)
 
     def listen(self, state: gr.State, target: gr.Dropdown) -> None:
-        """Redraws when a control or the class looked at changes."""
-        triggers = [control.change for control in (target, *self.controls)]
+        """Redraws when a control changes or the visitor looks at another class.
+
+        The page's own choice of a class comes with an analysis, which draws everything anyway.
+        """
+        triggers = [target.input, *(control.change for control in self.controls)]
         gr.on(triggers, self.drawn, self.given(state, target), list(self.outputs), **QUIET)
 
 
