@@ -14,7 +14,7 @@ from drople.models.backbone import load_backbone
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 60_000  # milliseconds, for a machine with other work
+PATIENCE = 120_000  # milliseconds, for a machine with other work
 
 
 @pytest.fixture(scope="session")
