@@ -33,7 +33,7 @@ def modes_figure(effects: list[ModeEffect]) -> go.Figure:
         )
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(
-        title="change of the logit of the class looked at",
+        title="change of logit",
         gridcolor="rgba(100,116,139,0.25)", zerolinecolor="#64748b", zerolinewidth=2,
     )  # fmt: skip
     plain(figure, height=340, legend=True)

@@ -14,7 +14,7 @@ from drople.selectivity import Meter, meter
 from drople.traces import LayerTrace
 
 HEADERS = (
-    "layer", "tokens", "mean p", "sd of p", "range of p", "protected tokens",
+    "layer", "tokens", "mean p", "sd of p", "range of p", "protection spread over (tokens)",
     "divergence from vanilla (bits)", "decisions that differ",
 )  # fmt: skip
 NAMES = {
@@ -67,7 +67,7 @@ def _add(figure: go.Figure, given: list[Meter], shift: float, colour: str, name:
         hovertemplate=(
             f"<b>{name}</b><br>mean p %{{y:.3f}}<br>sd %{{customdata[0]:.3f}}"
             "<br>range %{customdata[1]:.3f} to %{customdata[2]:.3f}"
-            "<br>protected tokens %{customdata[3]:.1f}<extra></extra>"
+            "<br>protection spread over %{customdata[3]:.1f} tokens<extra></extra>"
         ),
     )
 
@@ -111,6 +111,7 @@ def mean_meter(given: list[Meter]) -> str:
     protected = np.mean([one.protected for one in given])
     differing = 100 * np.mean([one.differing for one in given])
     return (
-        f"On average over the layers {protected:.0f} of {given[0].eligible} tokens are protected "
-        f"and {differing:.1f} % of the decisions differ from vanilla dropout at the same rate."
+        f"On average over the layers, protection is spread over {protected:.0f} of "
+        f"{given[0].eligible} tokens, and {differing:.1f} % of the decisions differ from vanilla "
+        "dropout at the same rate."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,6 @@ NO_DROPOUT_HERE = (
     "Without trained prompts there is no adapted branch and nothing to drop. Choose trained "
     "prompts on the left and press Analyse."
 )
-EMPTY_TABLE: dict[str, Any] = {"headers": [""], "data": []}
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,20 @@ class Bench:
     def asked(self) -> list[Component]:
         """What a computing callback takes first."""
         return [self.state, self.target, *self.source]
+
+
+def numbers(elem_id: str, headers: Sequence[str], widths: Sequence[int]) -> gr.Dataframe:
+    """A table to be copied, its columns so many pixels wide; it scrolls in itself."""
+    return gr.Dataframe(
+        headers=list(headers), column_widths=[f"{width}px" for width in widths], wrap=True,
+        show_label=False, interactive=False, elem_id=elem_id, elem_classes="lens-table",
+        buttons=["copy"], max_height=900,
+    )  # fmt: skip
+
+
+def table_of(headers: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> dict[str, Any]:
+    """What such a table shows; nothing but its headers without rows."""
+    return {"headers": list(headers), "data": [list(row) for row in rows]}
 
 
 def model_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) -> Loaded:

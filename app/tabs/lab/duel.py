@@ -21,7 +21,7 @@ from app.figures.duel import (
 )
 from app.figures.theme import colour_bar
 from app.studio import Studio
-from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench, given, model_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture, target_index
 from drople.analysis import Analysis
@@ -54,14 +54,7 @@ def build(bench: Bench) -> list[View]:
     sheet = picture("The duel", "duel-sheet")
     bar = gr.HTML(elem_id="duel-bar")
     said = gr.Markdown(elem_id="duel-note", elem_classes="lens-note")
-    table = gr.Dataframe(
-        show_label=False,
-        interactive=False,
-        elem_id="duel-table",
-        elem_classes="lens-table",
-        buttons=["copy"],
-        wrap=True,
-    )
+    table = numbers("duel-table", HEADERS, (150, 90, 110, 100, 80, 110, 130, 140))
     gr.Markdown("What differs between two columns", elem_classes="lens-caption")
     with gr.Row(elem_classes="lens-controls"):
         first = gr.Dropdown(choices, value="iwtd", label="First", elem_id="duel-first",
@@ -76,7 +69,7 @@ def build(bench: Bench) -> list[View]:
     pair = View(draw_difference, [matched, first, second], [difference, difference_bar], [more])
     done = button.click(
         partial(compute, bench.studio), [*bench.asked(), columns, matched, first, second], more,
-        api_visibility="private", show_progress_on=sheet, **bench.model,
+        api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     for view in (wide, pair):
         given_to = view.given(bench.state, bench.target)
@@ -131,16 +124,16 @@ def draw(
 ) -> tuple[Any, ...]:
     """The sheet, its scale, the sentence and the table, of the columns there are."""
     if not analysis.adapted:
-        return None, "", NO_DROPOUT_HERE, EMPTY_TABLE, gr.skip()
+        return None, "", NO_DROPOUT_HERE, table_of(HEADERS), gr.skip()
     reach = len(analysis.images[ADAPTED].layers)
     slider = gr.Slider(maximum=reach)
     one = _known(analysis, more, matched)
     if one is None:
-        return None, "", "This rate is not computed yet: press Compute.", EMPTY_TABLE, slider
+        return None, "", "This rate is not computed yet: press Compute.", table_of(HEADERS), slider
     shown = tuple(c for c in COLUMNS if c in columns and c in one.images)
     missing = [column_name(c) for c in COLUMNS if c in columns and c not in one.images]
     if not shown:
-        return None, "", "Choose a column, then press Compute.", EMPTY_TABLE, slider
+        return None, "", "Choose a column, then press Compute.", table_of(HEADERS), slider
     index = min(int(layer), reach) - 1
     sentence = duel_sentence(one, shown, index, target)
     if missing:
@@ -150,7 +143,7 @@ def draw(
         bar = colour_bar(cam_scale(one.maps, one.maps.classes.index(target)))
     else:
         sentence += f" No map of {one.classes[target]} yet: press Compute."
-    table = {"headers": list(HEADERS), "data": duel_table(one, shown, index, target)}
+    table = table_of(HEADERS, duel_table(one, shown, index, target))
     drawn = gr.Image(duel_sheet(one, shown, index, target), alt_text=sentence)
     return drawn, bar, plain_text(sentence), table, slider
 

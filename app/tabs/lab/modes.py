@@ -11,7 +11,7 @@ import gradio as gr
 
 from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
 from app.studio import Studio
-from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench, given, model_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, target_index
 from drople.analysis import Analysis
@@ -41,15 +41,12 @@ def build(bench: Bench) -> list[View]:
     button = gr.Button("Compute the modes", elem_id="modes-compute")
     plot = gr.Plot(show_label=False, elem_id="modes-plot")
     said = gr.Markdown(elem_id="modes-note", elem_classes="lens-note")
-    table = gr.Dataframe(
-        show_label=False, interactive=False, elem_id="modes-table", elem_classes="lens-table",
-        buttons=["copy"], wrap=True,
-    )  # fmt: skip
+    table = numbers("modes-table", HEADERS, (240, 150, 90, 100, 100, 120))
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [plot, said, table]
     button.click(
         partial(compute, bench.studio), bench.asked(), [held, *outputs],
-        api_visibility="private", show_progress_on=plot, **bench.model,
+        api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     return [View(draw, [], outputs, [held])]
 
@@ -83,13 +80,13 @@ def compute(
 def draw(analysis: Analysis, target: int, held: Modes | None) -> tuple[Any, str, dict[str, Any]]:
     """The bars, the sentence and the table of what was computed for this very question."""
     if not analysis.adapted:
-        return None, NO_DROPOUT_HERE, EMPTY_TABLE
+        return None, NO_DROPOUT_HERE, table_of(HEADERS)
     fits = held is not None and held.target == target and same_question(held.analysis, analysis)
     if held is None or not fits:
-        return None, "Press Compute: it takes about a second with mini.", EMPTY_TABLE
+        return None, "Press Compute: it takes about a second with mini.", table_of(HEADERS)
     effects = list(held.effects)
     answer = analysis.classes[int(analysis.predictions[ADAPTED].cosines.argmax())]
     said = f"One draw (seed {analysis.settings.seed}), for {analysis.classes[target]}. "
     said += modes_sentence(effects, answer, analysis.classes)
-    table = {"headers": list(HEADERS), "data": modes_rows(effects, analysis.classes)}
+    table = table_of(HEADERS, modes_rows(effects, analysis.classes))
     return modes_figure(effects), plain_text(said), table

@@ -15,7 +15,7 @@ from app.figures.selectivity import (
     meters,
     warnings_of,
 )
-from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
@@ -27,12 +27,13 @@ INTRO = (
     "vanilla dropout in disguise."
 )
 TERMS = (
-    "Protected tokens: exp of the entropy of (p_max − p) shared out over the tokens (Hill's number "
-    "of order 1). Divergence: Jensen–Shannon, of keep or drop, from one p for all at the same "
-    "mean; averaged over the tokens. Decisions that differ: expected, where both compare the same "
-    "random number. The what-ifs are ours, not the paper's; a sink lies above Q3 + 3 (Q3 − Q1) of "
-    "the importance."
+    "Protection spread over: exp of the entropy of (p_max − p) shared out over the tokens (Hill's "
+    "number of order 1). Divergence: Jensen–Shannon, of keep or drop, from one p for all at the "
+    "same mean; averaged over the tokens. Decisions that differ: expected, where both compare the "
+    "same random number. The what-ifs are ours, not the paper's; a sink lies above "
+    "Q3 + 3 (Q3 − Q1) of the importance."
 )
+METER_HEADERS = ("normalisation", *HEADERS)
 PICTURE, TEXT = "picture", "text of the class looked at"
 
 
@@ -50,10 +51,7 @@ def build(bench: Bench) -> list[View]:
         )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="meter-plot")
     said = gr.Markdown(elem_id="meter-note", elem_classes="lens-note")
-    table = gr.Dataframe(
-        show_label=False, interactive=False, elem_id="meter-table", elem_classes="lens-table",
-        buttons=["copy"], wrap=True,
-    )  # fmt: skip
+    table = numbers("meter-table", METER_HEADERS, (170, 70, 80, 80, 80, 110, 140, 130, 110))
     gr.Markdown(TERMS, elem_classes="lens-note")
     return [View(draw, [branch, other], [plot, said, table])]
 
@@ -63,13 +61,13 @@ def draw(
 ) -> tuple[Any, str, dict[str, Any]]:
     """The figure, what it warns of, and the numbers."""
     if not analysis.adapted:
-        return None, NO_DROPOUT_HERE, EMPTY_TABLE
+        return None, NO_DROPOUT_HERE, table_of(METER_HEADERS)
     trace = analysis.texts[ADAPTED] if branch == TEXT else analysis.images[ADAPTED]
     row = target if branch == TEXT else 0
     layers, dropout = list(trace.layers), analysis.settings.dropout
     given = meters(layers, dropout.p_max, row)
     if not given:
-        return None, "No dropout acts on these tokens.", EMPTY_TABLE
+        return None, "No dropout acts on these tokens.", table_of(METER_HEADERS)
     said = [warnings_of(analysis, layers, row), mean_meter(given)]
     rows = [["as it is", *cells] for cells in meter_rows(given)]
     changed = None
@@ -79,5 +77,5 @@ def draw(
         rows += [[NAMES[other], *cells] for cells in meter_rows(changed)]
         said.append(f"With {NAMES[other]}: {mean_meter(changed)}")
     figure = meter_figure(given, changed, NAMES.get(other, ""))
-    table = {"headers": ["normalisation", *HEADERS], "data": rows}
+    table = table_of(METER_HEADERS, rows)
     return figure, plain_text(" ".join(said)), table

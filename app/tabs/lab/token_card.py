@@ -14,7 +14,7 @@ from app.figures.token_card import (
     grid_of,
     patch_at,
 )
-from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
@@ -46,10 +46,7 @@ def build(bench: Bench) -> list[View]:
                 interactive=True, filterable=False,
             )  # fmt: skip
             said = gr.Markdown(elem_id="card-note", elem_classes="lens-note")
-    table = gr.Dataframe(
-        show_label=False, interactive=False, elem_id="card-table", elem_classes="lens-table",
-        buttons=["copy"], wrap=True,
-    )  # fmt: skip
+    table = numbers("card-table", HEADERS, (70, 230, 190, 190, 120, 80, 90))
     photo.select(chosen, bench.state, [kind, row, column], **{**QUIET, "trigger_mode": "once"})
     return [
         View(draw, [kind, row, column, word], [photo, said, table]),
@@ -90,7 +87,7 @@ def draw(
 ) -> tuple[Any, str, dict[str, Any]]:
     """The photograph with the patch, the verdict in words, and the sums."""
     if not analysis.adapted:
-        return None, NO_DROPOUT_HERE, EMPTY_TABLE
+        return None, NO_DROPOUT_HERE, table_of(HEADERS)
     rows, columns = grid_of(analysis)
     at = min(int(row), rows) - 1, min(int(column), columns) - 1
     if kind == PATCH:
@@ -101,7 +98,7 @@ def draw(
     else:
         known = {place: label for label, place in tokens_of(analysis, kind, target)}
         if not known:
-            return gr.skip(), "These prompts add no tokens to the patches.", EMPTY_TABLE
+            return gr.skip(), "These prompts add no tokens to the patches.", table_of(HEADERS)
         token = word if word in known else min(known)
         name = f"“{known[token]}”" if kind == TEXT else f"prompt {known[token]}"
     branch: Literal["image", "text"] = "text" if kind == TEXT else "image"
@@ -112,4 +109,4 @@ def draw(
     sentence = card_sentence(name, steps, analysis.settings.seed, text=kind == TEXT)
     photo = chosen_patch(analysis, *at) if kind == PATCH else gr.skip()
     shown = gr.Image(photo, alt_text=sentence) if kind == PATCH else photo
-    return shown, plain_text(sentence), {"headers": list(HEADERS), "data": data}
+    return shown, plain_text(sentence), table_of(HEADERS, data)

@@ -20,7 +20,7 @@ from app.figures.draws import (
 )
 from app.figures.theme import colour_bar
 from app.studio import Studio
-from app.tabs.lab.bench import EMPTY_TABLE, NO_DROPOUT_HERE, Bench, given, model_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture, target_index
 from drople.analysis import Analysis
@@ -54,12 +54,12 @@ def build(bench: Bench) -> list[View]:
     gr.Markdown(f"{INTRO} {RULE}", elem_classes="lens-intro")
     with gr.Row(elem_classes="lens-controls"):
         most = gr.Slider(
-            MINIMUM, 128, 32, step=8, label="At most so many draws", elem_id="draws-most",
-            min_width=160,
+            MINIMUM, 128, 32, step=8, label="Most draws", elem_id="draws-most",
+            min_width=220,
         )  # fmt: skip
         width = gr.Slider(
-            0.05, 0.5, 0.2, step=0.05, label="Stop at this width", elem_id="draws-width",
-            min_width=160,
+            0.05, 0.5, 0.2, step=0.05, label="Interval width to stop at", elem_id="draws-width",
+            min_width=220,
         )  # fmt: skip
         run = gr.Button("Draw", elem_id="draws-run", min_width=90)
         stop = gr.Button("Stop", elem_id="draws-stop", min_width=90)
@@ -68,10 +68,7 @@ def build(bench: Bench) -> list[View]:
         sheet = picture("Mean and sd over the draws", "draws-mean")
         bars = gr.HTML(elem_id="draws-bars")
     said = gr.Markdown(elem_id="draws-note", elem_classes="lens-note")
-    table = gr.Dataframe(
-        show_label=False, interactive=False, elem_id="draws-table", elem_classes="lens-table",
-        buttons=["copy"], wrap=True,
-    )  # fmt: skip
+    table = numbers("draws-table", HEADERS, (150, 80, 110, 120, 70, 100, 80, 120))
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [sheet, bars, said, table]
     drawing = run.click(
@@ -123,15 +120,15 @@ def draw(
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The maps, their scales, the sentence and the table of what was drawn for this question."""
     if not analysis.adapted:
-        return None, "", NO_DROPOUT_HERE, EMPTY_TABLE
+        return None, "", NO_DROPOUT_HERE, table_of(HEADERS)
     fits = held is not None and held.target == target and same_question(held.analysis, analysis)
     if held is None or not fits:
-        return None, "", "Press Draw: the first draw comes at once.", EMPTY_TABLE
+        return None, "", "Press Draw: the first draw comes at once.", table_of(HEADERS)
     found = held.found
     sentence = draws_sentence(found, analysis.classes, target, analysis.settings.seed)
     if held.done:
         sentence = f"Done. {sentence}"
     bars = "".join(colour_bar(scale) for scale in draw_scales(analysis, found, what))
-    table = {"headers": list(HEADERS), "data": draws_rows(found)}
+    table = table_of(HEADERS, draws_rows(found))
     shown = gr.Image(draws_sheet(analysis, found, what), alt_text=sentence)
     return shown, bars, plain_text(sentence), table
