@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from drople.analysis import Analysis, AnalysisSettings, analyse
-from drople.checkpoints import PromptCard, load_prompts, read_card
+from drople.checkpoints import PromptCard, load_prompts, read_card, shipped_prompts
 from drople.class_texts import ClassTexts, describe_classes
 from drople.errors import BackboneError, CheckpointError, SettingsError
-from drople.models.backbone import CHECKPOINTS, Backbone, load_backbone
+from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
 
 NO_PROMPTS = "none"  # the frozen branch alone
@@ -38,11 +38,6 @@ def pick_device(wanted: str = "auto") -> str:
     if wanted == "cuda" and not present:
         raise SettingsError("There is no CUDA device here. Start with --device cpu or auto.")
     return "cuda" if present and wanted != "cpu" else "cpu"
-
-
-def shipped_prompts() -> dict[str, Path]:
-    """The trained prompts that travel with the project, by name."""
-    return {path.stem: path for path in sorted(CHECKPOINTS.glob("prompts/*.safetensors"))}
 
 
 def _own_file(given: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from drople.dropout import (
     DropoutSettings,
     DropStrategy,
     Nothing,
+    Replay,
+    TokenDrop,
     TokenDropout,
     matched_rows,
     with_strategy,
@@ -127,6 +129,7 @@ def analyse(
     settings: AnalysisSettings | None = None,
     *,
     prompts_name: str = "",
+    decisions: Mapping[int, TokenDrop] | None = None,
 ) -> Analysis:
     """Analyses one picture.
 
@@ -134,6 +137,7 @@ def analyse(
         model: a frozen backbone, or one with trained prompts.
         classes: names, or their texts from `describe_classes` where they are used again.
         prompts_name: what the provenance calls the prompts.
+        decisions: depth -> which tokens are dropped there, instead of a draw (see `evidence`).
 
     Raises:
         ClassListError: a class name cannot be encoded.
@@ -147,7 +151,7 @@ def analyse(
     batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
     runs = [_frozen_run(backbone, batch, classes)]
     if isinstance(model, PromptedClip):
-        runs.append(adapted_run(model, batch, classes, settings))
+        runs.append(adapted_run(model, batch, classes, settings, decisions))
     return Analysis(
         pixels=pixels,
         classes=classes.names,
@@ -210,7 +214,11 @@ def _frozen_run(backbone: Backbone, batch: Tensor, classes: ClassTexts) -> Run:
 
 
 def adapted_run(
-    model: PromptedClip, batch: Tensor, classes: ClassTexts, settings: AnalysisSettings
+    model: PromptedClip,
+    batch: Tensor,
+    classes: ClassTexts,
+    settings: AnalysisSettings,
+    decisions: Mapping[int, TokenDrop] | None = None,
 ) -> Run:
     """The adapted branch under no dropout and under each strategy, as rows of one batch.
 
@@ -228,6 +236,8 @@ def adapted_run(
         settings.dropout.placement,
         settings.dropout.sigma,
     )
+    if decisions:
+        dropout = Replay.of_records(dropout, decisions, rescore=True)
     with torch.no_grad():
         rows = batch.expand(len(names), -1, -1, -1)
         records = list(model.image_layers(rows, score=True, dropout=dropout))

@@ -17,7 +17,7 @@ from torch import Tensor
 from drople.dropout import DropoutSettings
 from drople.errors import CheckpointError, SettingsError
 from drople.importance import Bridge, SignalWeights
-from drople.models.backbone import Backbone
+from drople.models.backbone import CHECKPOINTS, Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan, build_prompts
 from drople.version import VERSION
@@ -92,6 +92,11 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
 def read_card(path: str | Path) -> PromptCard:
     """Reads only what a checkpoint says of itself; same errors as `load_prompts`."""
     return _read(Path(path), tensors=False)[0]
+
+
+def shipped_prompts() -> dict[str, Path]:
+    """The trained prompts that travel with the project: name -> file."""
+    return {path.stem: path for path in sorted(CHECKPOINTS.glob("prompts/*.safetensors"))}
 
 
 def _read(path: Path, *, tensors: bool) -> tuple[PromptCard, dict[str, Tensor]]:

@@ -288,9 +288,12 @@ class Replay(TokenDropout):
     """A dropout whose decisions were made before, depth -> decision."""
 
     decisions: Mapping[int, TokenDrop] = field(default_factory=dict)
+    rescore: bool = False  # work p out anew, to see how far it is from the stored one
 
     @classmethod
-    def of_records(cls, dropout: TokenDropout, decisions: Mapping[int, TokenDrop]) -> Replay:
+    def of_records(
+        cls, dropout: TokenDropout, decisions: Mapping[int, TokenDrop], *, rescore: bool = False
+    ) -> Replay:
         """Replays `decisions` the way `dropout` carried them out."""
         return cls(
             dropout.strategy,
@@ -300,10 +303,16 @@ class Replay(TokenDropout):
             dropout.placement,
             dropout.sigma,
             decisions,
+            rescore,
         )
 
+    @torch.no_grad()
     def draw(self, evidence: Evidence) -> TokenDrop:
-        return self.decisions[evidence.depth]
+        decision = self.decisions[evidence.depth]
+        if not self.rescore:
+            return decision
+        probability = self.strategy.probability(evidence).where(evidence.eligible, 0)
+        return replace(decision, probability=probability)
 
 
 def matched_rows(

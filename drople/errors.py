@@ -6,7 +6,8 @@ DropleError
 ├── ClassListError   class names that cannot be encoded
 ├── ImageError       a picture that cannot be read
 ├── SettingsError    a setting out of its range
-└── DataError        a data set that cannot be read
+├── DataError        a data set that cannot be read
+└── EvidenceError    a stored analysis that cannot be read, or is of another model
 """
 
 
@@ -36,3 +37,7 @@ class SettingsError(DropleError):
 
 class DataError(DropleError):
     """A data set cannot be read."""
+
+
+class EvidenceError(DropleError):
+    """A stored analysis cannot be read, or was made with another model."""

@@ -129,5 +129,5 @@ def test_every_error_is_one_that_a_visitor_can_be_shown():
     from drople import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    assert len(kinds) == 7
+    assert len(kinds) == 8
     assert all(issubclass(kind, drople.DropleError) for kind in kinds)

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from drople.__main__ import main
+from drople.analysis import analyse
 from drople.checkpoints import load_prompts
-from drople.commands import evaluate, train
+from drople.commands import evaluate, replay, train
 from drople.evaluation.runs import read_results
+from drople.evidence import save_analysis
 
 QUICK = ["--epochs", "1", "--shots", "2", "--precision", "fp32", "--device", "cpu"]
 
@@ -26,7 +28,7 @@ def here(tmp_path, monkeypatch, backbone):
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "DATA" / "pets" / name / f"{i}.png")
     monkeypatch.chdir(tmp_path)
-    for command in (evaluate, train):
+    for command in (evaluate, replay, train):
         monkeypatch.setattr(command, "load_backbone", lambda name, device: backbone)
     return tmp_path
 
@@ -83,6 +85,20 @@ def test_training_writes_prompts_that_load(here, backbone, capsys):
     _, card = load_prompts(here / "p.safetensors", backbone)
     assert (card.method, card.seed, card.classes) == ("drople-vanilla", 3, ("boat", "cat"))
     assert {"adapted_base", "frozen_novel", "train_seconds"} <= card.metrics.keys()
+
+
+def test_a_stored_analysis_is_replayed_with_the_prompts_it_was_made_with(here, backbone, capsys):
+    for seed in ("1", "2"):
+        main(
+            ["train", "--data", "DATA/pets", *QUICK, "--seed", seed, "--out", f"{seed}.safetensors"]
+        )
+    model, _ = load_prompts("1.safetensors", backbone)
+    save_analysis("a.npz", analyse(model, Image.open("DATA/pets/cat/0.png"), ["cat", "dog"]))
+    assert main(["replay", "a.npz", "--prompts", "1.safetensors"]) == 0
+    assert "equal, within" in capsys.readouterr().out
+    assert main(["replay", "a.npz", "--prompts", "2.safetensors"]) == 2
+    assert main(["replay", "a.npz"]) == 2
+    assert "Name their file with --prompts" in capsys.readouterr().err
 
 
 def test_info_says_what_a_file_says_of_itself(here, capsys):

@@ -15,8 +15,9 @@ from furnished import save_fresh_prompts, save_model, save_tiny_clip
 from safetensors.torch import save_file
 from tiny import NAMES, noise_picture
 
-from app.studio import NO_PROMPTS, Studio, pick_device, shipped_prompts
+from app.studio import NO_PROMPTS, Studio, pick_device
 from drople.analysis import AnalysisSettings, analyse
+from drople.checkpoints import shipped_prompts
 from drople.errors import BackboneError, CheckpointError, DropleError, SettingsError
 from drople.models.backbone import load_backbone
 from drople.models.prompts import PromptPlan

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from drople.checkpoints import read_card
-from drople.models.backbone import CHECKPOINTS
+from drople.checkpoints import read_card, shipped_prompts
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,13 +16,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Carries the command out."""
-    for path in given.checkpoints or shipped_prompts():
+    for path in given.checkpoints or shipped_prompts().values():
         card = read_card(path)
         figures = ", ".join(f"{k} {v}" for k, v in card.metrics.items())
         print(f"{path}\n  {card.method} on {card.data}, for {card.backbone}, seed {card.seed}")
         print(f"  {len(card.classes)} classes, {card.shots} shots; {figures}")
-
-
-def shipped_prompts() -> list[Path]:
-    """The trained prompts that travel with the project."""
-    return sorted(CHECKPOINTS.glob("prompts/*.safetensors"))
