@@ -19,6 +19,7 @@ CONDITION_COLOURS = {
     "cls": "#be185d",
     "cross": "#65a30d",
     "inverse": "#9333ea",
+    "mpl": "#dc2626",
 }
 CONDITION_NAMES = {
     "frozen": "Frozen",
@@ -29,6 +30,7 @@ CONDITION_NAMES = {
     "cls": "s_cls alone",
     "cross": "s_cross alone",
     "inverse": "Inverse IWTD",
+    "mpl": "MPL",
 }
 SEQUENTIAL = colormaps["cividis"]
 DIVERGING = LinearSegmentedColormap.from_list(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from app.tabs.lab import duel, modes, selectivity, token_card, uncertainty
+from app.tabs.lab import duel, modes, selectivity, token_card, trained_with, uncertainty
 from app.tabs.lab.bench import Bench
 from app.tabs.shared import View
 
@@ -16,6 +16,7 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Selectivity": selectivity.build,
     "Modes": modes.build,
     "Many draws": uncertainty.build,
+    "Trained with": trained_with.build,
 }
 
 

@@ -1,0 +1,103 @@
+"""Checkpoints beside each other: the map each gives without dropout, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.figures.cams import cam_panel, cam_scale
+from app.figures.sheets import sheet_of
+from app.figures.theme import Scale
+from drople.analysis import Analysis, ClassMaps
+from drople.class_texts import FROZEN
+from drople.trained_with import TRAINED_WITH, Answer, Comparison
+
+HEADERS = (
+    "trained with", "class looked at", "cosine", "answer", "base accuracy", "novel accuracy",
+    "harmonic mean", "epochs", "prompts",
+)  # fmt: skip
+COLOURS = {
+    FROZEN: FROZEN,
+    "drople-none": "adapted",
+    "drople-vanilla": "vanilla",
+    "drople": "iwtd",
+    "mpl": "mpl",
+}
+
+
+def _maps(analysis: Analysis, target: int, answers: Sequence[Answer]) -> ClassMaps:
+    """The answers' maps as those of one analysis, so that they share its scale."""
+    known = analysis.maps
+    values = {one.name: one.map[None] for one in answers}
+    nothing = np.zeros(answers[0].map.shape, dtype=bool)
+    return ClassMaps(known.method, known.layer, (target,), values, dict.fromkeys(values, nothing))
+
+
+def trained_scale(analysis: Analysis, target: int, answers: Sequence[Answer]) -> Scale:
+    """The one scale of all maps."""
+    return cam_scale(_maps(analysis, target, answers), 0)
+
+
+def trained_sheet(analysis: Analysis, target: int, answers: Sequence[Answer]) -> np.ndarray:
+    """A tile an answer, its prediction beneath; RGBA."""
+    maps = _maps(analysis, target, answers)
+    columns = []
+    for one in answers:
+        panel = cam_panel(analysis, maps, one.name, 0, opacity=0.65)
+        cosines = one.prediction.cosines
+        rank = 1 + int((cosines > cosines[target]).sum())
+        said = f"p = {one.prediction.probabilities[target]:.3f}, rank {rank}"
+        columns.append((COLOURS[one.method], f"{title_of(one.method)}\n{said}", [panel]))
+    return sheet_of(columns, across=3)
+
+
+def title_of(method: str) -> str:
+    """What a tile is called."""
+    return "Frozen" if method == FROZEN else f"B: {TRAINED_WITH[method]}"
+
+
+def trained_rows(
+    comparison: Comparison, classes: tuple[str, ...], target: int, answers: Sequence[Answer]
+) -> list[list[str]]:
+    """The rows under `HEADERS`; accuracies are those the cards hold."""
+    return [_row(comparison, classes, target, one) for one in answers]
+
+
+def _row(comparison: Comparison, classes: tuple[str, ...], target: int, one: Answer) -> list[str]:
+    card = comparison.cards.get(one.name)
+    measured = [one.accuracy.get(key) for key in ("base", "novel", "harmonic_mean")]
+    return [
+        "nothing (frozen)" if card is None else TRAINED_WITH[one.method],
+        f"{one.prediction.probabilities[target]:.3f}",
+        f"{one.prediction.cosines[target]:.4f}",
+        classes[int(one.prediction.cosines.argmax())],
+        *("–" if value is None else f"{value:.2f} %" for value in measured),
+        "–" if card is None else f"{card.training.get('epochs', '–')}",
+        "–" if card is None else one.name,
+    ]
+
+
+def trained_sentence(
+    comparison: Comparison, classes: tuple[str, ...], target: int, answers: Sequence[Answer]
+) -> str:
+    """Who is surest of the class looked at, who says something else, and what else differs."""
+    trained = [one for one in answers if one.method != FROZEN]
+    surest = max(trained, key=lambda one: one.prediction.probabilities[target])
+    others = [
+        f"{TRAINED_WITH[one.method]} says {classes[int(one.prediction.cosines.argmax())]}"
+        for one in trained
+        if one.prediction.cosines.argmax() != target
+    ]
+    said = (
+        f"One picture, one training run each, dropout off: trained with "
+        f"{TRAINED_WITH[surest.method]} is surest of {classes[target]} "
+        f"({surest.prediction.probabilities[target]:.3f})"
+    )
+    said += f"; {', '.join(others)}." if others else "; all name it."
+    said += f" Accuracies are measured on the test images of {comparison.data}, dropout off."
+    if "mpl" in {one.method for one in trained}:
+        said += " MPL differs in its prompts and losses too."
+    if len(comparison.epochs) > 1:
+        said += " ⚠ They were not trained for equally many epochs; see the table."
+    return said
