@@ -168,7 +168,7 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
     prompts = gr.Dropdown(
         [*cards, NO_PROMPTS], value=start, label="Trained prompts", elem_id="prompts",
         allow_custom_value=studio.own_files,
-        info="Or the path of your own .safetensors file." if studio.own_files else None,
+        info="Or your .safetensors file, or user/repo@revision." if studio.own_files else None,
     )  # fmt: skip
     run = gr.Button("Analyse", variant="primary", elem_id="run")
     trained = cards[start].dropout if start in cards else DropoutSettings()

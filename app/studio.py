@@ -18,6 +18,7 @@ from drople.analysis import Analysis, AnalysisSettings, analyse
 from drople.checkpoints import PromptCard, load_prompts, read_card, shipped_prompts
 from drople.class_texts import ClassTexts, describe_classes
 from drople.errors import BackboneError, CheckpointError, SettingsError
+from drople.hub import fetch_prompts, is_hub_id
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
 
@@ -108,7 +109,7 @@ class Studio:
         return {name: card for name, card in cards.items() if card.backbone == backbone}
 
     def load(self, backbone: str = "mini", prompts: str = NO_PROMPTS) -> Loaded:
-        """A backbone and prompts, by shipped name or by path.
+        """A backbone and prompts, by shipped name, by path or as user/repo@revision of the Hub.
 
         Raises:
             BackboneError, CheckpointError: see `load_backbone` and `load_prompts`.
@@ -134,10 +135,10 @@ class Studio:
                     "On this page only the prompts in the list can be used. Start the app on your "
                     "own machine to load a file of yours."
                 )
-            path = _own_file(prompts)
+            path = fetch_prompts(prompts) if is_hub_id(prompts) else _own_file(prompts)
         key = (backbone, str(path), path.stat().st_mtime_ns)
         model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
-        return Loaded(model, card, path.stem, key)
+        return Loaded(model, card, prompts if is_hub_id(prompts) else path.stem, key)
 
     def warm_up(self, backbone: str, prompts: str) -> None:
         """Does what only the first analysis pays for: loading models and the package of maps."""

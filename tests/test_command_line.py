@@ -6,12 +6,13 @@ import shlex
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from drople.__main__ import main
 from drople.analysis import analyse
 from drople.checkpoints import load_prompts
-from drople.commands import evaluate, replay, train
+from drople.commands import convert, evaluate, replay, train
 from drople.evaluation.runs import read_results
 from drople.evidence import save_analysis
 
@@ -28,8 +29,8 @@ def here(tmp_path, monkeypatch, backbone):
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "DATA" / "pets" / name / f"{i}.png")
     monkeypatch.chdir(tmp_path)
-    for command in (evaluate, replay, train):
-        monkeypatch.setattr(command, "load_backbone", lambda name, device: backbone)
+    for command in (evaluate, replay, train, convert):
+        monkeypatch.setattr(command, "load_backbone", lambda name, device="cpu": backbone)
     return tmp_path
 
 
@@ -99,6 +100,16 @@ def test_a_stored_analysis_is_replayed_with_the_prompts_it_was_made_with(here, b
     assert main(["replay", "a.npz", "--prompts", "2.safetensors"]) == 2
     assert main(["replay", "a.npz"]) == 2
     assert "Name their file with --prompts" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_code_becomes_prompts_of_ours(here, backbone, capsys):
+    torch.save({"state_dict": {"ctx": torch.ones(4, 48)}}, "model.pth.tar-50")
+    options = ["--method", "kgcoop", "--data", "pets", "--out", "k.safetensors"]
+    assert main(["import", "model.pth.tar-50", *options]) == 0
+    assert "used: 1 tensors" in capsys.readouterr().out
+    model, card = load_prompts("k.safetensors", backbone)
+    assert (card.method, card.data) == ("kgcoop", "pets")
+    assert float(model.prompts.text.min()) == 1.0
 
 
 def test_info_says_what_a_file_says_of_itself(here, capsys):

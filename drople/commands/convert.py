@@ -1,0 +1,40 @@
+"""python -m drople import: other people's checkpoints as prompts of ours."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from drople.checkpoints import save_prompts
+from drople.importers import READERS, import_prompts
+from drople.models.backbone import load_backbone
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    add = parser.add_argument
+    add("file", type=Path, help="what CoOp, KgCoOp, MaPLe, PromptSRC, IVLP, MPL or DroPLe saved")
+    add("--out", type=Path, required=True, help="the .safetensors file to write")
+    add("--backbone", default="ViT-B-16/openai", help="the CLIP it was trained on")
+    add("--method", choices=[*READERS], help="default: recognised; CoOp and KgCoOp look alike")
+    add("--phrase", help="what stands after the prompts, with {} for the class name")
+    add("--data", default="unknown", help="what it was trained on, for its card")
+    add("--shots", type=int, default=0)
+    add("--seed", type=int, default=0)
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Carries the command out."""
+    model, card, report = import_prompts(
+        given.file,
+        load_backbone(given.backbone),
+        method=given.method,
+        phrase=given.phrase,
+        data=given.data,
+        shots=given.shots,
+        seed=given.seed,
+    )
+    print("\n".join(report.lines()))
+    save_prompts(given.out, model, card)
+    print(f"wrote {given.out}")

@@ -1,0 +1,163 @@
+"""From a checkpoint of other code to prompts on a backbone, with a report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from drople.checkpoints import PromptCard
+from drople.errors import CheckpointError, SettingsError
+from drople.importers.names import HALF, class_names
+from drople.importers.readers import READERS, recognise
+from drople.importers.state import read_state
+from drople.models.backbone import Backbone
+from drople.models.prompted_clip import PromptedClip
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of every key of a file."""
+
+    method: str
+    used: tuple[str, ...]
+    unused: dict[str, tuple[str, ...]]  # why -> keys
+    classes: tuple[str, ...]  # the class names the file was trained on, where it tells them
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        found = [f"method: {self.method}", f"used: {len(self.used)} tensors"]
+        found += [f"  {key}" for key in self.used]
+        for why, keys in self.unused.items():
+            shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+            found.append(f"not used, {why}: {len(keys)} tensors ({shown})")
+        if self.classes:
+            found.append(f"classes it was trained on: {', '.join(self.classes)}")
+        return [*found, *(f"note: {note}" for note in self.notes)]
+
+
+def import_prompts(
+    path: str | Path,
+    backbone: Backbone,
+    *,
+    method: str | None = None,
+    phrase: str | None = None,
+    data: str = "unknown",
+    shots: int = 0,
+    seed: int = 0,
+) -> tuple[PromptedClip, PromptCard, ImportReport]:
+    """Reads a checkpoint of another code base onto a backbone.
+
+    Args:
+        method: a key of READERS, where the file fits several (CoOp and KgCoOp save the same).
+        phrase: what stands after the prompts, with {} for the class name; default: the method's.
+        data, shots, seed: for the card; the file does not tell.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint of a known method, or of another CLIP.
+    """
+    path = Path(path)
+    state = read_state(path)
+    reader = READERS[method or recognise(path.name, state)]
+    try:
+        found = reader(state)
+        if phrase is not None:
+            found = replace(found, plan=replace(found.plan, phrase=phrase))
+    except (KeyError, RuntimeError, SettingsError) as error:
+        raise CheckpointError(f"{path.name} is not complete: {error}.") from error
+    if method is not None:
+        found = replace(found, method=method)
+    _check_clip(path.name, state, backbone)
+    with torch.random.fork_rng():
+        model = PromptedClip(backbone, found.plan, bridge_tokens=found.bridge_tokens)
+    scale = state.get("logit_scale", backbone.logit_scale).detach().float().reshape(())
+    tensors = {**_empty(model), **found.tensors, "logit_scale": scale}
+    _check_shapes(path.name, model, tensors, backbone)
+    model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    model.requires_grad_(False)
+    names, notes = class_names(state, found.plan, backbone)
+    used = (*found.used, "logit_scale") if "logit_scale" in state else found.used
+    report = ImportReport(
+        found.method, used, _unused(state.keys() - set(used)), names, (*found.notes, *notes)
+    )
+    card = PromptCard(
+        backbone=backbone.name,
+        backbone_hash=backbone.weights_hash,
+        plan=model.plan,
+        bridge_tokens=found.bridge_tokens,
+        method=found.method,
+        classes=names,
+        data=data,
+        shots=shots,
+        seed=seed,
+        dropout=found.dropout,
+        training={"imported_from": path.name},
+    )
+    return model, card, report
+
+
+def _unused(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Why each other key was left: reason -> keys."""
+    left: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        why = next((why for pattern, why in REASONS if re.match(pattern, key)), "not known")
+        left.setdefault(why, []).append(key)
+    return {why: tuple(found) for why, found in left.items()}
+
+
+REASONS = (
+    (r"token_(prefix|suffix)$", "the class names it was trained on"),
+    (r"ZS_image_encoder\.", "the frozen CLIP, taken from the backbone"),
+    (r"(image_encoder|text_encoder|clip_model)\.", "the frozen CLIP, taken from the backbone"),
+    (r"(class_token|class_decoder|class_norm|text_proj|llm_prompt_bias)\.", "prompts of an LLM"),
+    (r"(base|new|text)_embeddings\.", "frozen text features, made anew from the backbone"),
+    (r"(adapter|temperature|class_embed_weight|combine_weights)", "never used by its own forward"),
+    (r"(lora_model|clip_model)\..*lora", "low-rank changes of the image tower"),
+)
+
+
+def _empty(model: PromptedClip) -> dict[str, Tensor]:
+    """The parameters without an element, such as the image prompts of CoOp."""
+    return {key: value for key, value in model.state_dict().items() if not value.numel()}
+
+
+def _check_clip(name: str, state: Mapping[str, Tensor], backbone: Backbone) -> None:
+    """Compares the CLIP weights that a file happens to hold with the backbone's."""
+    visual, text = backbone.visual, backbone.text
+    known = {
+        "image_encoder.class_embedding": visual.class_embedding,
+        "image_encoder.proj": visual.proj,
+        "text_encoder.positional_embedding": text.positional_embedding,
+        "token_prefix": text.token_embedding.weight[backbone.tokenizer.sot_token_id],
+    }
+    for key, ours in known.items():
+        theirs = state.get(key)
+        if theirs is None:
+            continue
+        theirs = theirs[0, 0] if key == "token_prefix" else theirs
+        ours = ours.detach().float().cpu()
+        if theirs.shape != ours.shape or (theirs.float() - ours).norm() > HALF * ours.norm():
+            raise CheckpointError(
+                f"{name} was trained on another CLIP than {backbone.name}: {key} differs. Choose "
+                "the backbone it was trained on (most public checkpoints: ViT-B-16/openai)."
+            )
+
+
+def _check_shapes(
+    name: str, model: PromptedClip, tensors: Mapping[str, Tensor], backbone: Backbone
+) -> None:
+    """Refuses what does not fit the model, before it is loaded."""
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    for key, shape in expected.items():
+        if key not in tensors:
+            raise CheckpointError(f"{name} has nothing for {key}.")
+        if tuple(tensors[key].shape) != shape:
+            raise CheckpointError(
+                f"{name} holds {tuple(tensors[key].shape)} for {key}, but {backbone.name} needs "
+                f"{shape}. Choose the backbone it was trained on."
+            )

@@ -1,0 +1,207 @@
+"""What each method's public code saves: one reader a method, from keys to our names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from drople.dropout import OFFICIAL_CODE, DropoutSettings
+from drople.errors import CheckpointError
+from drople.models.prompted_clip import FIRST_WORDS
+from drople.models.prompts import PromptPlan
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one reader took out of a state dict."""
+
+    method: str
+    plan: PromptPlan
+    tensors: dict[str, Tensor]  # names of `PromptedClip.state_dict`, all but `logit_scale`
+    used: tuple[str, ...]  # keys of the file
+    bridge_tokens: int = 0
+    dropout: DropoutSettings = field(default_factory=lambda: DropoutSettings(strategy="none"))
+    notes: tuple[str, ...] = ()
+
+
+def recognise(name: str, state: Mapping[str, Tensor]) -> str:
+    """The method whose keys a state dict has.
+
+    Raises:
+        CheckpointError: none.
+    """
+    for method, telling in TELLING.items():
+        if any(re.fullmatch(telling, key) for key in state):
+            return method
+    raise CheckpointError(
+        f"{name} has none of the keys of {', '.join(TELLING)}. Is it the prompt learner's file "
+        "(model.pth.tar-N), and not that of another method?"
+    )
+
+
+def _coop(state: Mapping[str, Tensor]) -> Found:
+    """CoOp, KgCoOp (trainers/coop.py): one context before the class name, input layer only."""
+    context = state["ctx"]  # (P, D)
+    if context.ndim == 3:
+        raise CheckpointError(
+            "The file has a context for every class (CSC); only one shared by all can be shown."
+        )
+    plan = PromptPlan(
+        image_count=0,
+        image_depth=0,
+        text_count=len(context),
+        text_depth=1,
+        phrase="{}.",
+        positioned=True,
+    )
+    note = "the class name is taken to stand last, CoOp's `end`: the file does not tell"
+    return Found("coop", plan, {"prompts.text": context[None]}, ("ctx",), notes=(note,))
+
+
+def _maple(state: Mapping[str, Tensor]) -> Found:
+    """MaPLe (trainers/maple.py): image prompts are linear images of the text prompts."""
+    deeper = _numbered(state, r"compound_prompts_text\.(\d+)")
+    depth, count = 1 + len(deeper), len(state["ctx"])
+    used = ["ctx", "proj.weight", "proj.bias", *deeper]
+    tensors = {"prompts.text": torch.stack([state["ctx"], *(state[key] for key in deeper)])}
+    for part in ("weight", "bias"):
+        keys = _numbered(state, rf"compound_prompt_projections\.(\d+)\.{part}")
+        for layer, key in enumerate([f"proj.{part}", *keys]):
+            tensors[f"prompts.couple.{layer}.{part}"] = state[key]
+        used += keys
+    plan = PromptPlan(
+        "coupled",
+        image_count=count,
+        image_depth=depth,
+        text_count=count,
+        text_depth=depth,
+        phrase=_rest_of_words(count),
+        positioned=True,
+    )
+    return Found("maple", plan, tensors, tuple(used))
+
+
+def _independent(state: Mapping[str, Tensor]) -> Found:
+    """PromptSRC, IVLP (trainers/promptsrc.py, clip/model.py): deep prompts in both branches."""
+    block = r"transformer\.resblocks\.(\d+)\.VPT_shallow"
+    image = _numbered(state, rf"image_encoder\.{block}")
+    text = _numbered(state, rf"text_encoder\.{block}")
+    first = state["ctx"]
+    if "image_encoder.VPT" in state:
+        image = ["image_encoder.VPT", *image]
+    plan = PromptPlan(
+        image_count=len(state[image[0]]) if image else 0,
+        image_depth=len(image),
+        text_count=len(first),
+        text_depth=1 + len(text),
+        phrase=_rest_of_words(len(first)),
+        positioned=True,
+    )
+    tensors = {"prompts.text": torch.stack([first, *(state[key] for key in text)])}
+    if image:
+        tensors["prompts.image"] = torch.stack([state[key] for key in image])
+    method = "promptsrc" if any(key.startswith("ZS_image_encoder.") for key in state) else "ivlp"
+    return Found(method, plan, tensors, ("ctx", *image, *text))
+
+
+def _mpl(state: Mapping[str, Tensor]) -> Found:
+    """MPL (trainers/mpl.py): modular prompts; how many are removed the file does not tell."""
+    deeper = _numbered(state, r"compound_prompts_text\.(\d+)")
+    depth, count = 1 + len(deeper), len(state["ctx"])
+    adds = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("txt2img_proj."))
+    used = ["ctx", *deeper]
+    tensors = {"prompts.text": torch.stack([state["ctx"], *(state[key] for key in deeper)])}
+    for part in ("weight", "bias"):
+        tensors[f"prompts.first.{part}"] = state[f"proj.{part}"]
+        used.append(f"proj.{part}")
+        for layer in range(depth - 1):
+            for one in range(adds):
+                key = f"txt2img_proj.{one}.{layer}.{part}"
+                tensors[f"prompts.add.{layer}.{one}.{part}"] = state[key]
+                used.append(key)
+    plan = PromptPlan(
+        "modular",
+        image_count=count,
+        image_depth=depth,
+        text_count=count,
+        text_depth=depth,
+        phrase="a photo of a {}.",
+        positioned=True,
+        n_add=adds,
+    )
+    note = f"n_rm is taken to be {plan.n_rm}, the published default: the file does not tell"
+    return Found("mpl", plan, tensors, tuple(used), notes=(note,))
+
+
+def _drople(state: Mapping[str, Tensor]) -> Found:
+    """DroPLe's released code (METHOD.md 7); the prompts of its LLM cannot be carried over."""
+    if any("lora_" in key for key in state):
+        raise CheckpointError(
+            "The file changes the image tower itself (LoRA), and without those changes its prompts "
+            "mean something else. Only DroPLe prompts trained without LoRA can be imported."
+        )
+    text = _numbered(state, r"text_prompts\.(\d+)")
+    image = state["visual_prompts"]  # (L, P, D)
+    plan = PromptPlan(
+        image_count=image.shape[1],
+        image_depth=len(image),
+        text_count=len(state[text[0]]),
+        text_depth=len(text),
+        phrase="{}",
+    )
+    tensors = {"prompts.image": image, "prompts.text": torch.stack([state[key] for key in text])}
+    bridge = {
+        "bridge.tokens": "mag_module.learnable_tokens",
+        **{
+            f"bridge.{ours}.{part}": f"mag_module.{theirs}_mapping.{part}"
+            for ours, theirs in (("image", "visual"), ("text", "text"))
+            for part in ("weight", "bias")
+        },
+    }
+    tensors |= {ours: state[theirs] for ours, theirs in bridge.items()}
+    notes = ["DroPLe's dropout is the released code's: noise on chosen tokens, p 0.1 to 0.5"]
+    if any(key.startswith("llm_prompt_bias") for key in state):
+        notes.append(
+            "LLM prompts dropped: accuracy cannot be compared with that of the model it comes from"
+        )
+    used = ("visual_prompts", *text, *bridge.values())
+    count = len(state["mag_module.learnable_tokens"])
+    return Found("drople", plan, tensors, used, count, OFFICIAL_CODE, tuple(notes))
+
+
+def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:
+    """The keys that match, in the order of the number in them."""
+    found = {}
+    for key in state:
+        match = re.fullmatch(pattern, key)
+        if match:
+            found[int(match[1])] = key
+    return [found[number] for number in sorted(found)]
+
+
+def _rest_of_words(count: int) -> str:
+    """What of "a photo of a" the prompts do not replace; nothing where they started from X."""
+    words = FIRST_WORDS.split()
+    return " ".join([*words[count:], "{}."])
+
+
+READERS: dict[str, Callable[[Mapping[str, Tensor]], Found]] = {
+    "coop": _coop,
+    "kgcoop": _coop,
+    "maple": _maple,
+    "promptsrc": _independent,
+    "ivlp": _independent,
+    "mpl": _mpl,
+    "drople": _drople,
+}
+TELLING = {  # a key that only this method has; the first that is found decides
+    "mpl": r"txt2img_proj\.0\.0\.weight",
+    "maple": r"compound_prompt_projections\.0\.weight",
+    "promptsrc": r"(image|text)_encoder\.transformer\.resblocks\.1\.VPT_shallow",
+    "drople": r"visual_prompts",
+    "coop": r"ctx",
+}
