@@ -1,4 +1,4 @@
-"""The command line: python -m drople train | evaluate | import | replay | info."""
+"""The command line: python -m drople train | evaluate | explain | import | replay | info."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from drople.commands import convert, evaluate, info, replay, train
+from drople.commands import convert, evaluate, explain, info, replay, train
 from drople.errors import DropleError
 
 
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="command")
     train.add_options(commands.add_parser("train", help="learn prompts from images of classes"))
     evaluate.add_options(commands.add_parser("evaluate", help="compare methods, write RESULTS.md"))
+    explain.add_options(commands.add_parser("explain", help="a folder of images as a table"))
     convert.add_options(commands.add_parser("import", help="read other people's checkpoints"))
     replay.add_options(commands.add_parser("replay", help="recompute a stored analysis"))
     info.add_options(commands.add_parser("info", help="what prompts files say of themselves"))

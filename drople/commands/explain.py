@@ -1,0 +1,83 @@
+"""python -m drople explain: predictions, disagreement and selectivity of a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from drople.analysis import AnalysisSettings
+from drople.checkpoints import load_prompts, shipped_prompts
+from drople.class_texts import describe_classes
+from drople.classes import parse_class_list
+from drople.dropout import STRATEGIES, DropoutSettings
+from drople.errors import SettingsError
+from drople.explain import explain, find_images
+from drople.image_table import Table, about_table
+from drople.models.backbone import Backbone, load_backbone
+from drople.models.prompted_clip import PromptedClip
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's options."""
+    add = parser.add_argument
+    add("folder", type=Path, help="images, in folders of any depth")
+    add("--classes", required=True, help="names separated by commas, or a file with one a line")
+    add("--out", type=Path, required=True, help="folder of rows.csv; an unfinished one goes on")
+    add("--prompts", default="", help="a shipped name or a .safetensors file; default: none")
+    add("--backbone", default="mini")
+    add("--template", default=AnalysisSettings().template, help="of the frozen text branch")
+    add("--strategy", default="iwtd", choices=[*STRATEGIES], help="of the draws")
+    add("--draws", type=int, default=8, help="of each image, for the flip rate; default 8")
+    add("--seed", type=int, default=0, help="of the first draw")
+    add("--batch", type=int, default=16)
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Carries the command out.
+
+    Started by `accelerate launch` or `torchrun`, each process takes every n-th image on its own
+    GPU and writes a file of its own.
+    """
+    if given.draws < 0 or given.batch < 1:
+        raise SettingsError("--draws must be at least 0, and --batch at least 1.")
+    rank, world = (int(os.environ.get(name, fallback)) for name, fallback in _SHARE)
+    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if given.device == "cuda" else given.device
+    model, dropout = _model(load_backbone(given.backbone, device), given.prompts)
+    settings = AnalysisSettings(dropout=dropout, seed=given.seed, template=given.template)
+    classes = describe_classes(model, _class_names(given.classes), given.template)
+    others = {name: getattr(given, name) for name in ("strategy", "draws")}
+    part = f"-{rank + 1}of{world}" if world > 1 else ""
+    table = Table.open(given.out, about_table(model, classes, settings, **others), part)
+    images = find_images(given.folder)[rank::world]
+    done = table.done()
+    left = [path for path in images if path.relative_to(given.folder).as_posix() not in done]
+    with tqdm(total=len(images), initial=len(images) - len(left), unit="image") as bar:
+        for rows in explain(
+            model, given.folder, left, classes, settings, batch=given.batch, **others
+        ):
+            table.add(rows)
+            bar.update(len(rows))
+    print(f"{len(images)} images in {table.rows}")
+
+
+_SHARE = (("RANK", 0), ("WORLD_SIZE", 1))
+
+
+def _model(backbone: Backbone, prompts: str) -> tuple[Backbone | PromptedClip, DropoutSettings]:
+    """The model, and the dropout its prompts were trained with, as IWTD."""
+    if not prompts:
+        return backbone, DropoutSettings()
+    model, card = load_prompts(shipped_prompts().get(prompts, Path(prompts)), backbone)
+    return model, replace(card.dropout, strategy="iwtd")
+
+
+def _class_names(given: str) -> tuple[str, ...]:
+    path = Path(given)
+    return parse_class_list(path.read_text() if path.is_file() else given)
