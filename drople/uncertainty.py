@@ -44,6 +44,20 @@ def mean_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[f
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def prediction_interval(
+    values: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float] | None:
+    """Where one more value like these (n,) will lie, by Student's t; None for fewer than two.
+
+    Wider than the mean's own interval, and no narrower with more values than their spread.
+    """
+    mean = mean_interval(values, confidence)
+    if mean is None:
+        return None
+    half = (mean[1] - mean[0]) / 2 * np.sqrt(len(values) + 1)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
 def narrow_enough(hits: int, count: int, width: float, minimum: int = MINIMUM) -> bool:
     """Whether a rate is known to within an interval narrower than `width`."""
     low, high = wilson_interval(hits, count)

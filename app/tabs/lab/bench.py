@@ -54,7 +54,7 @@ def table_of(headers: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> dict
 
 
 def model_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) -> Loaded:
-    """The model that made an analysis, which the form must still name.
+    """The model with prompts that made an analysis, which the form must still name.
 
     Raises:
         SettingsError: the form names another, or the analysis has no adapted branch.
@@ -62,14 +62,21 @@ def model_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) ->
     """
     if not analysis.adapted:
         raise SettingsError(NO_DROPOUT_HERE)
+    return maker_of(studio, analysis, backbone, prompts)
+
+
+def maker_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) -> Loaded:
+    """The model that made an analysis, with prompts or without; the form must still name it.
+
+    Raises:
+        SettingsError: the form names another.
+        BackboneError, CheckpointError: see `Studio.load`.
+    """
     loaded = studio.load(backbone, prompts)
-    known = analysis.provenance
-    same = (
-        isinstance(loaded.model, PromptedClip)
-        and loaded.model.backbone.weights_hash == known["backbone_hash"]
-        and hash_weights(loaded.model.state_dict()) == known["prompts_hash"]
-    )
-    if not same:
+    model, known = loaded.model, analysis.provenance
+    clip = model.backbone if isinstance(model, PromptedClip) else model
+    hashed = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
+    if (clip.weights_hash, hashed) != (known["backbone_hash"], known.get("prompts_hash")):
         raise SettingsError(
             "The backbone or the prompts on the left are no longer those of this analysis. Press "
             "Analyse first."

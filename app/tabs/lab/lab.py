@@ -6,7 +6,17 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from app.tabs.lab import duel, modes, selectivity, token_card, trained_with, uncertainty
+from app.tabs.lab import (
+    duel,
+    faithfulness,
+    modes,
+    rate_curve,
+    sanity,
+    selectivity,
+    token_card,
+    trained_with,
+    uncertainty,
+)
 from app.tabs.lab.bench import Bench
 from app.tabs.shared import View
 
@@ -17,6 +27,9 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Modes": modes.build,
     "Many draws": uncertainty.build,
     "Trained with": trained_with.build,
+    "Faithfulness": faithfulness.build,
+    "Rate curve": rate_curve.build,
+    "Sanity check": sanity.build,
 }
 
 

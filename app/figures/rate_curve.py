@@ -1,0 +1,126 @@
+"""Rate curves: what is left of prediction and feature as more tokens are dropped."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.figures.predictions import plain
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
+from drople.class_texts import ADAPTED
+from drople.rate_curve import COMPARED, NONE, Point, RateCurves
+from drople.uncertainty import mean_interval, wilson_interval
+
+QUANTITIES = {
+    "probability": "probability of the class looked at",
+    "cosine": "cosine with the class looked at",
+    "kept": "cosine with the undropped feature",
+    "flipped": "share of draws whose answer flips",
+}
+AREA_HEADERS = ("dropout", *(f"area: {name}" for name in QUANTITIES.values()))
+POINT_HEADERS = (
+    "dropout", "rate asked for", "tokens truly dropped", "draws",
+    *QUANTITIES.values(),
+)  # fmt: skip
+
+
+def dropout_name(strategy: str) -> str:
+    """What a line is called."""
+    return "No dropout" if strategy == NONE else CONDITION_NAMES[strategy]
+
+
+def interval_of(point: Point, quantity: str) -> tuple[float, float] | None:
+    """95 % over the draws: Wilson's for flips, Student's for means; None for fewer than two."""
+    if quantity != "flipped":
+        return mean_interval(vars(point)[quantity])
+    return wilson_interval(int(point.flipped.sum()), point.count) if point.count > 1 else None
+
+
+def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
+    """A line a dropout over the rates, its band the 95 % interval."""
+    figure = go.Figure()
+    for name in (NONE, *COMPARED):
+        points = curves.of(name)
+        colour = CONDITION_COLOURS[ADAPTED if name == NONE else name]
+        band = [(rate, interval_of(p, quantity)) for rate, p in points.items() if rate > 0]
+        known = [(rate, *ends) for rate, ends in band if ends is not None]
+        if known and name != NONE:
+            rates, low, high = np.array(known).T
+            figure.add_scatter(
+                x=np.concatenate([rates, rates[::-1]]), y=np.concatenate([high, low[::-1]]),
+                fill="toself", fillcolor=colour, opacity=0.14, line={"width": 0}, mode="lines",
+                legendgroup=name, showlegend=False, hoverinfo="skip",
+            )  # fmt: skip
+        figure.add_scatter(
+            x=[*points], y=[vars(p)[quantity].mean() for p in points.values()],
+            mode="lines" if name == NONE else "lines+markers",
+            name=dropout_name(name), legendgroup=name,
+            line={"color": colour, "width": 2.5, "dash": "dash" if name == NONE else "solid"},
+            customdata=[[p.reached.mean(), p.count] for p in points.values()],
+            hovertemplate=(
+                f"<b>{dropout_name(name)}</b><br>rate %{{x:.2f}}, truly dropped "
+                "%{customdata[0]:.3f}<br>%{y:.3f}, mean of %{customdata[1]} draws<extra></extra>"
+            ),
+        )  # fmt: skip
+    figure.update_xaxes(
+        title="rate: mean p over the tokens that may be dropped", showgrid=False, zeroline=False,
+    )  # fmt: skip
+    figure.update_yaxes(
+        title=QUANTITIES[quantity], gridcolor="rgba(100,116,139,0.25)", zeroline=False,
+        automargin=True,
+    )  # fmt: skip
+    return plain(figure, height=460, legend=True)
+
+
+def _mean(values: np.ndarray, interval: tuple[float, float] | None, digits: int = 3) -> str:
+    if not values.size:
+        return "–"
+    mean = f"{values.mean():.{digits}f}"
+    if interval is None:
+        return mean
+    return f"{mean} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
+
+
+def area_rows(curves: RateCurves) -> list[list[str]]:
+    """The rows under `AREA_HEADERS`."""
+    rows = []
+    for name in (NONE, *COMPARED):
+        areas = [curves.areas(name, quantity) for quantity in QUANTITIES]
+        cells = [_mean(of, None if name == NONE else mean_interval(of)) for of in areas]
+        rows.append([dropout_name(name), *cells])
+    return rows
+
+
+def point_rows(curves: RateCurves) -> list[list[str]]:
+    """The rows under `POINT_HEADERS`; at rate 0 and without dropout there is nothing to draw."""
+    rows = []
+    for name in (NONE, *COMPARED):
+        for rate, point in curves.of(name).items():
+            if name == NONE and rate > 0:
+                continue
+            drawn = rate > 0
+            cells = [
+                _mean(vars(point)[key], interval_of(point, key) if drawn else None)
+                for key in QUANTITIES
+            ]
+            share, count = f"{point.reached.mean():.3f}", f"{point.count}" if drawn else "–"
+            rows.append([dropout_name(name), f"{rate:.2f}", share, count, *cells])
+    return rows
+
+
+def rates_sentence(curves: RateCurves, name: str, draws: int, first_seed: int) -> str:
+    """How IWTD compares with vanilla dropout over all rates, and how sure that is."""
+    if not draws:
+        return f"The first draw (seed {first_seed}), for {name}: the rates come one by one."
+    many = f"{draws} draws (seeds {first_seed} to {first_seed + draws - 1})"
+    said = f"{many if draws > 1 else f'One draw (seed {first_seed})'}, for {name}."
+    difference = curves.areas("iwtd", "probability") - curves.areas("vanilla", "probability")
+    interval = mean_interval(difference)
+    if interval is None:
+        return f"{said} One draw says nothing of how often."
+    settled = interval[0] > 0 or interval[1] < 0
+    return (
+        f"{said} Over all rates IWTD gives the class {difference.mean():+.3f} more probability "
+        f"than vanilla dropout ({interval[0]:+.3f} to {interval[1]:+.3f}, paired by draw): "
+        + ("a difference on this picture." if settled else "these draws do not tell them apart.")
+    )

@@ -1,0 +1,84 @@
+"""Patch maps to be judged, the baselines they must beat, and the order each puts patches in."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED, FROZEN
+from drople.duel import target_map
+
+IMPORTANCE = "importance"
+CENTRE, EDGES, RANDOM = "centre", "edges", "random"
+
+
+def judged_maps(analysis: Analysis, target: int) -> dict[str, np.ndarray]:
+    """The maps (G, G) of an analysis: each condition's of a class, then the importance.
+
+    NaN where a drop took a map's value away. Conditions without a map of this class are left out.
+    """
+    maps = {}
+    for condition in analysis.conditions:
+        found = target_map(analysis, condition, target)
+        if found is not None:
+            maps[condition] = np.where(analysis.maps.unavailable[condition], np.nan, found)
+    return {**maps, IMPORTANCE: importance_map(analysis)}
+
+
+def importance_layers(analysis: Analysis) -> int:
+    """How many first layers the importance is averaged over: where dropout acts, else all."""
+    layers = len(analysis.images[FROZEN].layers)
+    return min(analysis.settings.dropout.image_depth, layers) or layers
+
+
+def importance_map(analysis: Analysis) -> np.ndarray:
+    """Undropped importance blend (G, G), averaged over `importance_layers`."""
+    trace = analysis.images[ADAPTED if analysis.adapted else FROZEN]
+    layers = trace.layers[: importance_layers(analysis)]
+    return np.asarray(np.mean([one.patches(one.blend) for one in layers], axis=0))
+
+
+def baseline_maps(analysis: Analysis) -> dict[str, np.ndarray]:
+    """What a map must beat that is no random order: the centre and the edges, (G, G) each."""
+    grid = analysis.images[FROZEN].layers[0].grid
+    assert grid is not None
+    return {CENTRE: centre_gaussian(grid), EDGES: edge_strength(analysis.pixels, grid)}
+
+
+def centre_gaussian(grid: tuple[int, int]) -> np.ndarray:
+    """A Gaussian (G, G) on the picture's centre, its sd a quarter of each side."""
+    rows, columns = (((np.arange(n) + 0.5) / n - 0.5) / 0.25 for n in grid)
+    return np.asarray(np.exp(-(rows[:, None] ** 2 + columns**2) / 2))
+
+
+def edge_strength(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Mean strength of Sobel's edges in each patch (G, G) of a picture (S, S, 3)."""
+    grey = pixels @ np.array([0.299, 0.587, 0.114])
+    strength = np.hypot(ndimage.sobel(grey, axis=0), ndimage.sobel(grey, axis=1))
+    rows, columns = grid
+    height, width = strength.shape
+    cells = strength.reshape(rows, height // rows, columns, width // columns)
+    return np.asarray(cells.mean(axis=(1, 3)))
+
+
+def patch_order(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Patches (G*G,) from the highest value to the lowest; ties at random, NaN last.
+
+    So a map that says the same everywhere is a random order.
+    """
+    flat = values.ravel()
+    known = np.where(np.isnan(flat), -np.inf, flat)
+    return np.lexsort((rng.random(flat.size), -known))
+
+
+def gini(values: np.ndarray) -> float | None:
+    """Gini's index of |values|: 0 where all are alike, near 1 where one holds all.
+
+    Sparsity as in Chalasani et al., ICML 2020. None for a map of zeros or NaN.
+    """
+    held = np.sort(np.abs(values[np.isfinite(values)]).ravel())
+    if not held.sum() > 0:
+        return None
+    rank = np.arange(1, held.size + 1)
+    return float(1 - 2 * (held * (held.size - rank + 0.5)).sum() / (held.size * held.sum()))
