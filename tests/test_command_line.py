@@ -119,6 +119,14 @@ def test_info_says_what_a_file_says_of_itself(here, capsys):
     assert "drople on pets" in capsys.readouterr().out
 
 
+def test_info_lists_the_backbones_that_load(capsys):
+    assert main(["info", "--backbones"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "mini  comes with the project"
+    assert any(line.startswith("ViT-B-16/openai  ") for line in said)
+    assert not any("SigLIP" in line or line.startswith("RN50") for line in said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

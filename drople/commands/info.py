@@ -1,23 +1,56 @@
-"""python -m drople info: what prompts files say of themselves."""
+"""python -m drople info: which backbones load, and what prompts files say of themselves."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import open_clip
+from huggingface_hub import try_to_load_from_cache
+
 from drople.checkpoints import read_card, shipped_prompts
+from drople.models.backbone import BUNDLED
+from drople.models.coverage import covered_architectures
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
     parser.add_argument("checkpoints", nargs="*", type=Path, help="prompts files; default: shipped")
+    parser.add_argument("--backbones", action="store_true", help="list the backbones that load")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> None:
     """Carries the command out."""
+    if given.backbones:
+        for line in backbone_lines():
+            print(line)
+        return
     for path in given.checkpoints or shipped_prompts().values():
         card = read_card(path)
         figures = ", ".join(f"{k} {v}" for k, v in card.metrics.items())
-        print(f"{path}\n  {card.method} on {card.data}, for {card.backbone}, seed {card.seed}")
+        print(f"{path}\n  {card.method} on {card.data}, seed {card.seed}")
+        print(f"  needs {card.backbone} with weights {card.backbone_hash}")
         print(f"  {len(card.classes)} classes, {card.shots} shots; {figures}")
+
+
+def backbone_lines() -> list[str]:
+    """Every backbone that can be loaded by name, and whether its weights are here already."""
+    covered = {*covered_architectures()}
+    lines = [f"{name}  comes with the project" for name in BUNDLED]
+    for architecture, tag in open_clip.list_pretrained():
+        if architecture in covered:
+            here = "in the local cache" if _cached(architecture, tag) else "to be downloaded"
+            lines.append(f"{architecture}/{tag}  {here}")
+    return lines
+
+
+def _cached(architecture: str, tag: str) -> bool:
+    """Whether the Hub's cache, or open_clip's own, holds the weights."""
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    repository = str(config.get("hf_hub", "")).rstrip("/")
+    names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    if repository.count("/") == 1:
+        return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
+    file = Path(str(config.get("url", ""))).name
+    return bool(file) and (Path.home() / ".cache" / "clip" / file).is_file()

@@ -24,7 +24,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from drople.dropout import TokenDropout
 from drople.errors import BackboneError, ClassListError
 from drople.layout import PromptStep
-from drople.models.coverage import refuse_uncovered
+from drople.models.coverage import refusal, refuse_uncovered, uncovered_part
 from drople.models.towers import (
     LayerRecord,
     ReadBridge,
@@ -273,6 +273,9 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
                 f"No CLIP is called {name!r}. Use 'mini', 'hf-hub:user/repo', or "
                 "'architecture/weights' from open_clip.list_pretrained(), e.g. 'ViT-B-16/openai'."
             )
+        part = uncovered_part(open_clip.get_model_config(source))
+        if part is not None:
+            raise refusal(name, part)
         weights, tokenizer = tag, None
     quick = weights is not None and bool(
         (open_clip.get_pretrained_cfg(source, weights) or {}).get("quick_gelu")
@@ -286,6 +289,8 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
         raise BackboneError(
             f"The weights of {name} are damaged ({error}). Delete their file and fetch it again."
         ) from error
+    except ImportError as error:  # of a repository on the Hub whose config asks for it
+        raise refusal(name, f"a part that needs another package ({error.name})") from error
     except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
         logging.getLogger(__name__).info("loading %s failed", name, exc_info=error)
         raise BackboneError(

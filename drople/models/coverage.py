@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import open_clip
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import nn
 
 from drople.errors import BackboneError
+
+
+def uncovered_part(config: Mapping[str, Any]) -> str | None:
+    """What of an open_clip model config the forward does not cover; None where it may.
+
+    Told before anything is downloaded; `refuse_uncovered` looks at the model itself.
+    """
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if vision.get("timm_model_name"):
+        return f"an image tower of timm ({vision['timm_model_name']})"
+    if isinstance(vision["layers"], list | tuple):
+        return "a ResNet as its image tower"
+    if "multimodal_cfg" in config:
+        return "a captioning decoder (CoCa)"
+    if text.get("hf_model_name"):
+        return f"a text tower of transformers ({text['hf_model_name']})"
+    if text.get("hf_tokenizer_name"):
+        return f"a tokenizer of transformers ({text['hf_tokenizer_name']})"
+    return None
+
+
+def covered_architectures() -> list[str]:
+    """The architectures of open_clip that the forward covers, by name."""
+    names = open_clip.list_models()
+    return [name for name in names if uncovered_part(open_clip.get_model_config(name)) is None]
+
+
+def refusal(name: str, part: str) -> BackboneError:
+    """The error that says which part of a model is not covered."""
+    return BackboneError(
+        f"{name} has {part}, which this forward does not cover. Plain CLIP ViTs work: "
+        "ViT-B-32, ViT-B-16, ViT-L-14 with OpenAI, LAION or DataComp weights."
+    )
 
 
 def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
@@ -20,12 +56,7 @@ def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
     visual: Any = clip._modules.get("visual")
     text: Any = clip._modules.get("text", clip)
 
-    def refuse(part: str) -> BackboneError:
-        return BackboneError(
-            f"{name} has {part}, which this forward does not cover. Plain CLIP ViTs work: "
-            "ViT-B-32, ViT-B-16, ViT-L-14 with OpenAI, LAION or DataComp weights."
-        )
-
+    refuse = partial(refusal, name)
     if not isinstance(visual, VisionTransformer):
         raise refuse(f"an image tower of type {type(visual).__name__}")
     if visual.attn_pool is not None:
