@@ -33,8 +33,8 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
         raise ImageError("The file is empty (0 bytes). Choose another picture.")
     try:
         with warnings.catch_warnings():
-            # Up to twice the limit Pillow only warns; our own refusal says how large it is.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of pictures over the limit, which we refuse ourselves, and of odd metadata.
+            warnings.simplefilter("ignore")
             image = _decode(source)
     except Image.DecompressionBombError:
         raise ImageError(

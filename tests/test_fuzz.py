@@ -1,0 +1,190 @@
+"""Whatever strangers send is read, or refused in a sentence; nothing else ever happens."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tiny import noise_picture
+
+from drople.checkpoints import PromptCard, read_card, save_prompts
+from drople.classes import MAX_CLASSES, MAX_NAME, clean_name, parse_class_list
+from drople.errors import CheckpointError, ClassListError, ImageError
+from drople.images import MAX_SIDE, MIN_SIDE, read_image
+
+# Always the same cases, as many as take a second or two.
+settings.register_profile("fuzz", derandomize=True, deadline=None, max_examples=150,
+                          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+FUZZ = settings.get_profile("fuzz")
+KINDS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
+
+
+def encoded(kind):
+    data = io.BytesIO()
+    noise_picture(18, 16).save(data, kind)
+    return data.getvalue()
+
+
+PICTURES = {kind: encoded(kind) for kind in KINDS}
+
+
+@st.composite
+def damaged(draw, whole):
+    """Bytes with some replaced, cut out or put in, most of them near the start."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(1, 6))):
+        reach = draw(st.sampled_from([16, 64, len(data)]))
+        at = draw(st.integers(0, max(0, min(reach, len(data)) - 1)))
+        cut = draw(st.integers(0, 8))
+        data[at : at + cut] = draw(st.binary(max_size=8))
+    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+
+
+def outcome(kind, read, given):
+    """What is read, or the sentence in which it is refused; any other error is none of ours."""
+    try:
+        return read(given), ""
+    except kind as error:
+        return None, str(error)
+
+
+def read_or_refused(data):
+    """Reads a picture; None where it is refused in a sentence."""
+    image, words = outcome(ImageError, read_image, io.BytesIO(data))
+    if image is None:
+        assert 10 < len(words) < 300
+        assert words.endswith((".", ")."))
+        return None
+    assert image.mode == "RGB"
+    assert 1 <= min(image.size) <= max(image.size) <= MAX_SIDE
+    assert not image.getexif()
+    return image
+
+
+@FUZZ
+@given(st.sampled_from(KINDS).flatmap(lambda kind: damaged(PICTURES[kind])))
+def test_damaged_pictures_are_read_or_refused(data):
+    read_or_refused(data)
+
+
+@FUZZ
+@given(st.binary(max_size=200))
+def test_bytes_of_any_kind_are_refused(data):
+    assert read_or_refused(data) is None
+
+
+@FUZZ
+@given(
+    st.sampled_from(["PNG", "BMP", "TIFF", "GIF"]),
+    st.integers(MIN_SIDE, 64),
+    st.integers(MIN_SIDE, 64),
+    st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "F"]),
+)
+def test_whole_pictures_are_always_read(kind, width, height, mode):
+    image = Image.fromarray(np.arange(width * height, dtype="uint8").reshape(height, width))
+    image = image.convert("RGBA" if mode == "RGBA" else "L")
+    if mode in ("I;16", "F"):
+        array = np.asarray(image.convert("L")).astype("uint16" if mode == "I;16" else "float32")
+        image = Image.fromarray(array)
+    else:
+        image = image.convert(mode)
+    data = io.BytesIO()
+    try:
+        image.save(data, kind)
+    except (OSError, KeyError):
+        return  # this format has no such mode
+    found = read_or_refused(data.getvalue())
+    assert found is not None
+    assert found.size == (width, height)
+
+
+# --- class lists ---
+
+ANY_TEXT = st.text(st.characters(), max_size=400)  # unpaired surrogates too
+
+
+@FUZZ
+@given(st.one_of(ANY_TEXT, st.lists(ANY_TEXT, max_size=20).map(",".join)))
+def test_any_text_is_a_class_list_or_refused(text):
+    names, words = outcome(ClassListError, parse_class_list, text)
+    if names is None:
+        assert "class list is empty" in words
+        assert not any(clean_name(part) for part in text.replace(";", ",").split(","))
+        return
+    assert 1 <= len(names) <= MAX_CLASSES
+    assert len({name.casefold() for name in names}) == len(names)
+    for name in names:
+        assert 1 <= len(name) <= MAX_NAME
+        assert name.encode()
+        assert name == " ".join(name.split())
+        assert name.isprintable()
+
+
+@FUZZ
+@given(ANY_TEXT)
+def test_a_clean_name_is_clean_already(name):
+    assert clean_name(clean_name(name)) == clean_name(name)
+
+
+# --- checkpoints ---
+
+
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory):
+    """A prompts file of the tiny model: its bytes, and its header as JSON."""
+    from test_checkpoints import card_of
+
+    path = tmp_path_factory.mktemp("fuzz") / "whole.safetensors"
+    save_prompts(path, model, card_of(model))
+    data = path.read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    return data, json.loads(data[8 : 8 + size])
+
+
+def card_or_refused(path):
+    card, words = outcome(CheckpointError, read_card, path)
+    assert isinstance(card, PromptCard) if card else path.name in words
+    return card
+
+
+@FUZZ
+@given(data=st.data())
+def test_damaged_checkpoints_are_read_or_refused(whole, tmp_path, data):
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(data.draw(damaged(whole[0])))
+    card_or_refused(path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+@FUZZ
+@given(data=st.data())
+def test_a_header_with_any_value_is_read_or_refused(whole, tmp_path, data):
+    known = json.loads(whole[1]["__metadata__"]["drople"])
+    place = data.draw(st.sampled_from([known, known["plan"], known["dropout"]]))
+    place[data.draw(st.sampled_from(sorted(place)) | st.text(max_size=8))] = data.draw(JSON)
+    header = whole[1] | {"__metadata__": {"drople": json.dumps(known)}}
+    text = json.dumps(header).encode()
+    start = 8 + struct.unpack("<Q", whole[0][:8])[0]
+    path = tmp_path / "header.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + whole[0][start:])
+    card_or_refused(path)
+
+
+@FUZZ
+@given(st.integers(0, 2**64 - 1), st.binary(max_size=64))
+def test_a_header_of_any_length_is_refused(tmp_path, length, rest):
+    path = tmp_path / "length.safetensors"
+    path.write_bytes(struct.pack("<Q", length) + rest)
+    assert card_or_refused(path) is None
