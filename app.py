@@ -5,6 +5,9 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+if os.environ.get("SPACES_ZERO_GPU"):
+    import spaces  # noqa: F401  # before anything looks for CUDA
+
 from app.demo import main  # Gradio reads the lines above when it is imported
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Any
 
 import gradio as gr
 
+from app import permalink
+from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
 from app.page import Page
@@ -23,8 +25,10 @@ from app.tabs.shared import QUIET, View
 from drople.errors import DropleError
 
 STYLE = Path(__file__).parents[1] / "assets" / "style.css"
-# One visitor at a time computes; every event of the group has the same limit (the lowest wins).
-MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+# What is shown at once; where it must be computed, the studio lets one at a time.
+OPENING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "open"}
+TEMP_FILES = (600, 3600)  # every so many seconds, delete visitors' files so many seconds old
+SESSION = 3600  # seconds an analysis is kept for a visitor who does nothing
 # On a narrow screen the results come first; the visitor opens the inputs.
 FOLD_ON_PHONES = "() => { if (innerWidth < 640) document.querySelector('#inputs button')?.click() }"
 
@@ -67,21 +71,23 @@ def build_demo(studio: Studio) -> gr.Blocks:
     """The whole page over one studio."""
     start = first_prompts(studio)
     page = Page(studio)
-    with gr.Blocks(title="DroPLe Lens", delete_cache=(600, 3600), analytics_enabled=False) as demo:
+    device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
+    with gr.Blocks(title="DroPLe Lens", delete_cache=TEMP_FILES, analytics_enabled=False) as demo:
         gr.HTML(
             '<div class="lens-head"><h1>DroPLe Lens</h1><p>Which tokens matter, which get dropped, '
-            f"and what that changes.</p><span>{escape(studio.device_name())}</span></div>"
+            f"and what that changes.</p><span>{escape(device)}</span></div>"
         )
-        state: gr.State = gr.State(None, time_to_live=3600)
+        state: gr.State = gr.State(None, time_to_live=SESSION)
         with gr.Row():
             with (
                 gr.Column(scale=1, min_width=290),
                 gr.Accordion("Photograph, classes, settings", elem_id="inputs"),
             ):
                 inputs = build_inputs(studio, start)
+                stored, restore, restored = permalink.build(studio, inputs)
             with gr.Column(scale=3, min_width=300):
                 answer = gr.HTML(
-                    '<div class="lens-answer">Analysing the example …</div>', elem_id="answer"
+                    '<div class="lens-answer">Opening the example …</div>', elem_id="answer"
                 )
                 inputs.target.render()
                 with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
@@ -107,19 +113,21 @@ def build_demo(studio: Studio) -> gr.Blocks:
             view.listen(state, inputs.target)
         outputs = [state, answer, inputs.target, foot]
         asked = inputs.asked()
-        first = demo.load(page.analyse, asked, outputs, api_visibility="private",
-                          show_progress="hidden", **MODEL)  # fmt: skip
-        pressed = inputs.run.click(
-            page.analyse, asked, outputs, api_visibility="private", show_progress_on=answer, **MODEL
+        # The first picture waits for no other visitor's turn, unless it must be computed.
+        opening = {"show_progress_on": answer, "api_visibility": "private", **OPENING}
+        first = demo.load(restore, stored, restored, **permalink.QUIET).then(
+            page.open, asked, outputs, **opening
         )
+        chosen = inputs.example_chosen.success(page.open, asked, outputs, **opening)
+        computing = {"show_progress_on": answer, "api_visibility": "private", **MODEL}
+        pressed = inputs.run.click(page.analysing, asked, outputs, **computing)
         more = cam_button.click(
-            page.analyse, [*asked, cam_method, cam_layer], outputs, api_visibility="private",
-            show_progress_on=answer, **MODEL,
-        )  # fmt: skip
+            page.analysing, [*asked, cam_method, cam_layer], outputs, **computing
+        )
         # Another picture or list: the class looked at is the new answer again.
-        for changed in (inputs.image.input, inputs.image.change, inputs.classes.input):
+        for changed in (inputs.image.input, inputs.classes.input):
             changed(lambda: None, None, inputs.target, **QUIET)
-        for done in (first, pressed, more):
+        for done in (first, chosen, pressed, more):
             _draw_all(done, views, state, inputs.target)
     demo.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return demo
@@ -136,7 +144,7 @@ def _api(page: Page, inputs: Inputs) -> None:
     result = gr.JSON(visible=False)
     button = gr.Button(visible=False)
     given = [inputs.image, inputs.classes, inputs.backbone, inputs.prompts, inputs.seed]
-    button.click(page.api_analyse, given, result, api_name="analyse", **MODEL)
+    button.click(page.api_analysing, given, result, api_name="analyse", **MODEL)
     gr.api(page.api_options, api_name="options")
 
 
@@ -153,9 +161,12 @@ def main() -> None:
         studio = Studio(given.device, own_files="SPACE_ID" not in os.environ)
     except DropleError as error:
         parser.error(str(error))
-    # While the page starts, so that the first visitor need not wait for it.
     start = first_prompts(studio)
-    threading.Thread(target=studio.warm_up, args=("mini", start), daemon=True).start()
+    if on_zero_gpu():
+        studio.load("mini", start)  # before the launch, when models are packed for the GPU
+    else:
+        # While the page starts, so that the first visitor need not wait for it.
+        threading.Thread(target=studio.warm_up, args=("mini", start), daemon=True).start()
     launch(build_demo(studio))
 
 

@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.media import get_image
 from PIL import Image
-from sklearn import datasets
 
-from app.studio import NO_PROMPTS, Studio
+from app.examples import EXAMPLES
+from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings
 from drople.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
 from drople.errors import ImageError
 from drople.images import read_image
 from drople.importance import SignalWeights
 
-_SAMPLES = Path(datasets.__file__).parent / "images"
-# Photographs that install with the dependencies, and classes worth comparing on each.
-EXAMPLES: tuple[tuple[str, str], ...] = (
-    (get_image("cheetah.jpg"), "cheetah, leopard, lion, house cat, dog, elephant"),
-    (get_image("lion.jpg"), "lion, cheetah, house cat, dog, bear, sheep"),
-    (get_image("tower.jpg"), "tower, bridge, church, ship, skyscraper, tree"),
-    (str(_SAMPLES / "china.jpg"), "pagoda, palace, church, bridge, mountain, boat"),
-    (str(_SAMPLES / "flower.jpg"), "flower, butterfly, mushroom, fruit, bird, jellyfish"),
-    (get_image("bus.png"), "school bus, car, truck, train, bicycle, house"),
-)
 PRESETS: dict[str, str] = {
-    "Big cats and others": EXAMPLES[0][1],
+    "Big cats and others": EXAMPLES[0].classes,
     "Animals": "cat, dog, horse, cow, sheep, elephant, bear, zebra, giraffe, bird, fish, snake",
     "Around the house": "chair, table, sofa, lamp, cup, bottle, clock, book, television, bed",
     "On the road": "car, bus, truck, train, bicycle, motorcycle, boat, airplane, traffic light",
     "Places": "beach, forest, mountain, street, church, bridge, house, tower, river, desert",
 }
 OWN_CLASSES = "Classes the prompts were trained on"
-BACKBONES = (
-    "mini",
-    "ViT-B-16/openai",
-    "ViT-B-32/openai",
-    "ViT-L-14/openai",
-    "ViT-B-16/laion2b_s34b_b88k",
-)
+KNOBS = ("mode", "placement", "p_min", "p_max", "w_self", "w_cls", "w_cross")
 CUSTOM, TRAINED, CODE, PAPER = "as set below", "as trained", "official code", "paper-style default"
 
 
@@ -85,12 +67,18 @@ class Inputs:
     drop_text: gr.Checkbox
     seed: gr.Number
     run: gr.Button
+    dropout: gr.Dropdown  # the preset
+    example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
+    example_chosen: Any  # the event after which an example fills the form
 
     def knobs(self) -> list[gr.components.Component]:
         """What a dropout preset sets."""
-        return [
-            self.mode, self.placement, self.p_min, self.p_max, self.w_self, self.w_cls, self.w_cross
-        ]  # fmt: skip
+        return [getattr(self, name) for name in KNOBS]
+
+    def kept(self) -> dict[str, gr.components.Component]:
+        """What a link or a browser keeps, by name: all settings, but neither picture nor list."""
+        asked = {"backbone", "prompts", "template", *KNOBS, "matched", "p", "drop_text", "seed"}
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name in asked}
 
     def asked(self) -> list[gr.components.Component]:
         """The inputs of an analysis, as `settings_of` takes them after the first four."""
@@ -150,17 +138,19 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
     """The left column; `start` names the prompts chosen at first."""
     image = SafeImage(
         label="Photograph", sources=["upload", "webcam", "clipboard"], type="pil",
-        value=EXAMPLES[0][0], height=230, elem_id="image", buttons=["fullscreen"],
+        value=EXAMPLES[0].photo, height=230, elem_id="image", buttons=["fullscreen"],
     )  # fmt: skip
     classes = gr.Textbox(
-        EXAMPLES[0][1], label="Classes", lines=2, max_lines=6, elem_id="classes",
+        EXAMPLES[0].classes, label="Classes", lines=2, max_lines=6, elem_id="classes",
         info="Names separated by commas or lines.", max_length=200_000,
     )  # fmt: skip
-    gr.Examples(
-        [[path, names] for path, names in EXAMPLES], [image, classes],
+    example = gr.Textbox(EXAMPLES[0].name, visible=False)
+    examples = gr.Examples(
+        [[one.photo, one.classes, one.name] for one in EXAMPLES], [image, classes, example],
         label="Examples", elem_id="examples", api_visibility="private",
-        example_labels=[names.split(",")[0] for _, names in EXAMPLES],
+        example_labels=[one.name for one in EXAMPLES],
     )  # fmt: skip
+    image.input(lambda: "", None, example, show_progress="hidden", api_visibility="private")
     preset = gr.Dropdown(
         [*PRESETS, OWN_CLASSES], value=None, label="Class list presets", elem_id="preset"
     )
@@ -216,8 +206,8 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
             again = gr.Button("Another draw", elem_id="again", min_width=90)
     with gr.Accordion("Model and text", open=False, elem_id="advanced"):
         backbone = gr.Dropdown(
-            [*BACKBONES], value="mini", label="Backbone", allow_custom_value=True,
-            elem_id="backbone",
+            [*BACKBONES], value="mini", label="Backbone", elem_id="backbone",
+            allow_custom_value=studio.own_files,
             info="mini comes with the app; others need the network once, or a local cache.",
         )  # fmt: skip
         template = gr.Textbox(
@@ -230,7 +220,8 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
     )  # fmt: skip
     inputs = Inputs(
         image, classes, backbone, prompts, template, target, mode, placement, p_min, p_max,
-        matched, p, w_self, w_cls, w_cross, drop_text, seed, run,
+        matched, p, w_self, w_cls, w_cross, drop_text, seed, run, choice, example,
+        examples.load_input_event,
     )  # fmt: skip
     _link(studio, inputs, preset, choice, again)
     return inputs
@@ -244,13 +235,15 @@ def _link(
     source = [inputs.prompts, inputs.backbone]
     knobs = inputs.knobs()
     preset.input(partial(preset_classes, studio), [preset, *source], inputs.classes, **shown)
-    inputs.backbone.input(
+    other = inputs.backbone.input(
         partial(prompts_choices, studio), inputs.backbone, inputs.prompts, **shown
     )
     choice.input(partial(preset_dropout, studio), [choice, *source], knobs, **shown)
-    inputs.prompts.change(lambda: TRAINED, None, choice, **shown).then(
-        partial(preset_dropout, studio), [choice, *source], knobs, **shown
-    )
+    # Other prompts, chosen by hand: their own dropout. A link that names prompts brings its own.
+    for chosen in (other.then, inputs.prompts.input):
+        chosen(lambda: TRAINED, None, choice, **shown).then(
+            partial(preset_dropout, studio), [choice, *source], knobs, **shown
+        )
     for knob in knobs:
         by_hand = knob.release if isinstance(knob, gr.Slider) else knob.input
         by_hand(lambda: CUSTOM, None, choice, **shown)

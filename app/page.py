@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
@@ -11,17 +10,21 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from app.calls import model_call, told
+from app.examples import precomputed
 from app.figures.theme import CONDITION_NAMES, chip
 from app.figures.words import draw_sentence, headline, provenance_line
-from app.inputs import BACKBONES, settings_of
-from app.studio import NO_PROMPTS, Studio
+from app.inputs import settings_of
+from app.studio import BACKBONES, NO_PROMPTS, Studio
 from app.tabs.shared import target_index
 from drople.analysis import Analysis, AnalysisSettings
 from drople.classes import parse_class_list
 from drople.dropout import DROP_MODES, PLACEMENTS, DropoutSettings
 from drople.errors import DropleError
 
-log = logging.getLogger(__name__)
+# What `analyse` yields between its steps.
+NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+PRECOMPUTED = "<b>Precomputed example.</b> Press Analyse to compute it here."
 
 
 class Page:
@@ -29,6 +32,36 @@ class Page:
 
     def __init__(self, studio: Studio):
         self.studio = studio
+        self.analysing = model_call(self.analyse, lent=lent_to_analyse)
+        self.api_analysing = model_call(self.api_analyse, lent=lent_to_analyse)
+
+    def open(
+        self,
+        image: Image.Image | None,
+        classes: str,
+        backbone: str,
+        prompts: str,
+        template: str,
+        target: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio puts its own here
+        *rest: Any,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Shows what was computed beforehand for what the form holds, or else analyses it.
+
+        The class looked at is the answer, whatever it was before.
+        """
+        found = None
+        with told():
+            card = self.studio.prompts_for(backbone).get(prompts)
+            if image is not None and card is not None:
+                names = parse_class_list(classes)
+                settings = settings_of(template, None, *rest, trained=card.dropout)
+                found = precomputed(image, names, settings, prompts, card)
+        if found is None:
+            asked = image, classes, backbone, prompts, template, None, progress, *rest
+            yield from self.analysing(*asked)
+        else:
+            yield shown(found, None, beforehand=True)
 
     def analyse(
         self,
@@ -38,12 +71,15 @@ class Page:
         prompts: str,
         template: str,
         target: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio puts its own here
         *rest: Any,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
     ) -> Iterator[tuple[Any, ...]]:
-        """Analyses what the form holds; the old result stays where something is wrong."""
+        """Analyses what the form holds; the old result stays where something is wrong.
+
+        Where it yields nothing new, it can be stopped.
+        """
         form, cam = rest[:11], rest[11:]
-        try:
+        with told():
             progress(0.05, desc="1 of 3: reading the class list")
             names = parse_class_list(classes)
             picture = _given(image)
@@ -53,18 +89,12 @@ class Page:
             settings = settings_of(template, target, *form, trained=trained)
             if cam:
                 settings = replace(settings, cam_method=cam[0], cam_layer=int(cam[1]) - 1)
+            yield NOTHING_NEW
+            self.studio.texts(loaded, names, template)
+            yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
             analysis = self.studio.analyse(loaded, picture, names, settings)
-        except DropleError as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
-        except Exception as error:
-            log.exception("an analysis failed")
-            raise gr.Error(
-                "Something went wrong on our side; your settings are kept. Try again, or another "
-                "picture.",
-                print_exception=False,
-            ) from error
-        yield analysis, answer_html(analysis), target_choices(analysis, target), foot_html(analysis)
+        yield shown(analysis, target)
 
     def api_analyse(
         self,
@@ -88,14 +118,12 @@ class Page:
             drop probability of each layer's patches (rows of the grid); which are dropped; where
             it all comes from.
         """
-        try:
+        with told():
             names, picture = parse_class_list(classes), _given(image)
             loaded = self.studio.load(backbone, prompts)
             dropout = loaded.card.dropout if loaded.card else DropoutSettings()
             settings = AnalysisSettings(dropout=dropout, seed=int(seed or 0))
             return as_numbers(self.studio.analyse(loaded, picture, names, settings))
-        except DropleError as error:
-            raise gr.Error(str(error), print_exception=False) from None
 
     def api_options(self) -> dict[str, Any]:
         """What `/analyse` can be asked for.
@@ -123,15 +151,29 @@ def _given(image: Image.Image | None) -> Image.Image:
     return image
 
 
-def answer_html(analysis: Analysis) -> str:
+def lent_to_analyse(image: Any, classes: str, *others: Any, **more: Any) -> int:
+    """Seconds to borrow a GPU for: more for a long class list."""
+    return 10 + classes.count(",") // 100
+
+
+def shown(
+    analysis: Analysis, target: str | None, *, beforehand: bool = False
+) -> tuple[Analysis, str, Any, str]:
+    """An analysis as the page takes it: itself, the answer, the classes, where it comes from."""
+    answer, choices = answer_html(analysis, beforehand=beforehand), target_choices(analysis, target)
+    return analysis, answer, choices, foot_html(analysis)
+
+
+def answer_html(analysis: Analysis, *, beforehand: bool = False) -> str:
     """The answer in words: what each condition says."""
     said = [
         chip(condition, f"{CONDITION_NAMES[condition]}: {text}")
         for condition, text in headline(analysis, 0)
     ]
+    label = PRECOMPUTED if beforehand else ""
     return (
         f'<div class="lens-answer">{" ".join(said)}'
-        f'<span class="lens-draw">{escape(draw_sentence(analysis))}</span></div>'
+        f'<span class="lens-draw">{escape(draw_sentence(analysis))} {label}</span></div>'
     )
 
 

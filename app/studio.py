@@ -17,13 +17,22 @@ from PIL import Image
 from drople.analysis import Analysis, AnalysisSettings, analyse
 from drople.checkpoints import PromptCard, load_prompts, read_card, shipped_prompts
 from drople.class_texts import ClassTexts, describe_classes
-from drople.errors import BackboneError, CheckpointError, SettingsError
+from drople.errors import BackboneError, CheckpointError, ClassListError, SettingsError
 from drople.hub import fetch_prompts, is_hub_id
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
 
 NO_PROMPTS = "none"  # the frozen branch alone
+# Offered by name; all that a public page loads.
+BACKBONES = (
+    "mini",
+    "ViT-B-16/openai",
+    "ViT-B-32/openai",
+    "ViT-L-14/openai",
+    "ViT-B-16/laion2b_s34b_b88k",
+)
 DEVICES = ("auto", "cpu", "cuda")
+MAX_TEXT_TOKENS = 40_000  # names times tokens of the longest
 Value = TypeVar("Value")
 
 
@@ -41,6 +50,12 @@ def pick_device(wanted: str = "auto") -> str:
     return "cuda" if present and wanted != "cpu" else "cpu"
 
 
+def digest_of(image: Image.Image) -> str:
+    """What tells a picture from any other: its size and pixels, hashed."""
+    pixels = np.asarray(image)
+    return blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
+
+
 def _own_file(given: str) -> Path:
     """A file of this machine that a visitor named.
 
@@ -54,6 +69,18 @@ def _own_file(given: str) -> Path:
     except (OSError, RuntimeError):  # too long, or the home of an unknown user
         pass
     raise CheckpointError(f"There is no file {given[:80]!r}. Give the path of a .safetensors file.")
+
+
+def _check_length(model: Backbone | PromptedClip, classes: tuple[str, ...], template: str) -> None:
+    """Refuses a class list that would fill the memory: every name is padded to the longest."""
+    backbone = model if isinstance(model, Backbone) else model.backbone
+    rows, longest = backbone.tokenise([template.replace("{}", name) for name in classes]).shape
+    if rows * longest > MAX_TEXT_TOKENS:
+        raise ClassListError(
+            f"The class list has {rows:,} names and the longest has {longest} tokens with its "
+            f"template; together at most {MAX_TEXT_TOKENS:,} tokens are read. Shorten the list or "
+            "its longest names."
+        )
 
 
 @dataclass(frozen=True)
@@ -118,10 +145,10 @@ class Studio:
             return self._load(backbone, prompts)
 
     def _load(self, backbone: str, prompts: str) -> Loaded:
-        if not self.own_files and backbone.startswith(("local-dir:", "hf-hub:")):
+        if not self.own_files and backbone not in BACKBONES:
             raise BackboneError(
-                "On this page only the backbones that open_clip lists can be used. Start the app "
-                "on your own machine to load another."
+                f"On this page only {', '.join(BACKBONES)} can be used. Start the app on your own "
+                "machine to load another."
             )
         clip = self._backbones.get(backbone, lambda: load_backbone(backbone, self.device))
         # A backbone that left would be kept by its prompts.
@@ -151,9 +178,15 @@ class Studio:
             return work()
 
     def texts(self, loaded: Loaded, classes: tuple[str, ...], template: str) -> ClassTexts:
-        """A class list as the model reads it, kept for the next picture."""
+        """A class list as the model reads it, kept for the next picture.
+
+        Raises:
+            ClassListError: the list is too long, or a name does not fit the context.
+            SettingsError: the template has no {} for the class name.
+        """
         key = (loaded.key, classes, template)
         with self._turn:
+            _check_length(loaded.model, classes, template)
             return self._texts.get(key, lambda: describe_classes(loaded.model, classes, template))
 
     def analyse(
@@ -169,9 +202,7 @@ class Studio:
             DropleError: see `drople.analyse`.
         """
         texts = self.texts(loaded, classes, settings.template)
-        pixels = np.asarray(image)
-        digest = blake2b(pixels.tobytes(), digest_size=16).hexdigest()
-        key = (loaded.key, digest, pixels.shape, classes, settings)
+        key = (loaded.key, digest_of(image), classes, settings)
         with self._turn:
             return self._analyses.get(
                 key,

@@ -8,15 +8,14 @@ import pytest
 import torch
 from analysed import ODD_NAMES
 from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
-from gradio import Error
+from gradio import Error, Progress
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from tiny import noise_picture
 
 from app.demo import build_demo, launch, main
-from app.inputs import BACKBONES
 from app.page import Page
-from app.studio import NO_PROMPTS, Studio
+from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings
 from drople.models.backbone import load_backbone
 
@@ -39,6 +38,18 @@ FORM = {
 }
 
 
+def in_order(form):
+    """The form's values as a callback takes them: Gradio's progress after the first four."""
+    values = [*form.values()]
+    return *values[:4], Progress(), *values[4:]
+
+
+def last(steps):
+    """What a callback shows in the end."""
+    *_, shown = steps
+    return shown
+
+
 @pytest.fixture(scope="module")
 def furnished(tmp_path_factory):
     """A studio with one file of prompts for a tiny backbone; the names of both."""
@@ -55,7 +66,7 @@ def visit(furnished):
 
     def press(*, picture=noise_picture(), classes="cat, dog", cam=(), **changes):  # noqa: B008
         form = {"backbone": backbone, "prompts": prompts, **FORM} | changes
-        return next(Page(studio).analyse(picture, classes, *form.values(), *cam))
+        return last(Page(studio).analyse(picture, classes, *in_order(form), *cam))
 
     return press
 
@@ -162,8 +173,9 @@ class BrokenStudio(FurnishedStudio):
 
 
 def test_an_unforeseen_failure_tells_no_secrets():
+    broken = {"backbone": "mini", "prompts": "none", **FORM}
     with pytest.raises(Error) as caught:
-        next(Page(BrokenStudio()).analyse(noise_picture(), "cat", "mini", "none", *FORM.values()))
+        last(Page(BrokenStudio()).analyse(noise_picture(), "cat", *in_order(broken)))
     assert "Something went wrong on our side" in caught.value.message
     assert "secret" not in caught.value.message
 

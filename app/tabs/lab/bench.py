@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from app.calls import LENT, model_call
+from app.calls import told as told  # the views of the lab take it from here
 from app.studio import Loaded, Studio
 from drople.analysis import Analysis
-from drople.errors import DropleError, SettingsError
+from drople.errors import SettingsError
 from drople.models.backbone import hash_weights
 from drople.models.prompted_clip import PromptedClip
 
-log = logging.getLogger(__name__)
 NO_DROPOUT_HERE = (
     "Without trained prompts there is no adapted branch and nothing to drop. Choose trained "
     "prompts on the left and press Analyse."
@@ -37,6 +37,10 @@ class Bench:
     def asked(self) -> list[Component]:
         """What a computing callback takes first."""
         return [self.state, self.target, *self.source]
+
+    def call(self, compute: Callable[..., Any], *, lent: int = LENT) -> Callable[..., Any]:
+        """A computing callback as an event takes it; see `model_call`."""
+        return model_call(partial(compute, self.studio), lent=lent)
 
 
 def numbers(elem_id: str, headers: Sequence[str], widths: Sequence[int]) -> gr.Dataframe:
@@ -82,22 +86,6 @@ def maker_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) ->
             "Analyse first."
         )
     return loaded
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Turns what goes wrong into one sentence for the visitor."""
-    try:
-        yield
-    except DropleError as error:
-        raise gr.Error(str(error), duration=None, print_exception=False) from None
-    except Exception as error:
-        log.exception("a view of the lab failed")
-        raise gr.Error(
-            "Something went wrong on our side; your settings are kept. Try again, or another "
-            "picture.",
-            print_exception=False,
-        ) from error
 
 
 def given(analysis: Analysis | None) -> Analysis:

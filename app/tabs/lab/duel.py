@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -68,7 +67,7 @@ def build(bench: Bench) -> list[View]:
     wide = View(draw, [columns, matched, layer], [sheet, bar, said, table, layer], [more])
     pair = View(draw_difference, [matched, first, second], [difference, difference_bar], [more])
     done = button.click(
-        partial(compute, bench.studio), [*bench.asked(), columns, matched, first, second], more,
+        bench.call(compute), [*bench.asked(), columns, matched, first, second], more,
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     for view in (wide, pair):

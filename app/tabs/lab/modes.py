@@ -45,7 +45,7 @@ def build(bench: Bench) -> list[View]:
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [plot, said, table]
     button.click(
-        partial(compute, bench.studio), bench.asked(), [held, *outputs],
+        bench.call(compute), bench.asked(), [held, *outputs],
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     return [View(draw, [], outputs, [held])]

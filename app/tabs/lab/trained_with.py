@@ -75,7 +75,7 @@ def build(bench: Bench) -> list[View]:
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [sheet, bar, said, table]
     running = run.click(
-        partial(compute, bench.studio), [bench.state, bench.target, bench.source[0], task],
+        bench.call(compute), [bench.state, bench.target, bench.source[0], task],
         [held, *outputs], api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     stop.click(None, None, None, cancels=running, api_visibility="private")

@@ -1,0 +1,95 @@
+"""Calls that run the model: told in words when they fail, bounded in time, on a lent GPU."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import wraps
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from drople.errors import DropleError, SettingsError
+
+log = logging.getLogger(__name__)
+Step = TypeVar("Step")
+# One visitor at a time computes; every event of the group has the same limit (the lowest wins).
+MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+PATIENCE = 120.0  # seconds one visitor's call may take, looked at between its steps
+LENT = 30  # seconds a GPU is borrowed for, where a call does not say
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns what goes wrong into one sentence for the visitor."""
+    try:
+        yield
+    except gr.Error:
+        raise
+    except DropleError as error:
+        raise gr.Error(str(error), duration=None, print_exception=False) from None
+    except Exception as error:
+        log.exception("a call failed")
+        raise gr.Error(
+            "Something went wrong on our side; your settings are kept. Try again, or another "
+            "picture.",
+            print_exception=False,
+        ) from error
+
+
+def within(
+    seconds: float,
+    steps: Generator[Step, None, None],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Step]:
+    """Passes steps on until their time is over; they end when nobody listens any more.
+
+    Raises:
+        SettingsError: their time is over.
+    """
+    end = clock() + seconds
+    with closing(steps):
+        for step in steps:
+            if clock() > end:
+                raise SettingsError(
+                    f"This took more than {seconds:.0f} seconds and was stopped, so that others "
+                    "get their turn. Ask for less: fewer classes, fewer draws, a smaller backbone."
+                )
+            yield step
+
+
+def on_zero_gpu() -> bool:
+    """Whether this is a Space that lends its GPU to one call at a time."""
+    return bool(os.environ.get("SPACES_ZERO_GPU"))
+
+
+def model_call(
+    call: Callable[..., Any], *, patience: float = PATIENCE, lent: int | Callable[..., int] = LENT
+) -> Callable[..., Any]:
+    """A callback that runs the model, as an event takes it.
+
+    On ZeroGPU each call runs in a process forked from this one: what it takes and gives travels as
+    a pickle, so it must be arrays on the CPU. Anywhere else no GPU is borrowed.
+
+    Args:
+        patience: seconds the steps of a generator may take.
+        lent: seconds a GPU is borrowed for; a function is given what the call is given.
+    """
+    bounded = call
+    if inspect.isgeneratorfunction(call):
+
+        @wraps(call)
+        def bounded(*given: Any, **others: Any) -> Iterator[Any]:
+            with told():
+                yield from within(patience, call(*given, **others))
+
+    if not on_zero_gpu():
+        return bounded
+    import spaces
+
+    borrowing: Callable[..., Any] = spaces.GPU(duration=lent)(bounded)
+    return borrowing

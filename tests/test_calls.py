@@ -1,0 +1,147 @@
+"""Calls that run the model: they end, they say why, and they fit through a pipe."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from functools import partial
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from app.calls import model_call, within
+from app.demo import build_demo
+from app.studio import Studio
+from drople.errors import ImageError, SettingsError
+
+
+def ticking(*times):
+    """A clock that shows these times, one after the other."""
+    return partial(next, iter(times))
+
+
+def counting(noted, most=5):
+    """Steps that note when they end."""
+    try:
+        yield from range(most)
+    finally:
+        noted.append("ended")
+
+
+def test_steps_within_their_time_pass():
+    noted = []
+    assert [*within(10, counting(noted), ticking(*range(6)))] == [0, 1, 2, 3, 4]
+    assert noted == ["ended"]
+
+
+def test_steps_are_stopped_when_their_time_is_over():
+    noted = []
+    steps = within(10, counting(noted), ticking(0, 1, 9, 11))
+    assert [next(steps), next(steps)] == [0, 1]
+    with pytest.raises(SettingsError, match="more than 10 seconds and was stopped"):
+        next(steps)
+    assert noted == ["ended"]
+
+
+def test_steps_end_when_nobody_listens():
+    noted = []
+    steps = within(10, counting(noted))
+    assert next(steps) == 0
+    steps.close()
+    assert noted == ["ended"]
+
+
+def failing(error):
+    yield 1
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImageError("The file is empty."), "The file is empty."),
+        (RuntimeError("/home/me/secret"), "Something went wrong on our side"),
+        (gr.Error("told already"), "told already"),
+    ],
+)
+def test_a_failure_reaches_the_visitor_in_words(error, words):
+    steps = model_call(failing)(error)
+    assert next(steps) == 1
+    with pytest.raises(gr.Error, match=words) as caught:
+        next(steps)
+    assert "secret" not in caught.value.message
+
+
+def test_what_is_over_time_is_said_in_words():
+    with pytest.raises(gr.Error, match="was stopped, so that others get their turn"):
+        [*model_call(partial(counting, []), patience=-1)()]
+
+
+def test_a_call_that_is_no_generator_stays_as_it_is():
+    assert model_call(len) is len
+
+
+# --- ZeroGPU ---
+
+
+@pytest.fixture
+def lender(monkeypatch):
+    """A Space that lends GPUs: what goes to a call and comes back is pickled, as on ZeroGPU."""
+    lent = []
+
+    def gpu(duration):
+        def decorate(call):
+            def borrowed(*given):
+                given = pickle.loads(pickle.dumps(given))
+                lent.append(duration(*given) if callable(duration) else duration)
+                for step in call(*given):
+                    yield pickle.loads(pickle.dumps(step))
+
+            return borrowed
+
+        return decorate
+
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
+    return lent
+
+
+def test_on_zero_gpu_a_call_borrows_a_gpu_for_as_long_as_it_says(lender):
+    call = model_call(partial(counting, []), lent=lambda most: 10 + most)
+    assert [*call(3)] == [0, 1, 2]
+    assert lender == [13]
+
+
+def test_elsewhere_no_gpu_is_borrowed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "spaces", None)  # importing it would fail
+    assert [*model_call(partial(counting, []))(2)] == [0, 1]
+
+
+def test_an_analysis_and_the_page_it_changes_travel(lender, tmp_path):
+    from furnished import save_tiny_clip
+    from test_app import FORM, in_order
+    from tiny import noise_picture
+
+    from app.page import Page
+
+    form = {"backbone": save_tiny_clip(tmp_path / "tiny"), "prompts": "none", **FORM}
+    page = Page(Studio("cpu"))
+    *_, (analysis, answer, target, _) = page.analysing(noise_picture(), "cat, dog", *in_order(form))
+    assert lender == [10]
+    assert analysis.classes == ("cat", "dog")
+    assert "Frozen: " in answer
+    assert target.value in ("cat", "dog")
+
+
+def test_every_event_that_runs_the_model_borrows_the_gpu(lender):
+    demo = build_demo(Studio("cpu"))
+    group = [event for event in demo.fns.values() if event.concurrency_id == "model"]
+    assert len(group) >= 6
+    assert {event.fn.__qualname__.split(".")[-1] for event in group} == {"borrowed"}
+
+
+def test_one_visitor_at_a_time_computes():
+    demo = build_demo(Studio("cpu"))
+    group = [event for event in demo.fns.values() if event.concurrency_id == "model"]
+    assert {event.concurrency_limit for event in group} == {1}

@@ -1,0 +1,122 @@
+"""Links and browsers bring settings back, and nothing that is not right."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from furnished import FurnishedStudio, save_fresh_prompts
+
+from app import permalink
+from app.examples import EXAMPLES
+from app.inputs import CUSTOM, build_inputs
+from app.permalink import restored
+from app.studio import NO_PROMPTS, Studio
+from drople.checkpoints import read_card, shipped_prompts
+from drople.models.backbone import load_backbone
+
+SHIPPED = sorted(shipped_prompts())
+
+
+@pytest.fixture
+def studio():
+    return Studio("cpu")
+
+
+@pytest.fixture
+def page(studio):
+    """The form with its buttons: what restores it, and the names of what is restored."""
+    with gr.Blocks():
+        inputs = build_inputs(studio, SHIPPED[0])
+        inputs.target.render()
+        _, restore, into = permalink.build(studio, inputs)
+    names = {id(component): name for name, component in vars(inputs).items()}
+    return SimpleNamespace(restore=restore, names=[names[id(one)] for one in into], inputs=inputs)
+
+
+def visit(page, link=None, kept=None):
+    """What a visit with a link and a browser's memory changes, by name."""
+    values = page.restore(kept or {}, SimpleNamespace(query_params=link or {}))
+    assert len(values) == len(page.names)
+    return {n: v for n, v in zip(page.names, values, strict=True) if v != gr.skip()}
+
+
+def test_a_link_brings_every_setting_back(page):
+    link = {
+        "example": "tower", "classes": "cat, dog", "backbone": "mini", "prompts": SHIPPED[-1],
+        "template": "art of a {}.", "mode": "hide", "placement": "post", "p_min": "0.25",
+        "p_max": "0.75", "w_self": "2", "w_cls": "0", "w_cross": "0.5", "matched": "false",
+        "p": "0.4", "drop_text": "true", "seed": "7",
+    }  # fmt: skip
+    found = visit(page, link)
+    prompts = found.pop("prompts")
+    assert prompts.value == SHIPPED[-1]
+    assert found.pop("image") == EXAMPLES[2].photo
+    assert found.pop("dropout") == CUSTOM
+    numbers = {"p_min": 0.25, "p_max": 0.75, "w_self": 2, "w_cls": 0, "w_cross": 0.5, "p": 0.4}
+    del link["prompts"]
+    assert found == link | numbers | {"matched": False, "drop_text": True, "seed": 7}
+
+
+def test_every_setting_there_is_can_be_in_a_link(page):
+    asked = {one.elem_id or one.label for one in page.inputs.asked()}
+    picture = {one.elem_id for one in (page.inputs.image, page.inputs.target)}
+    linked = {getattr(page.inputs, name) for name in page.names}
+    assert asked - picture <= {one.elem_id or one.label for one in linked}
+
+
+def test_without_a_link_and_a_memory_nothing_changes(page):
+    assert visit(page) == {}
+
+
+def test_a_browser_remembers_and_a_link_wins(page):
+    assert visit(page, kept={"seed": 3})["seed"] == 3
+    assert visit(page, {"seed": "4"}, {"seed": 3})["seed"] == 4
+    assert visit(page, {"__theme": "dark"}, {"seed": 3})["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        {"p_min": "2"}, {"p_max": "-0.1"}, {"p": "nan"}, {"p": "many"}, {"seed": "1e99"},
+        {"seed": "-1"}, {"mode": "burn"}, {"placement": ""}, {"template": "no place"},
+        {"template": "{} and {}"}, {"matched": "perhaps"}, {"example": "../../etc/passwd"},
+        {"classes": "  "}, {"backbone": "local-dir:/etc"}, {"w_self": "inf"},
+        {"unknown": "1"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_not_right_changes_nothing(studio, link):
+    assert restored(studio, link) == {}
+
+
+def test_a_link_reads_no_file_of_the_machine(studio, tmp_path):
+    path = save_fresh_prompts(tmp_path / "mine.safetensors", load_backbone("mini"))
+    assert restored(studio, {"prompts": str(path)})["prompts"].value == SHIPPED[0]
+
+
+def test_prompts_alone_bring_their_own_dropout(tmp_path):
+    path = save_fresh_prompts(tmp_path / "fresh.safetensors", load_backbone("mini"))
+    found = restored(FurnishedStudio(path), {"prompts": str(path)})
+    trained = read_card(path).dropout
+    assert (found["p_min"], found["p_max"], found["mode"]) == (
+        trained.p_min, trained.p_max, trained.mode,
+    )  # fmt: skip
+    assert "dropout" not in found
+
+
+def test_the_frozen_branch_alone_can_be_linked_to(studio):
+    assert restored(studio, {"prompts": NO_PROMPTS})["prompts"].value == NO_PROMPTS
+
+
+def test_a_long_class_list_is_cut_off_and_not_the_page(studio):
+    found = restored(studio, {"classes": "cat, " * 100_000})
+    assert len(found["classes"]) == permalink.MAX_CLASSES
+
+
+@pytest.mark.parametrize("value", [None, [], {}, 3, "x", True])
+def test_a_memory_of_any_shape_is_survived(studio, value):
+    found = restored(studio, dict.fromkeys(["seed", "mode", "prompts", "classes", "p"], value))
+    assert set(found) <= {"seed", "backbone", "prompts", "p", "classes", "dropout",
+                          *permalink.KNOBS}  # fmt: skip
