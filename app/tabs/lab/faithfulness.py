@@ -94,7 +94,7 @@ def build(bench: Bench) -> list[View]:
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [plot, said, table]
     measuring = run.click(
-        partial(compute, bench.studio), [*bench.asked(), chosen, orders, instead, quantity],
+        bench.call(compute), [*bench.asked(), chosen, orders, instead, quantity],
         [held, *outputs], api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     stop.click(None, None, None, cancels=measuring, api_visibility="private")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -72,7 +71,7 @@ def build(bench: Bench) -> list[View]:
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [plot, said, areas, points]
     drawing = run.click(
-        partial(compute, bench.studio), [*bench.asked(), draws, quantity], [held, *outputs],
+        bench.call(compute), [*bench.asked(), draws, quantity], [held, *outputs],
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     stop.click(None, None, None, cancels=drawing, api_visibility="private")

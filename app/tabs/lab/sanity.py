@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -76,7 +75,7 @@ def build(bench: Bench) -> list[View]:
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [sheet, plot, said, table, bar]
     running = run.click(
-        partial(compute, bench.studio), [*bench.asked(), shown], [held, *outputs],
+        bench.call(compute), [*bench.asked(), shown], [held, *outputs],
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     stop.click(None, None, None, cancels=running, api_visibility="private")
