@@ -11,6 +11,7 @@ from app.tabs.lab import (
     faithfulness,
     modes,
     rate_curve,
+    robustness,
     sanity,
     selectivity,
     token_card,
@@ -29,6 +30,7 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Trained with": trained_with.build,
     "Faithfulness": faithfulness.build,
     "Rate curve": rate_curve.build,
+    "Robustness": robustness.build,
     "Sanity check": sanity.build,
 }
 
