@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -108,11 +107,11 @@ def build(bench: Bench) -> list[View]:
     outputs = [sheet, bar, said, table, layer]
     outputs_all = [plot, plot_bar, said_all, table_all]
     comparing = run.click(
-        partial(compute, bench.studio), [*bench.asked(), kind, shown, layer], [held, *outputs],
+        bench.call(compute), [*bench.asked(), kind, shown, layer], [held, *outputs],
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     sweeping = run_all.click(
-        partial(compute_kinds, bench.studio), bench.asked(), [held_all, *outputs_all],
+        bench.call(compute_kinds), bench.asked(), [held_all, *outputs_all],
         api_visibility="private", show_progress_on=said_all, **bench.model,
     )  # fmt: skip
     stop.click(None, None, None, cancels=comparing, api_visibility="private")
