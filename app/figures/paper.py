@@ -1,0 +1,193 @@
+"""One vector figure of an analysis, and the words that belong under it in a paper."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from app.figures.cams import cam_scale
+from app.figures.importance import scale_of, values_of
+from app.figures.patches import grey
+from app.figures.theme import (
+    CONDITION_COLOURS,
+    CONDITION_NAMES,
+    DIVERGING,
+    SEQUENTIAL,
+    Scale,
+    number,
+)
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED, FROZEN
+from drople.gradcam import CAM_METHODS
+
+FORMATS = ("pdf", "svg")
+
+
+def paper_figure(analysis: Analysis, layer: int, index: int) -> Figure:
+    """The photograph, importance, drops and maps of one layer and class; 7 inches wide.
+
+    Args:
+        layer: of importance and drops, from 0.
+        index: of the class, into `analysis.maps.classes`.
+    """
+    conditions = analysis.conditions
+    figure = Figure(figsize=(7.0, 3.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    columns = max(len(conditions), 4)
+    cells = figure.subplots(2, columns, squeeze=False)
+    for cell in cells.flat:
+        cell.set_axis_off()
+    _upper_row(figure, cells[0], analysis, layer)
+    scale = cam_scale(analysis.maps, index)
+    for cell, condition in zip(cells[1], conditions, strict=False):
+        values = analysis.maps.values[condition][index]
+        _patches(cell, analysis, values, scale, marked=analysis.maps.unavailable[condition])
+        said = analysis.predictions[condition].probabilities[analysis.maps.classes[index]]
+        _title(cell, f"{CONDITION_NAMES[condition]}, p = {said:.2f}")
+    _bar(figure, list(cells[1]), scale)
+    return figure
+
+
+def _upper_row(figure: Figure, cells: list[Axes], analysis: Analysis, layer: int) -> None:
+    """The photograph, the importance, and what the dropouts drop."""
+    shown = ADAPTED if analysis.adapted else FROZEN
+    one = analysis.images[shown].layers[layer]
+    cells[0].imshow(analysis.pixels, extent=_extent(one.grid), interpolation="bilinear")
+    _title(cells[0], "photograph")
+    scale = scale_of(analysis, analysis.images[shown], "blend", layer)
+    _patches(cells[1], analysis, one.patches(values_of(one, "blend")), scale)
+    _title(cells[1], f"importance, layer {layer + 1}")
+    _bar(figure, [cells[1]], scale, shrink=0.8)
+    for cell, condition in zip(cells[2:], analysis.conditions[2:], strict=False):
+        drawn = analysis.images[condition].layers[layer]
+        gone = np.zeros(drawn.blend.shape, bool) if drawn.dropped is None else drawn.dropped
+        marked = drawn.patches(gone)
+        _patches(cell, analysis, np.full(marked.shape, np.nan), scale, marked=marked)
+        words = f"dropped by {CONDITION_NAMES[condition]}"
+        _title(cell, words, CONDITION_COLOURS[condition])
+
+
+def _title(cell: Axes, text: str, colour: str = "#111827") -> None:
+    cell.set_title(text, fontsize=8, color=colour, parse_math=False)
+
+
+def _extent(grid: tuple[int, int] | None) -> tuple[float, float, float, float]:
+    rows, columns = grid or (1, 1)
+    return (0.0, float(columns), float(rows), 0.0)
+
+
+def _patches(
+    cell: Axes,
+    analysis: Analysis,
+    values: np.ndarray,
+    scale: Scale,
+    *,
+    marked: np.ndarray | None = None,
+) -> None:
+    """A patch map (G, G) as one quadrangle a patch over the grey photograph; `marked` hatched."""
+    grid = (values.shape[0], values.shape[1])
+    cell.imshow(grey(analysis.pixels), extent=_extent(grid), interpolation="bilinear")
+    table = DIVERGING if scale.diverging else SEQUENTIAL
+    known = np.ma.masked_invalid(values)
+    if known.count():
+        cell.pcolormesh(known, cmap=table, vmin=scale.low, vmax=scale.high, alpha=0.75)
+    for row, column in np.argwhere(marked) if marked is not None else ():
+        square = Rectangle((column, row), 1, 1, facecolor="#d1d5db", edgecolor="#374151", lw=0)
+        square.set_hatch("////")
+        cell.add_patch(square)
+    cell.set_xlim(0, grid[1])
+    cell.set_ylim(grid[0], 0)
+    cell.set_aspect("equal")
+
+
+def _bar(figure: Figure, cells: list[Axes], scale: Scale, shrink: float = 1.0) -> None:
+    table = DIVERGING if scale.diverging else SEQUENTIAL
+    shades = ScalarMappable(Normalize(scale.low, scale.high or 1e-9), table)
+    bar = figure.colorbar(
+        shades, ax=cells, location="bottom", fraction=0.05, pad=0.02, shrink=shrink, aspect=40
+    )
+    ends = [scale.low, 0.0, scale.high] if scale.diverging else [scale.low, scale.high]
+    bar.set_ticks(ends, labels=[number(end) for end in ends])
+    bar.ax.tick_params(labelsize=6)
+    bar.ax.set_xlabel(scale.meaning, fontsize=6, parse_math=False)
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """A figure as a file, "pdf" or "svg", with text as text and no date in it."""
+    buffer = io.BytesIO()
+    nothing = {"CreationDate": None} if kind == "pdf" else {"Date": None}
+    figure.savefig(buffer, format=kind, metadata=nothing)
+    return buffer.getvalue()
+
+
+def caption(analysis: Analysis, layer: int, index: int) -> str:
+    """What a reader must know to read `paper_figure`."""
+    maps, target = analysis.maps, analysis.classes[analysis.maps.classes[index]]
+    method = CAM_METHODS[maps.method]
+    branch = "adapted" if analysis.adapted else "frozen"
+    parts = [
+        f"Top: the photograph as the model sees it; token importance of the {branch} branch after "
+        f"layer {layer + 1}, in multiples of an even share"
+    ]
+    if analysis.adapted:
+        parts[0] += (
+            f"; the patches that each dropout drops there in one draw (seed "
+            f"{analysis.settings.seed})"
+        )
+        parts.append(
+            "Dropout is applied now, to fixed weights; it is not how models trained with each "
+            "dropout differ."
+        )
+    else:
+        parts[0] += "."
+    parts.insert(
+        1,
+        f"Bottom: {method.label} of the cosine with “{target}” at the input of block "
+        f"{maps.layer + 1}, all on one colour scale; p is the probability of that class among "
+        f"{len(analysis.classes)} classes.",
+    )
+    parts[0] = parts[0].rstrip(".") + "."
+    return " ".join(parts)
+
+
+def methods_text(analysis: Analysis) -> str:
+    """How an analysis was made, from its settings, for the methods section of a paper."""
+    known, settings, dropout = analysis.provenance, analysis.settings, analysis.settings.dropout
+    lines = [
+        f"We used the frozen CLIP {known['backbone']} (weights {known['backbone_hash']}) through "
+        f"open_clip {known['open_clip']}, PyTorch {known['torch']} and DroPLe Lens "
+        f"{known['drople']} on {known['device']}. Images were resized to "
+        f"{analysis.pixels.shape[0]} pixels. The frozen branch read the classes as "
+        f"“{settings.template}”; the classes were {', '.join(analysis.classes)}."
+    ]
+    if analysis.adapted:
+        strategies = ", ".join(CONDITION_NAMES[name] for name in analysis.conditions[2:])
+        rate = (
+            "every other dropout at IWTD's mean rate, layer by layer"
+            if settings.matched
+            else f"vanilla dropout at p = {dropout.p:g}"
+        )
+        lines.append(
+            f"The adapted branch carried the prompts {known['prompts']} (weights "
+            f"{known['prompts_hash']}). Dropouts compared: {strategies}, acting after each of the "
+            f"first {dropout.image_depth} layers of the image tower"
+            + (" and on the text prompts" if settings.drop_text else "")
+            + f", mode {dropout.mode}, placement {dropout.placement}, IWTD's p from "
+            f"{dropout.p_min:g} to {dropout.p_max:g} with {dropout.normalisation} normalisation "
+            f"and signal weights {dropout.weights.s_self:g}, {dropout.weights.s_cls:g}, "
+            f"{dropout.weights.s_cross:g} (s_self, s_cls, s_cross); {rate}. All dropouts shared "
+            f"one uniform draw a token and layer (seed {settings.seed})."
+        )
+    method = CAM_METHODS[analysis.maps.method]
+    lines.append(
+        f"Class activation maps are {method.label} of the cosine between image and class features "
+        f"at the input of block {analysis.maps.layer + 1}."
+    )
+    return "\n\n".join(lines) + "\n"

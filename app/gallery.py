@@ -1,0 +1,97 @@
+"""python -m app.gallery OUT FILE...: stored analyses as pages and an index, a static web site.
+
+The folder opens from disk with no network, and is a static Hugging Face Space as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from app.figures.patches import as_uri
+from app.figures.standalone import standalone_page
+from app.figures.words import headline
+from drople.analysis import Analysis
+from drople.errors import DropleError
+from drople.evidence import load_analysis
+
+SPACE = """---
+title: {title}
+sdk: static
+app_file: index.html
+---
+Made with DroPLe Lens.
+"""
+INDEX = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 60rem; }}
+ul {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1rem;
+  padding: 0; list-style: none; }}
+img {{ width: 100%; border-radius: .5rem; }}
+</style></head><body><h1>{title}</h1><ul>
+{items}
+</ul></body></html>
+"""
+ITEM = '<li><a href="{page}"><img src="{photo}" alt="{name}">{name}</a><br>{said}</li>'
+
+
+def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: analyses") -> None:
+    """Writes a page for each stored analysis, the index and a Space's README.
+
+    Raises:
+        EvidenceError: a file is no stored analysis.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    items = []
+    for number, file in enumerate(files, start=1):
+        analysis = load_analysis(file)
+        page = f"{number:03d}-{re.sub(r'[^A-Za-z0-9]+', '-', file.stem).strip('-') or 'page'}.html"
+        (out / page).write_text(page_of(analysis), encoding="utf-8")
+        said = "; ".join(f"{name}: {text}" for name, text in headline(analysis, 0)[:2])
+        items.append(
+            ITEM.format(
+                page=page,
+                photo=as_uri(analysis.pixels),
+                name=escape(file.stem, quote=True),
+                said=escape(said),
+            )
+        )
+    index = INDEX.format(title=escape(title), items="\n".join(items))
+    (out / "index.html").write_text(index, encoding="utf-8")
+    (out / "README.md").write_text(SPACE.format(title=title), encoding="utf-8")
+
+
+def page_of(analysis: Analysis, target: int | None = None) -> str:
+    """The page of an analysis; of its likeliest class with a map, where no other is named."""
+    best = analysis.predictions[analysis.conditions[min(1, len(analysis.conditions) - 1)]]
+    wanted = int(best.cosines.argmax()) if target is None else target
+    shown = analysis.maps.classes
+    index = shown.index(wanted) if wanted in shown else 0
+    return standalone_page(analysis, 0, index)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; a `DropleError` becomes one line and exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m app.gallery", description=__doc__)
+    parser.add_argument("out", type=Path, help="the folder to write")
+    parser.add_argument("files", type=Path, nargs="+", help="stored analyses (.npz)")
+    parser.add_argument("--title", default="DroPLe Lens: analyses")
+    given = parser.parse_args(arguments)
+    try:
+        write_gallery(given.out, given.files, given.title)
+    except DropleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {given.out / 'index.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
