@@ -19,6 +19,7 @@ from app.inputs import Inputs, build_inputs
 from app.page import Page
 from app.studio import DEVICES, NO_PROMPTS, Studio
 from app.tabs import cams, dropped, importance, method, predictions
+from app.tabs.export import savable
 from app.tabs.lab import lab
 from app.tabs.lab.bench import Bench
 from app.tabs.shared import QUIET, View
@@ -92,14 +93,16 @@ def build_demo(studio: Studio) -> gr.Blocks:
                 inputs.target.render()
                 with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
                     with gr.Tab("Predictions", id="predictions"):
-                        views = predictions.build()
+                        views = savable("predictions", predictions.build(), state, inputs.target)
                     with gr.Tab("Token importance", id="importance"):
-                        views += importance.build(state)
+                        views += savable(
+                            "importance", importance.build(state), state, inputs.target
+                        )
                     with gr.Tab("Dropped tokens", id="dropped"):
-                        views += dropped.build()
+                        views += savable("dropped", dropped.build(), state, inputs.target)
                     with gr.Tab("Grad-CAM", id="cams"):
                         cam_views, cam_method, cam_layer, cam_button = cams.build()
-                        views += cam_views
+                        views += savable("cams", cam_views, state, inputs.target)
                     with gr.Tab("Lab", id="lab"):
                         source = inputs.backbone, inputs.prompts
                         views += lab.build(Bench(studio, state, inputs.target, source, MODEL))

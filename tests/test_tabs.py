@@ -98,7 +98,7 @@ def test_every_signal_can_be_asked_for_at_every_layer(kind, signal):
 
 def test_only_the_signals_there_are_can_be_chosen():
     analysis = analysed("coupled prompts, no bridge")
-    _, choice, _ = importance.draw_strip(analysis, 0, "s_cross", "adapted", 1, True)
+    _, _, choice, _ = importance.draw_strip(analysis, 0, "s_cross", "adapted", 1, True)
     assert [key for _, key in choice.choices] == ["blend", "s_self", "s_cls", "p"]
     assert choice.value == "blend"
 

@@ -59,7 +59,7 @@ def build() -> tuple[list[View], gr.Dropdown, gr.Slider, gr.Button]:
         button = gr.Button("Compute these maps", elem_id="cam-compute")
     views = [
         View(draw, [opacity], [*(part for pair in panels for part in pair), bar, said]),
-        View(draw_wipe, [opacity, left, right, side], [wipe, flip]),
+        View(draw_wipe, [opacity, left, right, side], [wipe, flip], saved=False),
         View(draw_reach, [], [layer]),
     ]
     return views, method, layer, button

@@ -16,7 +16,7 @@ from app.figures.importance import (
     text_table,
 )
 from app.figures.patches import tile_at
-from app.figures.theme import CONDITION_NAMES, colour_bar
+from app.figures.theme import CONDITION_NAMES, colour_bar, number
 from app.figures.words import importance_sentence
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
@@ -49,7 +49,7 @@ def build(state: gr.State) -> list[View]:
             caption = gr.Markdown("One layer", elem_classes="lens-caption")
             plot = gr.Plot(show_label=False, elem_id="importance-plot")
         with gr.Column(scale=5, min_width=280):
-            gr.Markdown("All layers; click one to enlarge it", elem_classes="lens-caption")
+            layers = gr.Markdown("All layers", elem_classes="lens-caption")
             strip = picture("All layers", "strip")
     bar = gr.HTML(elem_id="importance-bar")
     prompts = gr.HTML(elem_id="importance-prompts")
@@ -66,7 +66,7 @@ def build(state: gr.State) -> list[View]:
     controls = [signal, branch, layer, opacity, locked]
     return [
         View(draw_large, controls, [caption, plot, bar, prompts, said]),
-        View(draw_strip, [signal, branch, layer, locked], [strip, signal, layer]),
+        View(draw_strip, [signal, branch, layer, locked], [strip, layers, signal, layer]),
         View(draw_words, [signal, branch], [words]),
     ]
 
@@ -114,13 +114,18 @@ def draw_large(
 
 def draw_strip(
     analysis: Analysis, target: int, signal: str, branch: str, layer: float, locked: bool
-) -> tuple[Any, Any, Any]:
-    """All layers, and the controls with what this analysis offers."""
+) -> tuple[Any, ...]:
+    """All layers, their scale in words, and the controls with what this analysis offers."""
     condition, signal, index = _asked(analysis, signal, branch, layer)
     trace = analysis.images[condition]
     known = signals_of(trace)
+    scale = scale_of(analysis, trace, signal, None)
+    ends = f"from {number(scale.low)} to {number(scale.high)}"
+    if not locked and signal != "p":
+        ends = "each on a scale of its own"
     return (
         layers_strip(analysis, condition, signal, chosen=index, locked=locked),
+        plain_text(f"All layers, {ends}; click one to enlarge it"),
         gr.Dropdown([(SIGNAL_NAMES[key], key) for key in known], value=signal),
         gr.Slider(maximum=len(trace.layers)),
     )

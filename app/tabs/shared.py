@@ -31,6 +31,7 @@ class View:
     controls: Sequence[Component]
     outputs: Sequence[Block]
     held: Sequence[gr.State] = ()  # given to `draw` before the controls; their change is no event
+    saved: bool = True  # False where its pictures are those of another view
 
     def given(self, state: gr.State, target: gr.Dropdown) -> list[Component]:
         """What `drawn` takes."""

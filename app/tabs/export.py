@@ -1,0 +1,157 @@
+"""One button a tab that saves all it shows: pictures as PNG and SVG, tables as CSV, in a ZIP."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.components import Component
+
+from app.figures.export import (
+    Bar,
+    archive,
+    as_csv,
+    as_png,
+    as_svg,
+    read_bars,
+    read_cells,
+    stem_of,
+)
+from app.figures.words import provenance_line
+from app.tabs.lab.bench import given, told
+from app.tabs.shared import QUIET, View, target_index
+from drople.analysis import Analysis
+from drople.errors import SettingsError
+
+SCRIPT = (Path(__file__).parents[2] / "assets" / "save.js").read_text()
+
+
+def savable(name: str, views: list[View], state: gr.State, target: gr.Dropdown) -> list[View]:
+    """The same views, with the button under them; `name` is what its archive is called."""
+    button = gr.Button(
+        "Save pictures and tables (PNG, SVG, CSV)", size="sm", elem_classes="lens-save",
+        elem_id=f"save-{re.sub(r'[^a-z]+', '-', name.lower())}",
+    )  # fmt: skip
+    plots, packed = gr.Textbox(visible="hidden"), gr.JSON(visible="hidden")
+    own = [part for view in views for part in (*view.held, *view.controls)]
+    asked = [plots, state, target, *own]
+    ids = [one.elem_id for view in views for one in view.outputs if isinstance(one, gr.Plot)]
+    hand_over = f"{json.dumps(ids)}, values.slice(0, {len(asked)})"
+    quiet = {**QUIET, "trigger_mode": "once"}
+    made = button.click(
+        partial(saved, name, tuple(views)), asked, packed,
+        js=f"(...values) => {{ {SCRIPT}; return handOver({hand_over}) }}", **quiet,
+    )  # fmt: skip
+    # Emptied again: a session keeps its last outputs.
+    made.success(
+        None, packed, None, js=f"file => {{ {SCRIPT}; keep(file) }}", api_visibility="private"
+    ).then(lambda: None, None, packed, **quiet)
+    return views
+
+
+def saved(
+    name: str,
+    views: Sequence[View],
+    plots: str | None,
+    analysis: Analysis | None,
+    target: str | None,
+    *values: Any,
+) -> dict[str, str]:
+    """All that a tab shows as one ZIP: its name and, in base64, its bytes."""
+    with told():
+        analysis = given(analysis)
+        index = target_index(analysis, target)
+        drawn = _plots(plots)
+        files: dict[str, bytes] = {}
+        said: dict[str, None] = {}  # in order, each once
+        rest = iter(values)
+        for view in views:
+            own = [next(rest) for _ in (*view.held, *view.controls)]
+            if not view.saved:
+                continue
+            outputs = view.drawn(analysis, target, *own)
+            shown = _Shown.of(view, list(outputs) if len(view.outputs) > 1 else [outputs])
+            said |= dict.fromkeys([*(bar.line for bar in shown.bars), *shown.notes])
+            for what, ending, content in _files(analysis, index, shown, drawn):
+                files[f"{stem_of(analysis, index, what)}.{ending}"] = content
+        if not files:
+            raise SettingsError("There is nothing to save here yet: compute it first.")
+        whole = stem_of(analysis, index, f"drople-{name}")
+        files[f"{whole}.txt"] = "\n\n".join([*said, provenance_line(analysis)]).encode()
+        return {"name": f"{whole}.zip", "data": base64.b64encode(archive(files)).decode()}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A view as drawn: each output with its value, and what stands beside the pictures."""
+
+    pairs: list[tuple[Any, Any]]
+    bars: list[Bar]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, view: View, outputs: Sequence[Any]) -> _Shown:
+        parts: Sequence[Any] = view.outputs
+        pairs = [(one, _value(value)) for one, value in zip(parts, outputs, strict=True)]
+        texts = [(one, text) for one, text in pairs if isinstance(text, str) and text]
+        html = [text for one, text in texts if isinstance(one, gr.HTML)]
+        notes = [text for one, text in texts if isinstance(one, gr.Markdown)]
+        return cls(
+            pairs,
+            [bar for one in html for bar in read_bars(one)],
+            [re.sub(r"\\(.)", r"\1", one) for one in notes],  # see `plain_text`
+        )
+
+
+def _plots(given: str | None) -> dict[str, dict[str, str]]:
+    """What the browser handed over of its plots: elem_id -> svg text, png in base64."""
+    try:
+        found = json.loads(given or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _files(
+    analysis: Analysis,
+    target: int,
+    shown: _Shown,
+    plots: dict[str, dict[str, str]],
+) -> Iterator[tuple[str, str, bytes]]:
+    """What, file ending and content of each picture and table of a view."""
+    notes = [*shown.notes, provenance_line(analysis)]
+    for one, value in shown.pairs:
+        what = one.elem_id or "unnamed"
+        if isinstance(one, gr.Image) and isinstance(value, np.ndarray):
+            title = f"{one.label}: {analysis.classes[target]}"
+            yield what, "png", as_png(value)
+            yield what, "svg", as_svg(value, title, shown.bars, notes).encode()
+        elif isinstance(one, gr.Dataframe) and isinstance(value, dict) and value.get("data"):
+            yield what, "csv", as_csv(value["headers"], value["data"]).encode()
+        elif isinstance(one, gr.HTML) and isinstance(value, str) and read_cells(value):
+            yield what, "csv", as_csv((), read_cells(value)).encode()
+        elif isinstance(one, gr.Plot) and value is not None and what in plots:
+            yield from _plot_files(what, plots[what])
+
+
+def _value(shown: Any) -> Any:
+    """What a callback gives to a component: the value itself, or a change that carries it."""
+    return shown.constructor_args.get("value") if isinstance(shown, Component) else shown
+
+
+def _plot_files(what: str, handed: Any) -> Iterator[tuple[str, str, bytes]]:
+    """A plot's files, as far as the browser sent text; it goes back to its own visitor alone."""
+    try:
+        yield what, "svg", str(handed["svg"]).encode()
+        yield what, "png", base64.b64decode(handed["png"], validate=True)
+    except (KeyError, TypeError, binascii.Error):
+        return

@@ -1,0 +1,165 @@
+"""Saving: files hold what the page shows, without loss, under names any system takes."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import zipfile
+from xml.etree import ElementTree
+
+import gradio as gr
+import numpy as np
+import pytest
+from analysed import KINDS, ODD_NAMES, analysed, ask
+from PIL import Image
+
+from app.figures.export import Bar, archive, as_csv, as_png, as_svg, read_bars, read_cells, stem_of
+from app.figures.importance import prompt_cells, text_table
+from app.figures.theme import Scale, colour_bar
+from app.tabs import cams, dropped, export, importance, predictions
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (30, 40, 4), dtype=np.uint8)
+SIGNED = Scale(-0.25, 0.25, "for & <against>", diverging=True)
+
+
+@pytest.fixture(scope="module")
+def tabs():
+    """The views of each tab."""
+    with gr.Blocks():
+        state = gr.State(None)
+        return {
+            "predictions": predictions.build(),
+            "importance": importance.build(state),
+            "dropped": dropped.build(),
+            "cams": cams.build()[0],
+        }
+
+
+def saved(views, analysis, plots="{}"):
+    """The archive of a tab, its controls as they stand at first: file name -> content."""
+    values = [c.value for view in views for c in (*view.held, *view.controls)]
+    found = export.saved("tab", views, plots, analysis, None, *values)
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(found["data"]))) as packed:
+        return {name: packed.read(name) for name in packed.namelist()}
+
+
+def texts_of(svg):
+    """All text in an SVG, and its embedded picture."""
+    root = ElementTree.fromstring(svg)
+    space = "{http://www.w3.org/2000/svg}"
+    data = root.find(f"{space}image").attrib["href"].partition("base64,")[2]
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    return [one.text for one in root.iter(f"{space}text")], picture
+
+
+# --- single files ---
+
+
+def test_a_png_holds_every_pixel():
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(as_png(PICTURE)))), PICTURE)
+
+
+def test_a_colour_bar_is_read_as_it_was_written():
+    (bar,) = read_bars("<p>x</p>" + colour_bar(SIGNED))
+    assert bar.ends == ("-0.25", "0", "0.25")
+    assert bar.meaning == "for & <against>"
+    assert (bar.colours[0], bar.colours[-1]) == ("rgb(8,48,107)", "rgb(127,39,4)")
+    clipped = Scale(0, 2, "share", clipped=True)
+    assert read_bars(colour_bar(clipped))[0].ends == ("0", "2.00 and more")
+
+
+def test_an_svg_holds_the_picture_without_loss_and_its_words_as_text():
+    svg = as_svg(PICTURE, "a <b> & \x00c", read_bars(colour_bar(SIGNED)), ["long " * 60])
+    texts, picture = texts_of(svg)
+    np.testing.assert_array_equal(picture, PICTURE)
+    assert texts[0] == "a <b> & c"
+    assert {"-0.25", "0.25", "for & <against>"} <= set(texts)
+    assert max(len(text) for text in texts) <= 100
+
+
+def test_a_csv_is_read_back_but_for_what_a_spreadsheet_would_run():
+    rows = [["=1+1", "-0.5", "+3"], ["@x", "-cat", 'a,\n"b"']]
+    found = [*csv.reader(io.StringIO(as_csv(("x", "y", "z"), rows)))]
+    assert found[0] == ["x", "y", "z"]
+    assert found[1] == ["'=1+1", "-0.5", "+3"]
+    assert found[2] == ["'@x", "'-cat", 'a,\n"b"']
+
+
+def test_cells_are_read_as_rows():
+    analysis = analysed()
+    rows = read_cells(text_table(analysis, "adapted", 0, "blend"))
+    assert len(rows) == len(analysis.texts["adapted"].layers)
+    assert rows[0][0] == "layer 1"
+    cells = read_cells(prompt_cells(analysis, "adapted", 0, "blend", Scale(0, 1, "")))
+    assert [name for name, _ in cells] == ["P1", "P2", "P3", "P4"]
+
+
+@pytest.mark.parametrize("target", range(len(ODD_NAMES)))
+def test_file_names_are_safe_and_say_the_seed(target):
+    stem = stem_of(analysed("odd names"), target, "duel sheet/..\\")
+    assert re.fullmatch(r"[\w-]+", stem)
+    assert len(stem.encode()) < 200
+    assert stem.endswith("seed-0")
+    assert stem_of(ask(seed=12), 0, "x").endswith("seed-12")
+
+
+def test_an_archive_is_the_same_for_the_same_files():
+    assert archive({"a": b"1", "b": b"2"}) == archive({"a": b"1", "b": b"2"})
+
+
+# --- a whole tab ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_tab_can_be_saved_for_every_kind_of_analysis(tabs, kind):
+    for views in tabs.values():
+        files = saved(views, analysed(kind))
+        assert len(files) > 1
+        for file, content in files.items():
+            if file.endswith("svg"):
+                ElementTree.fromstring(content)
+
+
+def test_pictures_are_those_on_the_page_and_carry_their_scale(tabs):
+    view = tabs["cams"][0]
+    shown = view.drawn(analysed(), None, *(c.value for c in view.controls))
+    on_page = shown[1].constructor_args["value"]
+    files = saved(tabs["cams"], analysed())
+    (png,) = [v for k, v in files.items() if k.startswith("cam-frozen") and k.endswith("png")]
+    (svg,) = [v for k, v in files.items() if k.startswith("cam-frozen") and k.endswith("svg")]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), on_page)
+    texts, _ = texts_of(svg)
+    assert any("orange for, blue against" in text for text in texts)
+    assert any("one draw" in text for text in texts)
+    assert not [k for k in files if k.startswith("cam-flipped")]
+
+
+def test_plots_are_what_the_browser_handed_over(tabs):
+    svg = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+    plots = {"predictions-plot": {"svg": svg, "png": base64.b64encode(b"png").decode()},
+             "another": {"svg": svg, "png": ""}}  # fmt: skip
+    files = saved(tabs["predictions"], analysed(), json.dumps(plots))
+    contents = {name.rpartition(".")[2]: content for name, content in files.items()}
+    assert contents["svg"] == svg.encode()
+    assert contents["png"] == b"png"
+    assert contents["csv"].startswith(b"class,Frozen p")
+    assert b"Logit scale" in contents["txt"]
+    assert len(files) == 4
+
+
+@pytest.mark.parametrize("plots", [None, "", "[1]", "{", '{"predictions-plot": 3}'])
+def test_a_browser_that_hands_nothing_over_gets_the_rest(tabs, plots):
+    files = saved(tabs["predictions"], analysed(), plots)
+    assert {name.rpartition(".")[2] for name in files} == {"csv", "txt"}
+
+
+def test_before_an_analysis_there_is_nothing_to_save(tabs):
+    with pytest.raises(gr.Error, match="Press Analyse first"):
+        saved(tabs["dropped"], None)
+
+
+def test_a_bar_in_words():
+    assert Bar((), ("-1", "0", "1"), "x").line == "x: from -1 to 1"
