@@ -68,6 +68,18 @@ def hatch(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
     return np.where(inside[..., None], striped, picture).astype(np.uint8)
 
 
+def outline(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Frames the marked patches (G, G) of a panel, white within black, seen on any colour."""
+    shown = Image.fromarray(picture)
+    draw = ImageDraw.Draw(shown)
+    high, wide = (len(picture) / n for n in marked.shape)
+    for row, column in np.argwhere(marked):
+        box = [column * wide, row * high, (column + 1) * wide - 1, (row + 1) * high - 1]
+        draw.rectangle(box, outline="black", width=5)
+        draw.rectangle([box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1], outline="white", width=3)
+    return np.asarray(shown)
+
+
 def strip(
     pixels: np.ndarray,
     layers: list[np.ndarray],

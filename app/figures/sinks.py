@@ -1,0 +1,139 @@
+"""Sinks: norm and received attention per layer with the outliers framed, and p without them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.figures.patches import outline, overlay
+from app.figures.sheets import sheet_of
+from app.figures.theme import CONDITION_NAMES, Scale
+from drople.analysis import Analysis
+from drople.class_texts import ADAPTED
+from drople.sinks import LayerSinks, SinkEffect, far_out
+
+HEADERS = (
+    "layer", "branch", "norm: median", "norm: largest", "high norm", "attention: largest",
+    "high attention", "both", "attention they get",
+)  # fmt: skip
+EFFECT_HEADERS = (
+    "layer", "set aside", "mean p: before", "after", "sd of p: before", "after",
+    "dropped: before", "after",
+)  # fmt: skip
+
+Found = dict[str, list[LayerSinks]]  # branch -> layers
+
+
+def sinks_scales(found: Found, layer: int) -> list[Scale]:
+    """The scale of the norms and that of the attention, each shared by the branches."""
+    layers = [one[layer] for one in found.values()]
+    norms = [one.norms[one.content] for one in layers]
+    received = np.concatenate([one.received[one.content] for one in layers])
+    top = float(np.quantile(received, 0.98))
+    return [
+        Scale(min(map(np.min, norms)), max(map(np.max, norms)), "above: norm entering the layer"),
+        Scale(0, top, "below: attention received, in multiples of an even share", clipped=True),
+    ]
+
+
+def sinks_sheet(analysis: Analysis, found: Found, layer: int) -> np.ndarray:
+    """A column a branch: norms above, received attention below, outliers framed; RGBA."""
+    norm_scale, attention_scale = sinks_scales(found, layer)
+    columns = []
+    for branch, layers in found.items():
+        one = layers[layer]
+        pictures = [
+            outline(overlay(analysis.pixels, one.patches(values), scale), one.patches(marked))
+            for values, scale, marked in (
+                (one.norms, norm_scale, one.high_norm),
+                (one.received, attention_scale, one.high_attention),
+            )
+        ]
+        columns.append((branch, CONDITION_NAMES[branch], pictures))
+    return sheet_of(columns)
+
+
+def sinks_rows(found: Found) -> list[list[str]]:
+    """The rows under `HEADERS`, a layer and branch each."""
+    return [
+        [
+            f"{one.depth + 1}",
+            CONDITION_NAMES[branch],
+            f"{np.median(one.norms[one.content]):.2f}",
+            f"{one.norms[one.content].max():.2f}",
+            f"{one.high_norm.sum()}",
+            f"{one.received[one.content].max():.2f}",
+            f"{one.high_attention.sum()}",
+            f"{(one.high_norm & one.high_attention).sum()}",
+            f"{100 * one.share:.1f} %",
+        ]
+        for layers in zip(*found.values(), strict=True)
+        for branch, one in zip(found, layers, strict=True)
+    ]
+
+
+def sinks_sentence(found: Found, layer: int) -> str:
+    """How many sinks this layer has, and which learned prompts are among them."""
+    parts = []
+    for branch, layers in found.items():
+        one = layers[layer]
+        part = (
+            f"{CONDITION_NAMES[branch]}: {one.high_norm.sum()} of {one.content.sum()} tokens have "
+            f"a far-out norm, {one.high_attention.sum()} get far-out attention "
+            f"({100 * one.share:.0f} % of it all)"
+        )
+        start, stop = one.prompts
+        names = [f"P{i - start + 1}" for i in range(start, stop) if one.high_attention[i]]
+        parts.append(part + (f", learned prompts {', '.join(names)} among them" if names else ""))
+    return f"Layer {layer + 1}. {'; '.join(parts)}."
+
+
+def p_sheet(before: Analysis, after: Analysis, layer: int) -> np.ndarray | None:
+    """IWTD's p on the undropped tokens before and after, far-out importance framed; RGBA.
+
+    None where no dropout acts after this layer.
+    """
+    scale = p_scale(before)
+    columns = []
+    for title, one in (("all on the scale", before), ("without sinks", after)):
+        trace = one.images[ADAPTED].layers[layer]
+        if trace.probability is None:
+            return None
+        aside = far_out(trace.blend[0], trace.content[0])
+        panel = overlay(before.pixels, trace.patches(trace.probability), scale)
+        columns.append(("iwtd", title, [outline(panel, trace.patches(aside[None]))]))
+    return sheet_of(columns)
+
+
+def p_scale(analysis: Analysis) -> Scale:
+    """From p_min to p_max."""
+    dropout = analysis.settings.dropout
+    return Scale(dropout.p_min, dropout.p_max, "IWTD’s probability of being dropped (p)")
+
+
+def effect_rows(effects: list[SinkEffect]) -> list[list[str]]:
+    """The rows under `EFFECT_HEADERS`."""
+    return [
+        [
+            f"{one.depth + 1}",
+            f"{one.set_aside}",
+            *(f"{p:.3f}" for p in (*one.mean_p, *one.sd_p)),
+            *(f"{count}" for count in one.dropped),
+        ]
+        for one in effects
+    ]
+
+
+def effect_sentence(before: Analysis, after: Analysis, target: int) -> str:
+    """What setting the sinks aside changes in the answer of this one draw."""
+    said = [one.predictions["iwtd"] for one in (before, after)]
+    answers = [
+        one.classes[int(p.cosines.argmax())] for one, p in zip((before, after), said, strict=True)
+    ]
+    change = "stays" if answers[0] == answers[1] else "changes from " + answers[0] + " to"
+    return (
+        f"One draw (seed {before.settings.seed}): with IWTD, {before.classes[target]} goes from "
+        f"{said[0].probabilities[target]:.3f} to {said[1].probabilities[target]:.3f}; the answer "
+        f"{change} {answers[1]}. Set aside are tokens whose importance is far out; they keep "
+        "p_min and stay in the network, but no longer set the scale of p. The mean p changes with "
+        "it (see the table), so part of any change is that more or fewer tokens are dropped."
+    )
