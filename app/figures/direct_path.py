@@ -1,0 +1,108 @@
+"""Frozen against adapted, explained: parts of the logit's difference by layer and by patch."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.figures.patches import overlay
+from app.figures.predictions import plain
+from app.figures.theme import Scale, symmetric
+from drople.analysis import Analysis
+from drople.direct_path import DirectPath, Explained
+
+HEADERS = ("part", "patches", "prompts", "[CLS]", "attention bias", "MLP", "sum")
+# Parts of a layer, with colours that mean no condition elsewhere.
+PARTS = {
+    "patches": "#0284c7",
+    "prompts": "#c026d3",
+    "[CLS] and bias": "#94a3b8",
+    "MLP": "#a16207",
+}
+
+
+def patch_map(path: DirectPath, layer: int | None) -> np.ndarray:
+    """What attention fetches from each patch (G, G), in one layer or, with None, in all."""
+    return path.patches.sum(axis=0) if layer is None else path.patches[layer]
+
+
+def map_scale(path: DirectPath, layer: int | None) -> Scale:
+    """About zero; all layers share one scale, their sum has its own."""
+    arrays = [patch_map(path, None)] if layer is None else list(path.patches)
+    return symmetric(arrays, "part of the difference in logits; orange raises it, blue lowers it")
+
+
+def map_panel(analysis: Analysis, path: DirectPath, layer: int | None) -> np.ndarray:
+    """That map over the photograph."""
+    return overlay(analysis.pixels, patch_map(path, layer), map_scale(path, layer))
+
+
+def layers_figure(explained: Explained) -> go.Figure:
+    """A stacked bar a layer, and one for the terms that no layer of the image tower has."""
+    path = explained.image
+    count = len(path.mlp)
+    rows = ["start", *(f"layer {i + 1}" for i in range(count)), "LN bias", "text", "scale"]
+    values = {
+        "patches": path.patches.sum(axis=(1, 2)),
+        "prompts": path.prompts,
+        "[CLS] and bias": path.cls + path.bias,
+        "MLP": path.mlp,
+    }
+    figure = go.Figure()
+    for name, own in values.items():
+        figure.add_bar(
+            y=rows[1 : count + 1], x=own, orientation="h", name=name,
+            marker={"color": PARTS[name]},
+            hovertemplate=f"<b>%{{y}}</b><br>{name} %{{x:+.4f}}<extra></extra>",
+        )  # fmt: skip
+    figure.add_bar(
+        y=[rows[0], *rows[count + 1 :]],
+        x=[path.start, path.constant, explained.text, explained.scale],
+        orientation="h", name="other terms", marker={"color": "#475569"},
+        hovertemplate="<b>%{y}</b><br>%{x:+.4f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(
+        categoryorder="array", categoryarray=rows, autorange="reversed", automargin=True
+    )
+    figure.update_xaxes(
+        title="adapted minus frozen, logit",
+        gridcolor="rgba(100,116,139,0.25)", zerolinecolor="#64748b", zerolinewidth=2,
+    )  # fmt: skip
+    plain(figure, height=110 + 24 * len(rows), legend=True)
+    figure.update_layout(barmode="relative", bargap=0.3)
+    return figure
+
+
+def parts_rows(explained: Explained) -> list[list[str]]:
+    """The rows under `HEADERS`; their last column sums to the difference."""
+    path = explained.image
+    columns = [path.patches.sum(axis=(1, 2)), path.prompts, path.cls, path.bias, path.mlp]
+    rows = [_row("class token at the start", None, path.start)]
+    rows += [
+        _row(f"layer {i + 1}", [one[i] for one in columns], path.layers[i])
+        for i in range(len(path.mlp))
+    ]
+    rows.append(_row("bias of the last layer norm", None, path.constant))
+    rows.append(_row("image features differ", [one.sum() for one in columns], path.total))
+    rows.append(_row("text features differ", None, explained.text))
+    rows.append(_row("logit scales differ", None, explained.scale))
+    rows.append(["remainder (rounding)", *[""] * 5, f"{explained.remainder:+.1e}"])
+    return [*rows, _row("difference", None, explained.difference)]
+
+
+def _row(name: str, parts: list[float] | None, total: float) -> list[str]:
+    cells = [""] * 5 if parts is None else [f"{part:+.4f}" for part in parts]
+    return [name, *cells, f"{total:+.4f}"]
+
+
+def parts_sentence(explained: Explained, what: str) -> str:
+    """How large the difference is, and which parts make it."""
+    path = explained.image
+    largest = int(np.abs(path.layers).argmax())
+    attention = path.layers[largest] - path.mlp[largest]
+    return (
+        f"{what} is {explained.difference:+.3f} from frozen to adapted: {path.total:+.3f} because "
+        f"the image feature moves, {explained.text:+.3f} because the text features do, "
+        f"{explained.scale:+.3f} by the logit scale. Of the first, layer {largest + 1} adds most "
+        f"({path.layers[largest]:+.3f}; attention {attention:+.3f}, MLP {path.mlp[largest]:+.3f})."
+    )
