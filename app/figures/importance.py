@@ -177,10 +177,16 @@ def _luminance(*rgb: int) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def text_table(analysis: Analysis, branch: str, target: int, signal: str) -> str:
-    """One class's words, a row a layer, coloured by a signal, HTML."""
+def text_table(
+    analysis: Analysis, branch: str, target: int, signal: str, scale: Scale | None = None
+) -> str:
+    """One class's words, a row a layer, coloured by a signal, HTML.
+
+    Args:
+        scale: None for one of this class alone.
+    """
     trace = analysis.texts[branch]
-    scale = scale_of(analysis, trace, signal, None, target)
+    scale = scale or scale_of(analysis, trace, signal, None, target)
     words = trace.words[target]
     rows = []
     for layer in trace.layers:

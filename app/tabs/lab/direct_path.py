@@ -68,7 +68,7 @@ def build(bench: Bench) -> list[View]:
     held: gr.State = gr.State(None, time_to_live=3600)
     view = View(draw, [what, layer], [plot, photo, bar, said, table, layer], [held])
     run.click(
-        partial(compute, bench.studio), [*bench.asked(), what, layer], [held, *view.outputs],
+        bench.call(compute), [*bench.asked(), what, layer], [held, *view.outputs],
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     return [view]

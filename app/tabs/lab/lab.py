@@ -6,7 +6,11 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from app.tabs.export import savable
 from app.tabs.lab import (
+    attention_maps,
+    class_maps,
+    direct_path,
     duel,
     faithfulness,
     modes,
@@ -14,6 +18,8 @@ from app.tabs.lab import (
     robustness,
     sanity,
     selectivity,
+    sinks,
+    texts,
     token_card,
     trained_with,
     uncertainty,
@@ -32,6 +38,11 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Rate curve": rate_curve.build,
     "Robustness": robustness.build,
     "Sanity check": sanity.build,
+    "Sinks": sinks.build,
+    "Explained": direct_path.build,
+    "Attention": attention_maps.build,
+    "Class minus mean": class_maps.build,
+    "All texts": texts.build,
 }
 
 
@@ -41,5 +52,5 @@ def build(bench: Bench) -> list[View]:
     with gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
         for name, view in VIEWS.items():
             with gr.Tab(name, id=f"lab-{name}"):
-                views += view(bench)
+                views += savable(name, view(bench), bench.state, bench.target)
     return views

@@ -27,8 +27,8 @@ from app.studio import Studio
 from app.tabs.lab.bench import (
     NO_DROPOUT_HERE,
     Bench,
-    maker_of,
     given,
+    maker_of,
     numbers,
     table_of,
     told,
@@ -77,7 +77,7 @@ def build(bench: Bench) -> list[View]:
     first = View(draw, [layer], [sheet, bars, said, table, layer], [held])
     second = View(draw_again, [layer], [again, p_bar, effect, effects], [held])
     running = run.click(
-        partial(compute, bench.studio), [*bench.asked(), layer],
+        bench.call(compute), [*bench.asked(), layer],
         [held, *first.outputs, *second.outputs],
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip

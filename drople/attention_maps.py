@@ -1,0 +1,91 @@
+"""What a token attends to: head by head, and rolled out over the layers (Abnar & Zuidema 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drople.class_texts import ADAPTED, FROZEN
+from drople.layout import PromptStep
+from drople.models.backbone import Backbone
+from drople.models.prompted_clip import PromptedClip
+from drople.models.towers import LayerRecord
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """One layer of one image, without dropout. Sources are [CLS], each patch, all prompts."""
+
+    depth: int  # from 0
+    heads: np.ndarray  # (H, N, N) half precision, rows sum to 1
+    rollout: (
+        np.ndarray
+    )  # (N, 2 + G*G) of each source in each token leaving the layer, rows sum to 1
+    prompts: tuple[int, int]  # first prompt row, and the row after the last
+    grid: tuple[int, int]
+
+    def patches(self, values: np.ndarray) -> np.ndarray:
+        """The patches of values (N,), or of sources (2 + G*G,), as a picture (G, G)."""
+        rows, columns = self.grid
+        return values[1 : 1 + rows * columns].reshape(rows, columns)
+
+
+@torch.no_grad()
+def attention_layers(
+    model: Backbone | PromptedClip, pixels: np.ndarray
+) -> dict[str, list[AttentionLayer]]:
+    """Branch -> its layers; pixels (S, S, 3) uint8 as the model sees them."""
+    backbone = model if isinstance(model, Backbone) else model.backbone
+    batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    found = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
+    if isinstance(model, PromptedClip):
+        found[ADAPTED] = _layers(list(model.image_layers(batch)), model.prompts.image_steps())
+    return found
+
+
+def _layers(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[AttentionLayer]:
+    rolled = roll_out(records, steps)
+    found = []
+    for record, rollout in zip(records, rolled, strict=True):
+        layout = record.layout
+        assert layout.grid is not None
+        found.append(
+            AttentionLayer(
+                record.depth,
+                record.attention[0].half().cpu().numpy(),
+                rollout.cpu().numpy(),
+                (layout.prompts.start, layout.prompts.stop),
+                layout.grid,
+            )
+        )
+    return found
+
+
+def roll_out(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[Tensor]:
+    """How much of each source is in each token leaving each layer, (N, 2 + G*G) a layer.
+
+    Half of a token stays (the residual), half is fetched by the mean of the heads. Fresh prompts
+    are nothing but prompt when they enter; those they replace take what they held along.
+    """
+    first = records[0].layout
+    assert first.grid is not None
+    count = first.patches.stop  # [CLS] and patches
+    held = torch.eye(count + 1)[:count]  # (1 + G*G, sources); the last source is any prompt
+    prompt = torch.eye(count + 1)[count:]
+    # As the first layer's layout, with its prompts taken out.
+    layout = first.after(PromptStep(first.prompts.stop - first.prompts.start, torch.empty(0, 1)))
+    rolled = []
+    for record in records:
+        if record.depth < len(steps):
+            step = steps[record.depth]
+            fresh = prompt.expand(len(step.inserted), -1)[None]
+            held = layout.splice(held[None], step.removed, fresh)[0]  # (N, sources)
+        layout = record.layout
+        attention = record.attention[0].float().mean(dim=0).cpu()  # (N, N)
+        held = (held + attention @ held) / 2
+        rolled.append(held)
+    return rolled
