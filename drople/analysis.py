@@ -263,7 +263,7 @@ def maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSetting
     for run in runs:
         prompts = run.model.prompts.image_steps() if isinstance(run.model, PromptedClip) else ()
         maps = class_maps(
-            backbone.visual,
+            run.model.visual,
             run.records,
             run.text,
             shown,

@@ -18,6 +18,7 @@ from drople.dropout import DropoutSettings
 from drople.errors import CheckpointError, SettingsError
 from drople.importance import Bridge, SignalWeights
 from drople.models.backbone import CHECKPOINTS, Backbone
+from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan, build_prompts
 from drople.version import VERSION
@@ -45,6 +46,7 @@ class PromptCard:
     dropout: DropoutSettings  # it was trained with
     training: Mapping[str, Any] = field(default_factory=dict)  # every other hyperparameter
     metrics: Mapping[str, float] = field(default_factory=dict)  # percent, as measured
+    lora: LoraPlan | None = None  # changes of the image tower, of imported checkpoints
     drople_version: str = VERSION
 
 
@@ -75,6 +77,8 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
             f"backbone loaded is {backbone.name} (weights {backbone.weights_hash}). Choose that "
             "backbone, or prompts trained on this one."
         )
+    if card.lora and max(card.lora.layers, default=0) >= backbone.image_layer_count:
+        raise CheckpointError(f"{name} changes layers that {backbone.name} does not have.")
     expected = _shapes(name, card, backbone)
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != found:
@@ -84,7 +88,7 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise CheckpointError(f"{name} holds values that are not finite; training went wrong.")
     with torch.random.fork_rng():
-        model = PromptedClip(backbone, card.plan, bridge_tokens=card.bridge_tokens)
+        model = PromptedClip(backbone, card.plan, bridge_tokens=card.bridge_tokens, lora=card.lora)
     model.load_state_dict(tensors)
     return model.requires_grad_(False), card
 
@@ -154,10 +158,20 @@ def _card(name: str, header: Any) -> PromptCard:
         dropout = dict(fields["dropout"])
         dropout["weights"] = SignalWeights(**dropout["weights"])
         fields["dropout"] = DropoutSettings(**dropout)
+        fields["lora"] = _lora(fields.get("lora"))
         fields["classes"] = tuple(str(c) for c in fields["classes"])
         return PromptCard(**fields)
     except (KeyError, TypeError, ValueError, SettingsError) as error:
         raise CheckpointError(f"The header of {name} is not complete: {error}.") from error
+
+
+def _lora(given: Mapping[str, Any] | None) -> LoraPlan | None:
+    if given is None:
+        return None
+    plan = LoraPlan(tuple(int(layer) for layer in given["layers"]), int(given["rank"]))
+    if not (0 < plan.rank <= MAX_COUNT and all(0 <= n <= MAX_COUNT for n in plan.layers)):
+        raise ValueError(f"low-rank changes of {plan}")
+    return plan
 
 
 def _shapes(name: str, card: PromptCard, backbone: Backbone) -> dict[str, tuple[int, ...]]:
@@ -171,6 +185,8 @@ def _shapes(name: str, card: PromptCard, backbone: Backbone) -> dict[str, tuple[
         parts: dict[str, torch.nn.Module] = {"prompts": build_prompts(plan, *widths)}
         if card.bridge_tokens:
             parts["bridge"] = Bridge(card.bridge_tokens, backbone.joint_width, *widths)
+        if card.lora:
+            parts["lora"] = ImageLora(card.lora, backbone.image_width)
     shapes = {"logit_scale": tuple(backbone.logit_scale.shape)}
     for part, module in parts.items():
         shapes |= {f"{part}.{key}": tuple(v.shape) for key, v in module.state_dict().items()}

@@ -110,7 +110,8 @@ def explain_difference(
     scale = (scales[ADAPTED] + scales[FROZEN]) / 2
     text = (texts[ADAPTED] + texts[FROZEN]) / 2
     adapted, frozen = (
-        direct_path(backbone.visual, records[branch], scale * text) for branch in (ADAPTED, FROZEN)
+        direct_path(tower, records[branch], scale * text)
+        for branch, tower in ((ADAPTED, model.visual), (FROZEN, backbone.visual))
     )
     image = (images[ADAPTED] + images[FROZEN]) / 2
     logits = {branch: float(scales[branch] * cosines[branch]) for branch in records}

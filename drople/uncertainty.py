@@ -209,7 +209,7 @@ def _taken_in(
     assert isinstance(model, PromptedClip)
     layer = len(run.records) - 1 if settings.cam_layer is None else settings.cam_layer
     maps = class_maps(
-        model.backbone.visual, run.records, run.text, [target], layer=layer,
+        model.visual, run.records, run.text, [target], layer=layer,
         method=settings.cam_method, prompts=model.prompts.image_steps(), dropout=run.dropout,
     )[:, 0]  # fmt: skip  # (R, G, G)
     found = dict(known)

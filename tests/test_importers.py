@@ -4,6 +4,7 @@ method written from its public code over open_clip's own modules, so that nothin
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 from tiny import TEXT, TOKENIZER, VISION, tiny_clip, wrap
 from torch.nn import functional as F
 
+from drople.analysis import analyse
 from drople.checkpoints import load_prompts, save_prompts
 from drople.errors import CheckpointError
 from drople.importers import import_prompts
@@ -111,6 +113,20 @@ def drople(clip) -> dict[str, torch.Tensor]:
     }
     for i in range(DEPTH):
         state[f"text_prompts.{i}"] = random(4, WORDS, seed=10 + i)
+    return state
+
+
+def lora(rank: int) -> dict[str, torch.Tensor]:
+    """Low-rank changes of the blocks 1 and 3, with the names peft gives them, and their copies."""
+    state = {}
+    for layer in (1, 3):
+        for one, name in enumerate(("q", "v")):
+            at = f"encoder.layers.{layer}.self_attn.{name}_proj"
+            down = random(rank, IMAGE, seed=100 * layer + one)
+            up = random(IMAGE, rank, seed=100 * layer + 10 + one)
+            for root in ("lora_model.default.model.", "clip_model.vision_model."):
+                state[f"{root}{at}.lora_A.default.weight"] = down
+                state[f"{root}{at}.lora_B.default.weight"] = up
     return state
 
 
@@ -259,6 +275,43 @@ def test_drople_s_own_file_fills_prompts_bridge_and_scale(clip, backbone, tmp_pa
     assert set(report.unused["prompts of an LLM"]) == {"class_token.dw.0", "llm_prompt_bias.dw.0"}
 
 
+@torch.no_grad()
+def test_drople_s_low_rank_changes_act_in_the_adapted_branch_alone(
+    clip, backbone, pixels, tmp_path
+):
+    state = drople(clip) | lora(2)
+    path = saved(tmp_path / "c.t7", {"net": state}, False)
+    model, card, report = import_prompts(path, backbone)
+    merged = copy.deepcopy(clip)
+    for layer in (1, 3):
+        weight = merged.visual.transformer.resblocks[layer].attn.in_proj_weight
+        for name, start in (("q", 0), ("v", 2 * IMAGE)):
+            at = f"lora_model.default.model.encoder.layers.{layer}.self_attn.{name}_proj"
+            down, up = (state[f"{at}.lora_{m}.default.weight"].float() for m in "AB")
+            weight[start : start + IMAGE] += 16 / 2 * up @ down
+    first, *deeper = state["visual_prompts"]
+    image = read_image(merged, pixels, first, deeper, removed=4)
+    torch.testing.assert_close(model.encode_image(pixels), image, atol=1e-5, rtol=1e-4)
+    frozen = clip.encode_image(pixels)
+    torch.testing.assert_close(backbone.encode_image(pixels), frozen, atol=1e-5, rtol=1e-4)
+    assert len(report.unused["the same low-rank changes once more"]) == 8
+    save_prompts(tmp_path / "p.safetensors", model, card)
+    again, same = load_prompts(tmp_path / "p.safetensors", backbone)
+    assert same == card
+    assert torch.equal(again.encode_image(pixels), model.encode_image(pixels))
+
+
+def test_maps_look_through_the_low_rank_changes(clip, backbone, picture, tmp_path):
+    state = drople(clip) | lora(2)
+    with_changes, without = (
+        analyse(import_prompts(saved(tmp_path / "a.t7", one, False), backbone)[0], picture, NAMES)
+        for one in (state, drople(clip))
+    )
+    for condition, same in (("frozen", True), ("adapted", False)):
+        maps = [found.maps.values[condition] for found in (with_changes, without)]
+        assert np.allclose(*maps, atol=1e-7) == same
+
+
 def test_kgcoop_is_told_from_coop_by_the_user(clip, backbone, tmp_path):
     path = saved(tmp_path / "a.pth.tar-5", coop(clip))
     assert import_prompts(path, backbone, method="kgcoop")[1].method == "kgcoop"
@@ -317,11 +370,10 @@ def changed(state, **changes):
             "not complete",
         ),
         (
-            lambda clip: changed(
-                drople(clip),
-                **{"lora_model.a.q_proj.lora_A.default.weight": random(8, IMAGE, seed=0)},
-            ),
-            "LoRA",
+            lambda clip: {
+                k: v for k, v in (drople(clip) | lora(2)).items() if "1.self_attn.v" not in k
+            },
+            "not complete",
         ),
         (lambda clip: torch.zeros(3), "not a state dict"),
     ],

@@ -74,7 +74,9 @@ def import_prompts(
         found = replace(found, method=method)
     _check_clip(path.name, state, backbone)
     with torch.random.fork_rng():
-        model = PromptedClip(backbone, found.plan, bridge_tokens=found.bridge_tokens)
+        model = PromptedClip(
+            backbone, found.plan, bridge_tokens=found.bridge_tokens, lora=found.lora
+        )
     scale = state.get("logit_scale", backbone.logit_scale).detach().float().reshape(())
     tensors = {**_empty(model), **found.tensors, "logit_scale": scale}
     _check_shapes(path.name, model, tensors, backbone)
@@ -90,6 +92,7 @@ def import_prompts(
         backbone_hash=backbone.weights_hash,
         plan=model.plan,
         bridge_tokens=found.bridge_tokens,
+        lora=found.lora,
         method=found.method,
         classes=names,
         data=data,
@@ -112,12 +115,12 @@ def _unused(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 REASONS = (
     (r"token_(prefix|suffix)$", "the class names it was trained on"),
-    (r"ZS_image_encoder\.", "the frozen CLIP, taken from the backbone"),
-    (r"(image_encoder|text_encoder|clip_model)\.", "the frozen CLIP, taken from the backbone"),
+    (r"ZS_image_encoder\.", "the frozen CLIP"),
+    (r"(lora_model|clip_model)\..*lora_", "the same low-rank changes once more"),
+    (r"(image_encoder|text_encoder|clip_model|lora_model)\.", "the frozen CLIP"),
     (r"(class_token|class_decoder|class_norm|text_proj|llm_prompt_bias)\.", "prompts of an LLM"),
     (r"(base|new|text)_embeddings\.", "frozen text features, made anew from the backbone"),
     (r"(adapter|temperature|class_embed_weight|combine_weights)", "never used by its own forward"),
-    (r"(lora_model|clip_model)\..*lora", "low-rank changes of the image tower"),
 )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from drople.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.errors import CheckpointError
+from drople.models.lora import LoraPlan
 from drople.models.prompted_clip import FIRST_WORDS
 from drople.models.prompts import PromptPlan
 
@@ -24,6 +25,7 @@ class Found:
     tensors: dict[str, Tensor]  # names of `PromptedClip.state_dict`, all but `logit_scale`
     used: tuple[str, ...]  # keys of the file
     bridge_tokens: int = 0
+    lora: LoraPlan | None = None
     dropout: DropoutSettings = field(default_factory=lambda: DropoutSettings(strategy="none"))
     notes: tuple[str, ...] = ()
 
@@ -139,11 +141,6 @@ def _mpl(state: Mapping[str, Tensor]) -> Found:
 
 def _drople(state: Mapping[str, Tensor]) -> Found:
     """DroPLe's released code (METHOD.md 7); the prompts of its LLM cannot be carried over."""
-    if any("lora_" in key for key in state):
-        raise CheckpointError(
-            "The file changes the image tower itself (LoRA), and without those changes its prompts "
-            "mean something else. Only DroPLe prompts trained without LoRA can be imported."
-        )
     text = _numbered(state, r"text_prompts\.(\d+)")
     image = state["visual_prompts"]  # (L, P, D)
     plan = PromptPlan(
@@ -168,9 +165,44 @@ def _drople(state: Mapping[str, Tensor]) -> Found:
         notes.append(
             "LLM prompts dropped: accuracy cannot be compared with that of the model it comes from"
         )
-    used = ("visual_prompts", *text, *bridge.values())
-    count = len(state["mag_module.learnable_tokens"])
-    return Found("drople", plan, tensors, used, count, OFFICIAL_CODE, tuple(notes))
+    lora, low_rank, changed = _lora(state)
+    if lora:
+        notes.append("low-rank changes are merged with alpha 16, the released code's")
+    return Found(
+        "drople",
+        plan,
+        tensors | low_rank,
+        ("visual_prompts", *text, *bridge.values(), *changed),
+        bridge_tokens=len(state["mag_module.learnable_tokens"]),
+        lora=lora,
+        dropout=OFFICIAL_CODE,
+        notes=tuple(notes),
+    )
+
+
+_LORA = (
+    r"lora_model\.default\.model\.encoder\.layers\.(\d+)\.self_attn\.{}_proj"
+    r"\.lora_{}\.default\.weight"
+)
+
+
+def _lora(state: Mapping[str, Tensor]) -> tuple[LoraPlan | None, dict[str, Tensor], list[str]]:
+    """Low-rank changes of the image tower: where, our tensors, and the keys they come from."""
+    tensors, used = {}, []
+    layers: tuple[int, ...] = ()
+    for ours, theirs in (("query", "q"), ("value", "v")):
+        for part, matrix in (("down", "A"), ("up", "B")):
+            pattern = _LORA.format(theirs, matrix)
+            keys = _numbered(state, pattern)
+            if not keys:
+                return None, {}, []
+            found = tuple(int(match[1]) for key in keys if (match := re.fullmatch(pattern, key)))
+            if layers and found != layers:
+                raise KeyError(f"{theirs}_proj.lora_{matrix} of the layers {layers}")
+            layers = found
+            tensors[f"lora.{ours}_{part}"] = torch.stack([state[key] for key in keys])
+            used += keys
+    return LoraPlan(layers, tensors["lora.query_down"].shape[1]), tensors, used
 
 
 def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:

@@ -175,6 +175,7 @@ class Backbone:
         self,
         pixels: Tensor,
         *,
+        visual: VisualTower | None = None,
         prompts: Sequence[PromptStep] = (),
         bridge: ReadBridge | None = None,
         score: bool = False,
@@ -182,10 +183,14 @@ class Backbone:
         dropout: TokenDropout | None = None,
         readout_only: bool = False,
     ) -> Iterator[LayerRecord]:
-        """Runs the image tower on (B, 3, S, S), normalised; see `run_layers`."""
-        tokens, layout = embed_image(self.visual, pixels, prompts)
+        """Runs the image tower, or `visual` in its place, on (B, 3, S, S), normalised.
+
+        See `run_layers`.
+        """
+        visual = visual or self.visual
+        tokens, layout = embed_image(visual, pixels, prompts)
         return run_layers(
-            self.visual.transformer.resblocks,
+            visual.transformer.resblocks,
             tokens,
             layout,
             prompts=prompts,

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from drople.dropout import TokenDropout
 from drople.importance import Bridge
 from drople.models.backbone import Backbone, in_batches_by_length
+from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompts import PromptPlan, build_prompts
-from drople.models.towers import LayerRecord, last, read_image, read_text
+from drople.models.towers import LayerRecord, VisualTower, last, read_image, read_text
 
 FIRST_WORDS = "a photo of a"  # what the first text prompts start from, where they are that many
 
@@ -25,9 +26,17 @@ class PromptedClip(nn.Module):
     Args:
         plan: where prompts sit; its depths are capped at the backbone's.
         bridge_tokens: M, 64 in the released code; 0 for methods without a bridge.
+        lora: low-rank changes of the image tower, of imported checkpoints.
     """
 
-    def __init__(self, backbone: Backbone, plan: PromptPlan, *, bridge_tokens: int = 0):
+    def __init__(
+        self,
+        backbone: Backbone,
+        plan: PromptPlan,
+        *,
+        bridge_tokens: int = 0,
+        lora: LoraPlan | None = None,
+    ):
         super().__init__()
         self.backbone = backbone
         self.plan = plan.capped(backbone.image_layer_count, backbone.text_layer_count)
@@ -40,8 +49,14 @@ class PromptedClip(nn.Module):
             if bridge_tokens
             else None
         )
+        self.lora = ImageLora(lora, backbone.image_width) if lora else None
         self.logit_scale = nn.Parameter(backbone.logit_scale.detach().clone().cpu())
         self.to(backbone.device)
+
+    @property
+    def visual(self) -> VisualTower:
+        """The image tower of this branch: the backbone's, but for low-rank changes."""
+        return self.lora.merged(self.backbone.visual) if self.lora else self.backbone.visual
 
     def _first_words(self) -> Tensor | None:
         """The embedding (P, D) the first text prompts start from (METHOD.md 1.3)."""
@@ -72,6 +87,7 @@ class PromptedClip(nn.Module):
         """Runs the prompted image tower on (B, 3, S, S); see `run_layers`."""
         return self.backbone.image_layers(
             pixels,
+            visual=self.visual,
             prompts=self.prompts.image_steps(),
             bridge=self.bridge.read_image if self.bridge and (read_bridge or score) else None,
             score=score,
