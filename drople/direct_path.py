@@ -75,27 +75,35 @@ class Explained:
         return self.difference - (self.image.total + self.text + self.scale)
 
 
+Records = dict[str, list[LayerRecord]]  # branch -> every layer of one run
+
+
+@torch.no_grad()
+def run_branches(model: PromptedClip, pixels: np.ndarray) -> Records:
+    """Both branches without dropout on one picture (S, S, 3) uint8 as the model sees it."""
+    batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    return {
+        FROZEN: list(model.backbone.image_layers(batch)),
+        ADAPTED: list(model.image_layers(batch)),
+    }
+
+
 @torch.no_grad()
 def explain_difference(
     model: PromptedClip,
-    pixels: np.ndarray,
+    records: Records,
     classes: ClassTexts,
     target: int,
     against: int | None = None,
 ) -> Explained:
-    """Adapted minus frozen logit of a class, both without dropout.
+    """Adapted minus frozen logit of a class.
 
     Args:
-        pixels: (S, S, 3) uint8, what the model sees.
+        records: from `run_branches`.
         target: index of the class.
         against: where given, the lead of `target` over this class instead of its logit.
     """
     backbone = model.backbone
-    batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
-    records = {
-        FROZEN: list(backbone.image_layers(batch)),
-        ADAPTED: list(model.image_layers(batch)),
-    }
     scales = {FROZEN: backbone.logit_scale.exp(), ADAPTED: model.logit_scale.exp()}
     images = {
         branch: F.normalize(read_image(backbone.visual, own[-1]), dim=-1)[0]

@@ -12,7 +12,7 @@ from analysed import analysed, ask, tiny
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.attention_maps import attention_sentence, heads_rows, heads_scale, heads_strip
-from app.figures.class_maps import minus_mean, minus_rows, minus_scale, own_share
+from app.figures.class_maps import likeness_to_others, minus_mean, minus_rows, minus_scale
 from app.tabs.lab import attention_maps as tab
 from app.tabs.lab import class_maps, texts
 from drople.analysis import analyse
@@ -145,8 +145,11 @@ def test_the_maps_minus_their_mean_sum_to_nothing():
         own = [minus_mean(one, condition, i) for i in range(3)]
         np.testing.assert_allclose(sum(own), 0, atol=1e-6)
         maps = one.maps.values[condition]
-        expected = (own[1] ** 2).sum() / (maps[1] ** 2).sum()
-        assert own_share(one, condition, 1) == pytest.approx(float(expected))
+        x, y = maps[1].ravel(), (maps[0] + maps[2]).ravel()
+        x, y = x - x.mean(), y - y.mean()
+        expected = (x @ y) / np.sqrt((x @ x) * (y @ y))
+        found = likeness_to_others(one, condition, 1)
+        assert found == pytest.approx(float(expected), abs=1e-4)
     assert minus_scale(one, 1).diverging
     assert len(minus_rows(one, 1)) == 4
 

@@ -9,7 +9,7 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale, number, symmetric
 from drople.analysis import Analysis
 
-HEADERS = ("branch", "share of the map that is its own", "peak", "strongest patch against")
+HEADERS = ("branch", "correlation with the others’ mean", "peak", "strongest patch against")
 
 
 def minus_mean(analysis: Analysis, condition: str, target: int) -> np.ndarray | None:
@@ -31,7 +31,7 @@ def minus_scale(analysis: Analysis, target: int) -> Scale:
 
 
 def minus_sheet(analysis: Analysis, target: int) -> np.ndarray:
-    """A column a condition; RGBA."""
+    """A tile a condition; RGBA."""
     scale = minus_scale(analysis, target)
     columns = []
     for condition in analysis.conditions:
@@ -39,7 +39,7 @@ def minus_sheet(analysis: Analysis, target: int) -> np.ndarray:
         assert own is not None, "asked for with a map only"
         panel = overlay(analysis.pixels, own, scale, marked=~np.isfinite(own))
         columns.append((condition, CONDITION_NAMES[condition], [panel]))
-    return sheet_of(columns)
+    return sheet_of(columns, across=2)
 
 
 def minus_rows(analysis: Analysis, target: int) -> list[list[str]]:
@@ -50,10 +50,10 @@ def minus_rows(analysis: Analysis, target: int) -> list[list[str]]:
 def _row(analysis: Analysis, condition: str, target: int) -> list[str]:
     own = minus_mean(analysis, condition, target)
     assert own is not None, "asked for with a map only"
-    share = own_share(analysis, condition, target)
+    likeness = likeness_to_others(analysis, condition, target)
     return [
         CONDITION_NAMES[condition],
-        "–" if share is None else f"{100 * share:.0f} %",
+        "–" if likeness is None else f"{likeness:+.2f}",
         _place(own),
         _place(-own),
     ]
@@ -66,15 +66,18 @@ def _place(values: np.ndarray) -> str:
     return f"row {row + 1}, column {column + 1} ({number(float(values[row, column]))})"
 
 
-def own_share(analysis: Analysis, condition: str, target: int) -> float | None:
-    """Squared length of map minus mean by that of the map; None where the map is zero.
+def likeness_to_others(analysis: Analysis, condition: str, target: int) -> float | None:
+    """Correlation over the patches of a class's map with the mean of the other classes' maps.
 
-    Near 0 the map shows what any class would; it may pass 1 where map and mean are opposed.
+    Near 1 the map shows what any class would. None where either is flat or there is no other.
     """
-    own = minus_mean(analysis, condition, target)
-    maps = analysis.maps
-    whole = np.where(
-        maps.unavailable[condition], 0, maps.values[condition][maps.classes.index(target)]
-    )
-    length = float((whole**2).sum())
-    return None if own is None or length == 0 else float(np.nansum(own**2)) / length
+    maps, index = analysis.maps, analysis.maps.classes.index(target)
+    there = ~maps.unavailable[condition]
+    own = maps.values[condition][index][there]
+    others = np.delete(maps.values[condition], index, axis=0)
+    if not len(others) or own.size < 2:
+        return None
+    mean = others.mean(axis=0)[there]
+    if not own.std() or not mean.std():
+        return None
+    return float(np.corrcoef(own, mean)[0, 1])

@@ -58,7 +58,7 @@ def layers_figure(explained: Explained) -> go.Figure:
     figure.add_bar(
         y=[rows[0], *rows[count + 1 :]],
         x=[path.start, path.constant, explained.text, explained.scale],
-        orientation="h", name="other terms", marker={"color": "#475569"},
+        orientation="h", name="other terms", marker={"color": "#78716c"},
         hovertemplate="<b>%{y}</b><br>%{x:+.4f}<extra></extra>",
     )  # fmt: skip
     figure.update_yaxes(
@@ -101,8 +101,8 @@ def parts_sentence(explained: Explained, what: str) -> str:
     largest = int(np.abs(path.layers).argmax())
     attention = path.layers[largest] - path.mlp[largest]
     return (
-        f"{what} is {explained.difference:+.3f} from frozen to adapted: {path.total:+.3f} because "
-        f"the image feature moves, {explained.text:+.3f} because the text features do, "
+        f"{what} moves by {explained.difference:+.3f} from frozen to adapted: {path.total:+.3f} "
+        f"because the image feature moves, {explained.text:+.3f} because the text features do, "
         f"{explained.scale:+.3f} by the logit scale. Of the first, layer {largest + 1} adds most "
         f"({path.layers[largest]:+.3f}; attention {attention:+.3f}, MLP {path.mlp[largest]:+.3f})."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 from tiny import noise_picture
 
@@ -281,3 +283,16 @@ def test_an_example_fills_the_form(visit):
     )
     page.locator("#run").click()
     expect(page.locator(LABELS).filter(has_text="skyscraper")).to_have_count(1)
+
+
+def test_a_tab_is_saved_as_pictures_and_tables(look):
+    page = look()
+    open_tab(page, "Predictions")
+    with page.expect_download() as saved:
+        page.locator("#save-predictions").click()
+    with zipfile.ZipFile(saved.value.path()) as packed:
+        contents = {name.rpartition(".")[2]: packed.read(name) for name in packed.namelist()}
+    assert contents["png"].startswith(b"\x89PNG")
+    assert contents["svg"].startswith(b"<svg")
+    assert contents["csv"].startswith(b"class,Frozen p")
+    assert saved.value.suggested_filename.endswith(".zip")

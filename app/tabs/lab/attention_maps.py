@@ -54,8 +54,8 @@ def build(bench: Bench) -> list[View]:
             elem_id="attention-branch", min_width=140,
         )  # fmt: skip
         kind = gr.Radio([CLS, PATCH, PROMPT], value=CLS, label="Token", elem_id="attention-kind")
-        row = gr.Slider(1, 14, 7, step=1, label="Row of the patch", min_width=120)
-        column = gr.Slider(1, 14, 7, step=1, label="Column, or number of the prompt", min_width=120)
+        row = gr.Slider(1, 14, 7, step=1, label="Row", min_width=120)
+        column = gr.Slider(1, 14, 7, step=1, label="Column, prompt", min_width=120)
     with gr.Row(elem_classes="lens-controls"):
         layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="attention-layer", min_width=160)
         run = gr.Button("Read attention", elem_id="attention-run", min_width=120)

@@ -15,17 +15,17 @@ from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
 
 INTRO = (
-    "Much of a Grad-CAM map is the same for every class. Here the mean over the listed classes is "
-    "taken away: what is left speaks for this class rather than the others (A: dropout applied "
-    "now, in one draw)."
+    "The Grad-CAM map of the class looked at minus the mean over the listed classes: what speaks "
+    "for this class rather than for any (A: dropout applied now, in one draw)."
 )
 
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     gr.Markdown(INTRO, elem_classes="lens-intro")
-    sheet = picture("Class minus mean", "minus-sheet")
-    bar = gr.HTML(elem_id="minus-bar")
+    with gr.Row(), gr.Column(elem_classes="lens-two"):
+        sheet = picture("Class minus mean", "minus-sheet")
+        bar = gr.HTML(elem_id="minus-bar")
     said = gr.Markdown(elem_id="minus-note", elem_classes="lens-note")
     table = numbers("minus-table", HEADERS, (150, 200, 230, 230))
     return [View(draw, [], [sheet, bar, said, table])]
@@ -44,8 +44,8 @@ def draw(analysis: Analysis, target: int) -> tuple[Any, str, str, dict[str, Any]
     if missing:
         return None, "", plain_text(missing), table_of(HEADERS)
     sentence = (
-        f"{name} minus the mean of {len(maps.classes)} classes, {name} among them. Where its own "
-        "share is near 0 %, the map shows what every class would show."
+        f"{name} minus the mean of {len(maps.classes)} classes, {name} among them. Where its "
+        "correlation with the other classes’ mean is near 1, the map shows what any class would."
     )
     table = table_of(HEADERS, minus_rows(analysis, target))
     shown = gr.Image(minus_sheet(analysis, target), alt_text=sentence)

@@ -23,15 +23,14 @@ from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture, target_index
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.direct_path import Explained, explain_difference
+from drople.direct_path import Explained, explain_difference, run_branches
 from drople.duel import same_question
 from drople.models.prompted_clip import PromptedClip
 
 INTRO = (
-    "Why the adapted branch gives the class looked at another logit than the frozen one, without "
-    "dropout: the difference split over layers and patches. Direct path only: what a layer writes "
-    "into the class token and the read-out sees; what it writes into other tokens counts in the "
-    "layer that fetches it. It says where the number comes from, not what would happen without it."
+    "What makes the adapted branch give the class looked at another logit than the frozen one, "
+    "without dropout, split over layers and patches. Direct path only: what a layer writes into "
+    "the class token; what it writes into other tokens counts in the layer that fetches it."
 )
 LOGIT, LEAD = "its logit", "its lead over the runner-up"
 PRESS = "Press Explain: it takes about a second with mini."
@@ -53,7 +52,7 @@ def build(bench: Bench) -> list[View]:
     with gr.Row(elem_classes="lens-controls"):
         what = gr.Radio([LOGIT, LEAD], value=LOGIT, label="Split", elem_id="direct-what")
         layer = gr.Slider(
-            0, 12, 0, step=1, label="Layer of the map; 0: all layers", elem_id="direct-layer",
+            0, 12, 0, step=1, label="Map of layer (0: all)", elem_id="direct-layer",
             min_width=200,
         )  # fmt: skip
         run = gr.Button("Explain", elem_id="direct-run", min_width=90)
@@ -84,7 +83,7 @@ def compute(
     layer: float,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> tuple[Any, ...]:
-    """Both splits; each runs the two branches once."""
+    """Both splits, of one run of each branch."""
     with told():
         analysis = given(analysis)
         model = model_of(studio, analysis, backbone, prompts).model
@@ -93,11 +92,12 @@ def compute(
         texts = studio.texts(loaded, analysis.classes, analysis.settings.template)
         index = target_index(analysis, target)
         rival = runner_up(analysis, index)
-        progress((0, 2), desc="1 of 2: the logit")
-        explain = partial(explain_difference, model, analysis.pixels, texts, index)
+        progress((0, 2), desc="1 of 2: both branches")
+        records = studio.in_turn(partial(run_branches, model, analysis.pixels))
+        progress((1, 2), desc="2 of 2: their parts")
+        explain = partial(explain_difference, model, records, texts, index)
         parts = {LOGIT: studio.in_turn(explain)}
         if rival is not None:
-            progress((1, 2), desc="2 of 2: the lead over the runner-up")
             parts[LEAD] = studio.in_turn(partial(explain, rival))
         held = Held(analysis, index, rival, parts)
         return held, *draw(analysis, index, held, what, layer)
