@@ -100,3 +100,9 @@ def test_the_view_draws_without_a_model(kind):
     assert "By chance" in said
     assert len(table["data"]) >= 3
     assert "four numbers" in tab.draw(analysed(kind), 0, "box")[1]
+
+
+def test_a_class_without_a_map_is_said():
+    many = analysed("many classes")
+    hidden = next(i for i in range(len(many.classes)) if i not in many.maps.classes)
+    assert "holds no Grad" in tab.draw(many, hidden, "0 0 50 50")[1]

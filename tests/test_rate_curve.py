@@ -14,6 +14,7 @@ from app.figures.rate_curve import (
     POINT_HEADERS,
     QUANTITIES,
     area_rows,
+    bounded,
     point_rows,
     rates_figure,
     rates_sentence,
@@ -160,6 +161,13 @@ def test_the_difference_is_paired_by_draw():
     half = t.ppf(0.975, 3) * np.std([0.04, 0.05, 0.06, 0.05], ddof=1) / 2
     assert f"+0.050 more probability than vanilla dropout ({0.05 - half:+.3f}" in said
     assert "a difference on this picture" in said
+
+
+def test_intervals_are_cut_at_what_is_possible():
+    assert bounded((-0.4, 1.7), "probability") == (0, 1)
+    assert bounded((-1.4, 0.7), "cosine") == (-1, 0.7)
+    assert bounded((0.2, 0.3), "kept") == (0.2, 0.3)
+    assert bounded(None, "kept") is None
 
 
 def test_one_draw_is_called_one_draw(curves):

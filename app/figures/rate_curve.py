@@ -32,8 +32,16 @@ def dropout_name(strategy: str) -> str:
 def interval_of(point: Point, quantity: str) -> tuple[float, float] | None:
     """95 % over the draws: Wilson's for flips, Student's for means; None for fewer than two."""
     if quantity != "flipped":
-        return mean_interval(vars(point)[quantity])
+        return bounded(mean_interval(vars(point)[quantity]), quantity)
     return wilson_interval(int(point.flipped.sum()), point.count) if point.count > 1 else None
+
+
+def bounded(interval: tuple[float, float] | None, quantity: str) -> tuple[float, float] | None:
+    """An interval cut at what the quantity can be, since Student's knows no bounds."""
+    if interval is None:
+        return None
+    least = 0.0 if quantity in ("probability", "flipped") else -1.0
+    return max(interval[0], least), min(interval[1], 1.0)
 
 
 def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
@@ -85,8 +93,11 @@ def area_rows(curves: RateCurves) -> list[list[str]]:
     """The rows under `AREA_HEADERS`."""
     rows = []
     for name in (NONE, *COMPARED):
-        areas = [curves.areas(name, quantity) for quantity in QUANTITIES]
-        cells = [_mean(of, None if name == NONE else mean_interval(of)) for of in areas]
+        areas = {quantity: curves.areas(name, quantity) for quantity in QUANTITIES}
+        cells = [
+            _mean(of, None if name == NONE else bounded(mean_interval(of), quantity))
+            for quantity, of in areas.items()
+        ]
         rows.append([dropout_name(name), *cells])
     return rows
 

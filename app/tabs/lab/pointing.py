@@ -70,4 +70,6 @@ def draw(analysis: Analysis, target: int, typed: str) -> tuple[Any, str, dict[st
     maps = {**judged_maps(analysis, target), **baseline_maps(analysis)}
     shown = gr.Image(boxed_photo(analysis, box), alt_text=f"the photograph with the box {box}")
     sentence = pointing_sentence(maps, box)
+    if target not in analysis.maps.classes:
+        sentence += f" This analysis holds no Grad-CAM of {analysis.classes[target]}."
     return shown, plain_text(sentence), table_of(HEADERS, pointing_rows(analysis, maps, box))

@@ -36,7 +36,7 @@ TERMS = (
     "the p lose some of their differences. “Truly dropped” is what the draws made of it. In one "
     "draw all dropouts and rates share each token's random number. Dropout acts on the image "
     "branch alone here. Bands and brackets: 95 % over the draws, Wilson's for flips, Student's "
-    "for means (which may reach beyond the possible). Area: mean over the rates, by trapezes."
+    "for means and areas, cut at what is possible. Area: mean over the rates, by trapezes."
 )
 
 
@@ -55,7 +55,7 @@ def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     gr.Markdown(INTRO, elem_classes="lens-intro")
     with gr.Row(elem_classes="lens-controls"):
-        draws = gr.Slider(2, 64, 8, step=1, label="Draws", elem_id="rates-draws", min_width=200)
+        draws = gr.Slider(2, 64, 7, step=1, label="Draws", elem_id="rates-draws", min_width=200)
         run = gr.Button("Draw", elem_id="rates-run", min_width=90)
         stop = gr.Button("Stop", elem_id="rates-stop", min_width=90)
     quantity = gr.Radio(

@@ -38,8 +38,9 @@ TERMS = (
     "tensor of a block is drawn from a normal distribution with its own mean and sd; embeddings, "
     "prompts, class texts and the read-out stay. Likeness: Spearman's correlation of the patches' "
     "ranks, signed, and in brackets the share of the top tenth of patches that stays in it (10 % "
-    "by chance). Smooth maps can be alike by accident: small values say little, and one draw of "
-    "new weights is one draw."
+    "by chance). Below each picture: how many of the last blocks are new, and Spearman. Smooth "
+    "maps can be alike by accident: small values say little, and one draw of new weights is one "
+    "draw."
 )
 MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd", IMPORTANCE)
 
