@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from drople.models.attention import Block
-from drople.models.towers import VisualTower
+from drople.models.attention import Block, SelfAttention
+from drople.models.towers import Transformer, VisualTower
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class _Tower:
     class_embedding: Tensor
     positional_embedding: Tensor
     ln_pre: nn.Module
-    transformer: _Blocks
+    transformer: Transformer
     ln_post: nn.Module
     proj: Tensor
 
@@ -102,7 +102,7 @@ class _Attention:
 class _Block:
     """A `Block` with other attention weights; its modules are the given block's own."""
 
-    attn: _Attention
+    attn: SelfAttention
     ln_1: nn.Module
     ls_1: nn.Module
     ln_2: nn.Module
