@@ -18,7 +18,7 @@ from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
 from app.page import Page
 from app.studio import DEVICES, NO_PROMPTS, Studio
-from app.tabs import cams, dropped, importance, method, predictions
+from app.tabs import cams, dropped, importance, method, predictions, take_away
 from app.tabs.export import savable
 from app.tabs.lab import lab
 from app.tabs.lab.bench import Bench
@@ -109,6 +109,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     with gr.Tab("Method", id="method"):
                         method.build()
                 foot = gr.HTML(elem_id="provenance")
+                take_away.build(state, inputs.target, views)
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
         demo.load(None, None, None, js=FOLD_ON_PHONES)
@@ -143,11 +144,13 @@ def _draw_all(done: Any, views: list[View], state: gr.State, target: gr.Dropdown
 
 
 def _api(page: Page, inputs: Inputs) -> None:
-    """The named endpoint `/analyse`: an analysis as numbers."""
+    """The named endpoints `/analyse` and `/evidence`: an analysis as numbers, and as a file."""
     result = gr.JSON(visible=False)
     button = gr.Button(visible=False)
     given = [inputs.image, inputs.classes, inputs.backbone, inputs.prompts, inputs.seed]
     button.click(page.api_analysing, given, result, api_name="analyse", **MODEL)
+    evidence = gr.Button(visible=False)
+    evidence.click(page.api_storing, given, gr.JSON(visible=False), api_name="evidence", **MODEL)
     gr.api(page.api_options, api_name="options")
 
 

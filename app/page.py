@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
@@ -12,6 +13,7 @@ from PIL import Image
 
 from app.calls import model_call, told
 from app.examples import precomputed
+from app.figures.export import stem_of
 from app.figures.theme import CONDITION_NAMES, chip
 from app.figures.words import draw_sentence, headline, provenance_line
 from app.inputs import settings_of
@@ -21,6 +23,7 @@ from drople.analysis import Analysis, AnalysisSettings
 from drople.classes import parse_class_list
 from drople.dropout import DROP_MODES, PLACEMENTS, DropoutSettings
 from drople.errors import DropleError
+from drople.evidence import analysis_bytes
 
 # What `analyse` yields between its steps.
 NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
@@ -34,6 +37,7 @@ class Page:
         self.studio = studio
         self.analysing = model_call(self.analyse, lent=lent_to_analyse)
         self.api_analysing = model_call(self.api_analyse, lent=lent_to_analyse)
+        self.api_storing = model_call(self.api_evidence, lent=lent_to_analyse)
 
     def open(
         self,
@@ -118,12 +122,43 @@ class Page:
             drop probability of each layer's patches (rows of the grid); which are dropped; where
             it all comes from.
         """
+        return as_numbers(self._by_default(image, classes, backbone, prompts, seed))
+
+    def api_evidence(
+        self,
+        image: Image.Image | None,
+        classes: str,
+        backbone: str = "mini",
+        prompts: str = NO_PROMPTS,
+        seed: float = 0,
+    ) -> dict[str, str]:
+        """Analyses a picture with default settings and gives all of it as one file.
+
+        Args:
+            image: the picture, as a file.
+            classes: class names separated by commas or lines.
+            backbone: name of the frozen CLIP.
+            prompts: name of the trained prompts, or "none".
+            seed: of the draw.
+
+        Returns:
+            name and, in base64, data of an .npz file, which `drople.load_analysis` and
+            `python -m drople replay` read.
+        """
+        analysis = self._by_default(image, classes, backbone, prompts, seed)
+        data = base64.b64encode(analysis_bytes(analysis)).decode()
+        name = stem_of(analysis, target_index(analysis, None), "drople-analysis")
+        return {"name": f"{name}.npz", "data": data}
+
+    def _by_default(
+        self, image: Image.Image | None, classes: str, backbone: str, prompts: str, seed: float
+    ) -> Analysis:
         with told():
             names, picture = parse_class_list(classes), _given(image)
             loaded = self.studio.load(backbone, prompts)
             dropout = loaded.card.dropout if loaded.card else DropoutSettings()
             settings = AnalysisSettings(dropout=dropout, seed=int(seed or 0))
-            return as_numbers(self.studio.analyse(loaded, picture, names, settings))
+            return self.studio.analyse(loaded, picture, names, settings)
 
     def api_options(self) -> dict[str, Any]:
         """What `/analyse` can be asked for.

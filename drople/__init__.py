@@ -16,6 +16,7 @@ from drople.checkpoints import load_prompts, save_prompts
 from drople.class_texts import describe_classes
 from drople.dropout import DROP_MODES, STRATEGIES, DropoutSettings
 from drople.errors import DropleError
+from drople.evidence import load_analysis, replay, save_analysis
 from drople.importance import score_tokens
 from drople.models.backbone import load_backbone
 from drople.models.prompted_clip import PromptedClip
@@ -35,8 +36,11 @@ __all__ = [
     "analyse",
     "describe_classes",
     "fit",
+    "load_analysis",
     "load_backbone",
     "load_prompts",
+    "replay",
+    "save_analysis",
     "save_prompts",
     "score_tokens",
 ]

@@ -6,6 +6,7 @@ it is code; reading it runs none.
 
 from __future__ import annotations
 
+import io
 import json
 import types
 import zipfile
@@ -33,11 +34,17 @@ _ARRAY = "$array"
 
 def save_analysis(path: str | Path, analysis: Analysis) -> None:
     """Writes an analysis: every array, setting, seed, weight hash and version it holds."""
+    Path(path).write_bytes(analysis_bytes(analysis))
+
+
+def analysis_bytes(analysis: Analysis) -> bytes:
+    """What `save_analysis` writes."""
     arrays: list[np.ndarray] = []
     header = {"format": FORMAT, "schema": SCHEMA, "analysis": _encode(analysis, arrays)}
     named: dict[str, Any] = {f"a{i}": array for i, array in enumerate(arrays)}
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps(header)), **named)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=np.array(json.dumps(header)), **named)
+    return buffer.getvalue()
 
 
 def load_analysis(path: str | Path) -> Analysis:

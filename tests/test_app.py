@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import httpx
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from app.demo import build_demo, launch, main
 from app.page import Page
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings
+from drople.evidence import load_analysis
 from drople.models.backbone import load_backbone
 
 # Pandas warns Gradio, in the threads of the server.
@@ -245,10 +248,21 @@ def answer(client, site, photo):
     )
 
 
-def test_only_two_endpoints_are_public(client):
+def test_only_three_endpoints_are_public(client):
     listed = client.view_api(return_format="dict", print_info=False)
-    assert {*listed["named_endpoints"]} == {"/analyse", "/options"}
+    assert {*listed["named_endpoints"]} == {"/analyse", "/evidence", "/options"}
     assert listed["unnamed_endpoints"] == {}
+
+
+def test_an_answer_comes_as_a_file_that_holds_all_of_it(client, site, photo, answer, tmp_path):
+    asked = (handle_file(photo), "cat, dog, <b>sea</b> lion", "mini", site[2], 3)
+    found = client.predict(*asked, api_name="/evidence")
+    (tmp_path / found["name"]).write_bytes(base64.b64decode(found["data"]))
+    stored = load_analysis(tmp_path / found["name"])
+    assert list(stored.classes) == answer["classes"]
+    for condition, said in answer["predictions"].items():
+        assert stored.predictions[condition].cosines.tolist() == said["cosines"]
+    assert stored.settings.seed == 3
 
 
 def test_the_endpoint_names_and_types_what_it_takes(client):

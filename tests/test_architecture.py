@@ -27,8 +27,11 @@ PUBLIC = [
     "analyse",
     "describe_classes",
     "fit",
+    "load_analysis",
     "load_backbone",
     "load_prompts",
+    "replay",
+    "save_analysis",
     "save_prompts",
     "score_tokens",
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
+import zipfile
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import gradio as gr
 import numpy as np
 import pytest
 from analysed import KINDS, ODD_NAMES, analysed
@@ -14,7 +18,8 @@ from analysed import KINDS, ODD_NAMES, analysed
 from app.figures.paper import caption, figure_bytes, methods_text, paper_figure
 from app.figures.standalone import standalone_page
 from app.gallery import main, page_of, write_gallery
-from drople.evidence import save_analysis
+from app.tabs.take_away import taken_away
+from drople.evidence import load_analysis, save_analysis
 
 
 class Tags(HTMLParser):
@@ -162,3 +167,24 @@ def test_the_words_say_what_was_done():
     assert "dropout" not in caption(analysed("frozen only"), 0, 0).lower()
     assert "text prompts" in methods_text(analysed("text dropped too"))
     assert "vanilla dropout at p = 0.3" in methods_text(analysed("scaled tokens"))
+
+
+# --- the button ---
+
+
+def test_the_button_packs_numbers_page_figure_and_words(tmp_path):
+    analysis = analysed()
+    packed = taken_away(analysis, analysis.classes[1], 2)
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed["data"]))) as files:
+        names = {name.rpartition(".")[2]: name for name in files.namelist()}
+        assert {"npz", "html", "pdf", "svg", "txt"} == {*names}
+        (tmp_path / "a.npz").write_bytes(files.read(names["npz"]))
+        assert f"“{analysis.classes[1]}”" in files.read("words.txt").decode()
+        assert "after layer 2" in files.read("words.txt").decode()
+        assert all(name.isascii() and "/" not in name for name in files.namelist())
+    assert load_analysis(tmp_path / "a.npz").classes == analysis.classes
+
+
+def test_without_an_analysis_the_button_says_so():
+    with pytest.raises(gr.Error, match="no analysis yet"):
+        taken_away(None, None, 1)

@@ -33,6 +33,7 @@ from drople.analysis import Analysis
 from drople.errors import SettingsError
 
 SCRIPT = (Path(__file__).parents[2] / "assets" / "save.js").read_text()
+KEEP = f"file => {{ {SCRIPT}; keep(file) }}"
 
 
 def savable(name: str, views: list[View], state: gr.State, target: gr.Dropdown) -> list[View]:
@@ -52,9 +53,9 @@ def savable(name: str, views: list[View], state: gr.State, target: gr.Dropdown) 
         js=f"(...values) => {{ {SCRIPT}; return handOver({hand_over}) }}", **quiet,
     )  # fmt: skip
     # Emptied again: a session keeps its last outputs.
-    made.success(
-        None, packed, None, js=f"file => {{ {SCRIPT}; keep(file) }}", api_visibility="private"
-    ).then(lambda: None, None, packed, **quiet)
+    made.success(None, packed, None, js=KEEP, api_visibility="private").then(
+        lambda: None, None, packed, **quiet
+    )
     return views
 
 

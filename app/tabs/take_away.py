@@ -1,0 +1,58 @@
+"""One button that saves the analysis itself: its numbers, a page, a figure and the words for it."""
+
+from __future__ import annotations
+
+import base64
+
+import gradio as gr
+
+from app.figures.export import archive, stem_of
+from app.figures.paper import FORMATS, caption, figure_bytes, methods_text, paper_figure
+from app.figures.standalone import standalone_page
+from app.tabs.export import KEEP
+from app.tabs.lab.bench import given, told
+from app.tabs.shared import QUIET, View, target_index
+from drople.analysis import Analysis
+from drople.evidence import analysis_bytes
+
+README = """{stem}.npz   every number, setting, seed and weight hash; python -m drople replay FILE
+                recomputes it, drople.load_analysis reads it
+{stem}.html  the pictures with their numbers; opens in a browser with no network
+{stem}.pdf, {stem}.svg  a figure for a paper; words.txt holds its caption and a methods text
+"""
+
+
+def build(state: gr.State, target: gr.Dropdown, views: list[View]) -> None:
+    """Lays the button out; its figure shows the layer chosen on the tab of token importance."""
+    (layer,) = {one for view in views for one in view.controls if one.elem_id == "layer"}
+    button = gr.Button(
+        "Save this analysis (numbers, page, figure, words)", size="sm", elem_id="take-away",
+        elem_classes="lens-save",
+    )  # fmt: skip
+    packed = gr.JSON(visible="hidden")
+    quiet = {**QUIET, "trigger_mode": "once"}
+    made = button.click(taken_away, [state, target, layer], packed, **quiet)
+    # Emptied again: a session keeps its last outputs.
+    made.success(None, packed, None, js=KEEP, api_visibility="private").then(
+        lambda: None, None, packed, **quiet
+    )
+
+
+def taken_away(analysis: Analysis | None, target: str | None, layer: float) -> dict[str, str]:
+    """All files of an analysis as one ZIP: its name and, in base64, its bytes."""
+    with told():
+        analysis = given(analysis)
+        wanted, shown = target_index(analysis, target), analysis.maps.classes
+        index = shown.index(wanted) if wanted in shown else 0  # only these have maps
+        depth = min(int(layer), len(analysis.images["frozen"].layers)) - 1
+        stem = stem_of(analysis, shown[index], "drople-analysis")
+        figure = paper_figure(analysis, depth, index)
+        words = f"{caption(analysis, depth, index)}\n\n{methods_text(analysis)}"
+        files = {
+            "README.txt": README.format(stem=stem).encode(),
+            f"{stem}.npz": analysis_bytes(analysis),
+            f"{stem}.html": standalone_page(analysis, depth, index).encode(),
+            "words.txt": words.encode(),
+            **{f"{stem}.{kind}": figure_bytes(figure, kind) for kind in FORMATS},
+        }
+        return {"name": f"{stem}.zip", "data": base64.b64encode(archive(files)).decode()}
