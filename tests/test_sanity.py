@@ -183,7 +183,7 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
         assert len(cascade_rows(part)) == count
         assert {len(row) for row in cascade_rows(part)} == {len(cascade_headers(analysis, part))}
         assert cascade_sheet(analysis, part, "iwtd").shape[1] == min(count, 4) * 308 - 8
-        figure = cascade_figure(analysis, part)
+        figure = cascade_figure(part)
         assert {len(trace.x) for trace in figure.data} == {count}
 
 

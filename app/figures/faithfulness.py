@@ -49,6 +49,12 @@ def map_name(analysis: Analysis, name: str) -> str:
     return f"{method}: {CONDITION_NAMES[name]}{draw}"
 
 
+def short_name(name: str) -> str:
+    """What a map or a baseline is called in a legend, which must fit a phone."""
+    own = {IMPORTANCE: "Importance", CENTRE: "Centre Gaussian", EDGES: "Edges (Sobel)"}
+    return own.get(name) or CONDITION_NAMES[name]
+
+
 def curves_figure(
     analysis: Analysis, found: Faithfulness, replacement: str, quantity: Quantity
 ) -> go.Figure:
@@ -60,7 +66,7 @@ def curves_figure(
         for name, curve in found.curves.get(measure, {}).items():
             figure.add_scatter(
                 x=curve.shares, y=curve.values(quantity), mode="lines", row=row, col=1,
-                name=map_name(analysis, name), legendgroup=name, showlegend=row == 1,
+                name=short_name(name), legendgroup=name, showlegend=row == 1,
                 line={"color": _colour(name), "width": 2.5, "dash": _DASHES.get(name, "solid")},
                 hovertemplate=(
                     f"<b>{map_name(analysis, name)}</b><br>%{{x:.0%}} of the patches: "
@@ -96,11 +102,11 @@ def _add_random(figure: go.Figure, row: int, curves: tuple[Curve, ...], quantity
         figure.add_scatter(
             x=np.concatenate([shares, shares[::-1]]), y=np.concatenate([high, low[::-1]]),
             fill="toself", fillcolor="rgba(120,113,108,0.25)", line={"width": 0},
-            name=f"95 % of random orders (from {len(curves)})", showlegend=row == 1,
+            name="95 % of random orders", showlegend=row == 1,
             hoverinfo="skip", **group,
         )  # fmt: skip
     figure.add_scatter(
-        x=shares, y=values.mean(axis=0), name=f"Mean of {len(curves)} random orders",
+        x=shares, y=values.mean(axis=0), name=f"Random, mean of {len(curves)}",
         line={"color": "#78716c", "width": 1.5}, showlegend=row == 1,
         hovertemplate="<b>random</b><br>%{x:.0%} of the patches: %{y:.3f}<extra></extra>", **group,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.stats import rankdata
 
-from app.figures.faithfulness import IMPORTANCE_COLOUR, map_name
+from app.figures.faithfulness import IMPORTANCE_COLOUR, map_name, short_name
 from app.figures.patches import overlay
 from app.figures.predictions import plain
 from app.figures.sheets import sheet_of
@@ -46,7 +46,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return ranked
 
 
-def cascade_figure(analysis: Analysis, found: Sequence[Depth]) -> go.Figure:
+def cascade_figure(found: Sequence[Depth]) -> go.Figure:
     """Spearman with the trained network's map over the depth, a line a map."""
     figure = go.Figure()
     for name in found[0].maps:
@@ -56,7 +56,7 @@ def cascade_figure(analysis: Analysis, found: Sequence[Depth]) -> go.Figure:
             x=[depth.redrawn for depth in found],
             y=[depth.likeness[name].spearman for depth in found],
             mode="lines+markers",
-            name=map_name(analysis, name),
+            name=short_name(name),
             line={"color": colour, "width": 2.5, "dash": dash},
             hovertemplate="%{x} blocks drawn anew: ρ = %{y:.2f}<extra></extra>",
         )
@@ -65,7 +65,7 @@ def cascade_figure(analysis: Analysis, found: Sequence[Depth]) -> go.Figure:
         tickvals=[depth.redrawn for depth in found],
     )  # fmt: skip
     figure.update_yaxes(
-        title="Spearman with the trained map", gridcolor="rgba(100,116,139,0.25)",
+        title="Spearman with trained", gridcolor="rgba(100,116,139,0.25)",
         zerolinecolor="#64748b", automargin=True, range=[min(-0.25, *_known(found)) - 0.03, 1.05],
     )  # fmt: skip
     return plain(figure, height=400, legend=True)

@@ -127,4 +127,4 @@ def draw(
     name = shown if shown in found[0].maps else next(iter(found[0].maps))
     sheet = gr.Image(cascade_sheet(analysis, found, name), alt_text=sentence)
     table = table_of(cascade_headers(analysis, found), cascade_rows(found))
-    return sheet, cascade_figure(analysis, found), plain_text(sentence), table, colour_bar(RANKS)
+    return sheet, cascade_figure(found), plain_text(sentence), table, colour_bar(RANKS)
