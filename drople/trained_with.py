@@ -32,7 +32,9 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        return f"{self.data.removeprefix('fewshot_')}, {self.shots} shots, seed {self.seed}"
+        classes = len(next(iter(self.cards.values())).classes)
+        data = self.data.removeprefix("fewshot_")
+        return f"{data}, {classes} classes, {self.shots} shots, seed {self.seed}"
 
     @property
     def epochs(self) -> set[object]:

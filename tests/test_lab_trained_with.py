@@ -63,7 +63,7 @@ def asked(studio, **settings):
 def compared(studio, analysis=None, target=NAMES[1]):
     """All that the view shows, step by step."""
     made, name = studio
-    task = "pets, 16 shots, seed 1"
+    task = "pets, 2 classes, 16 shots, seed 1"
     return [*tab.compute(made, analysis or asked(studio), target, name, task, lambda *a, **k: None)]
 
 
@@ -74,7 +74,7 @@ def test_checkpoints_compare_when_only_the_method_differs():
     cards = {method: card(method) for method in reversed(TRAINED_WITH)}
     (found,) = comparisons({**cards, "other": card("coop")})
     assert list(found.cards) == list(TRAINED_WITH)
-    assert found.title == "pets, 16 shots, seed 1"
+    assert found.title == "pets, 2 classes, 16 shots, seed 1"
 
 
 @pytest.mark.parametrize(

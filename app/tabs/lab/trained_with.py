@@ -36,8 +36,8 @@ from drople.trained_with import (
 
 INTRO = (
     "**B: trained with.** Checkpoints that learnt the same task with different dropouts, each "
-    "asked with dropout off (the paper’s Fig. 5a). All other views show **A: applied now**, to "
-    "the one checkpoint chosen on the left."
+    "asked with dropout off (the paper’s Fig. 5a). Views with a dropout show **A: applied "
+    "now**, to the one checkpoint chosen on the left."
 )
 NOTHING_TO_COMPARE = (
     "No two trained prompts for this backbone differ in the method alone "
@@ -64,7 +64,7 @@ def build(bench: Bench) -> list[View]:
     with gr.Row(elem_classes="lens-controls"):
         task = gr.Dropdown(
             known, value=known[0] if known else None, label="Task", elem_id="trained-task",
-            filterable=False, min_width=220, interactive=True,
+            filterable=False, min_width=320, interactive=True,
         )  # fmt: skip
         run = gr.Button("Compare", elem_id="trained-run", min_width=90)
         stop = gr.Button("Stop", elem_id="trained-stop", min_width=90)
