@@ -58,6 +58,8 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued_dark="*neutral_300",
         link_text_color="*primary_700",
         link_text_color_hover="*primary_800",
+        checkbox_label_background_fill_selected="*primary_700",
+        checkbox_label_background_fill_selected_dark="*primary_700",
         color_accent="*primary_700",
         color_accent_soft="*primary_50",
     )
@@ -170,10 +172,12 @@ def main() -> None:
     start = first_prompts(studio)
     if on_zero_gpu():
         studio.load("mini", start)  # before the launch, when models are packed for the GPU
-    else:
-        # While the page starts, so that the first visitor need not wait for it.
+    demo = build_demo(studio)
+    launch(demo, prevent_thread_lock=True)
+    if not on_zero_gpu():
+        # The first picture needs no model; the first visitor's own should not wait for one.
         threading.Thread(target=studio.warm_up, args=("mini", start), daemon=True).start()
-    launch(build_demo(studio))
+    demo.block_thread()
 
 
 def launch(demo: gr.Blocks, **changes: Any) -> Any:

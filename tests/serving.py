@@ -83,7 +83,6 @@ def served(
         "GRADIO_SERVER_NAME": "0.0.0.0",
         "GRADIO_SERVER_PORT": str(port),
         "SPACE_ID": "somebody/drople-lens",
-        "SYSTEM": "spaces",
         "HF_HUB_OFFLINE": "1",
         "NO_PROXY": "127.0.0.1,localhost,0.0.0.0",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
@@ -116,6 +115,12 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path, patience: float
             pass
         time.sleep(0.2)
     raise AssertionError(f"the app did not start:\n{log.read_text()[-3000:]}")
+
+
+def visitor(url: str, patience: float = 240) -> httpx.Client:
+    """A program that visits; it opens a connection for each request, as a kept one may be gone."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=url, timeout=patience, trust_env=False, limits=limits)
 
 
 def upload(http: httpx.Client, name: str, data: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from analysed import analysed
 from plotly.graph_objects import Figure
-from serving import call, upload
+from serving import call, upload, visitor
 from tiny import noise_picture
 
 from app import demo as page
@@ -159,7 +159,7 @@ def test_files_of_visitors_are_deleted_and_those_of_the_page_stay(tmp_path, monk
         assert len(own) >= 6
         photo = tmp_path.parent / "mine.png"
         noise_picture(64, 64).save(photo)
-        with httpx.Client(base_url=url, trust_env=False, timeout=120) as http:
+        with visitor(url) as http:
             picture = upload(http, "mine.png", photo.read_bytes())
             assert Path(picture["path"]).is_file()
             assert call(http, "analyse", [picture, "cat, dog", "mini", "none", 0])["classes"]

@@ -123,8 +123,10 @@ def draw_strip(
     ends = f"from {number(scale.low)} to {number(scale.high)}"
     if not locked and signal != "p":
         ends = "each on a scale of its own"
+    strip = layers_strip(analysis, condition, signal, chosen=index, locked=locked)
+    sentence = importance_sentence(analysis, condition, index, signal)
     return (
-        layers_strip(analysis, condition, signal, chosen=index, locked=locked),
+        gr.Image(strip, alt_text=f"{CONDITION_NAMES[condition]}, all layers. {sentence}"),
         plain_text(f"All layers, {ends}; click one to enlarge it"),
         gr.Dropdown([(SIGNAL_NAMES[key], key) for key in known], value=signal),
         gr.Slider(maximum=len(trace.layers)),

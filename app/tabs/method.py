@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 TEXT = r"""
-### What importance weighted token dropout does
+## What importance weighted token dropout does
 At each of the first layers of the adapted branch, while training, every droppable token *j* (patches and
 learned prompts; never the class token) gets a probability of being dropped:
 
@@ -16,7 +16,7 @@ learned prompts; never the class token) gets a probability of being dropped:
 3. **p = p_max − Ĩ (p_max − p_min)**: what matters is dropped rarely;
 4. a token is dropped where a random number **u < p**.
 
-### What to keep in mind
+## What to keep in mind
 * DroPLe is Chen et al., *Dropout Prompt Learning*, arXiv 2512.07234. Its released code drops nothing: it multiplies
   chosen tokens by 1 + 0.03 · noise (choose *official code* under Dropout). Zeroing is our reading of the paper.
 * **A and B are two questions.** A: the same weights, dropout applied now. B: models trained with each dropout. The dropout

@@ -7,25 +7,42 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from furnished import FurnishedStudio, save_fresh_prompts
 
 from app.demo import build_demo, launch
-from drople.models.backbone import load_backbone
+from app.studio import Studio
 
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# No other host can be found. (Playwright's own way to refuse requests turns the cache off.)
+ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", ALONE]
 PATIENCE = 120_000  # milliseconds, for a machine with other work
+
+
+class CountingStudio(Studio):
+    """The studio of the page as it ships, counting what it is asked."""
+
+    def __init__(self):
+        super().__init__("cpu")
+        self.asked = 0  # analyses wanted so far, remembered ones too
+        self.turns = 0  # pieces of long work so far
+
+    def analyse(self, *question):
+        self.asked += 1
+        return super().analyse(*question)
+
+    def in_turn(self, work):
+        self.turns += 1
+        return super().in_turn(work)
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The running app: its url and its studio."""
     folder = tmp_path_factory.mktemp("site")
-    path = save_fresh_prompts(folder / "fresh.safetensors", load_backbone("mini"))
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
         environment.setenv("NO_PROXY", "127.0.0.1,localhost")
-        studio = FurnishedStudio(path)
+        studio = CountingStudio()
         demo = build_demo(studio)
         _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
         yield SimpleNamespace(url=url, studio=studio)
@@ -52,40 +69,60 @@ class Visitors:
         self.chromium, self.url = chromium, url
         self.problems = []
         self.elsewhere = re.compile(rf"^(?!{re.escape(url)}|data:|blob:)")
-        self.contexts = []
+        self.contexts = {}
 
-    def arrive(self, width=1280, scheme="light"):
-        """Opens the page as a new visitor and waits for the example to be analysed."""
-        context = self.chromium.new_context(
-            viewport={"width": width, "height": 800}, reduced_motion="reduce", color_scheme=scheme
-        )
-        self.contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        context.route(self.elsewhere, self.refuse)
-        page = context.new_page()
+    def arrive(self, width=1280, scheme="light", query=""):
+        """Opens the page as a new visitor and waits for the first picture."""
+        key = width, scheme
+        if key not in self.contexts:
+            # One for each kind of screen, so that scripts are fetched and compiled once.
+            context = self.chromium.new_context(
+                viewport={"width": width, "height": 800},
+                reduced_motion="reduce",
+                color_scheme=scheme,
+            )
+            context.set_default_timeout(PATIENCE)
+            context.on("request", self.see)
+            self.contexts[key] = context
+        page = self.contexts[key].new_page()
         page.on("console", self.note)
         page.on("pageerror", lambda error: self.problems.append(f"page: {error}"))
-        page.goto(self.url)
+        page.goto(self.url + query)
         page.locator("#predictions-plot .scatterlayer .point").first.wait_for()
         return page
 
-    def refuse(self, route):
-        self.problems.append(f"asked for {route.request.url}")
-        route.abort()
+    def see(self, request):
+        if self.elsewhere.match(request.url):
+            self.problems.append(f"asked for {request.url}")
 
     def note(self, message):
         if message.type == "error":
             self.problems.append(f"console: {message.text}")
 
     def leave(self):
-        for context in self.contexts:
+        """Closes all pages and forgets what the browser kept."""
+        for context in self.contexts.values():
+            for page in context.pages:
+                page.evaluate("localStorage.clear()")
+                page.close()
+
+    def close(self):
+        for context in self.contexts.values():
             context.close()
 
 
-@pytest.fixture
-def visit(chromium, site):
-    """Opens the page for new visitors: no error on it, no request from it to another host."""
+@pytest.fixture(scope="session")
+def visitors(chromium, site):
+    """All who come to work."""
     visitors = Visitors(chromium, site.url)
+    yield visitors
+    visitors.close()
+
+
+@pytest.fixture
+def visit(visitors):
+    """Opens the page for a new visitor: no error on it, no request from it to another host."""
+    visitors.problems.clear()
     yield visitors.arrive
     visitors.leave()
     assert visitors.problems == []
@@ -103,7 +140,7 @@ def onlookers(chromium, site):
         return pages[key]
 
     yield look, visitors.problems
-    visitors.leave()
+    visitors.close()
 
 
 @pytest.fixture

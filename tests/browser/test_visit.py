@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny import noise_picture
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
@@ -24,7 +27,7 @@ TABS = {
     "Dropped tokens": ["#drop-vanilla img", "#drop-iwtd img"],
     "Grad-CAM": ["#cam-frozen img", "#cam-adapted img", "#cam-vanilla img", "#cam-iwtd img"],
     "Lab": ["#lab button"],
-    "Method": [".lens-method h3"],
+    "Method": [".lens-method h2"],
 }
 LABELS = "#predictions-plot .yaxislayer-above text"
 MAP = "document.querySelector('#importance-plot .js-plotly-plot')?._fullData?.[0]?.z?.toString()"
@@ -74,8 +77,11 @@ def photo(tmp_path):
     return path
 
 
-def test_the_page_opens_with_the_example_analysed(look):
+def test_the_page_opens_with_the_example_and_says_it_is_precomputed(look, site):
+    asked = site.studio.asked
     page = look()
+    assert site.studio.asked == asked
+    expect(page.locator("#answer")).to_contain_text("Precomputed example.")
     expect(page.locator("#answer")).to_contain_text("Adapted: ")
     expect(page.locator(LABELS)).to_have_count(6)
     expect(page.locator("#provenance")).to_contain_text("mini@")
@@ -88,17 +94,22 @@ def test_a_visitor_gets_an_answer_for_their_own_picture_and_classes(visit, site,
     analyse(page, "walrus, teapot")
     expect(page.locator("#answer")).to_contain_text("Frozen: ")
     expect(page.locator(LABELS)).to_have_count(2)
-    assert {*page.locator(LABELS).all_text_contents()} == {"walrus", "teapot"}
+    for name in ("walrus", "teapot"):
+        expect(page.locator(LABELS).filter(has_text=name)).to_have_count(1)
     assert site.studio.asked == asked + 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_tab_shows_its_pictures(look, scheme):
+def test_every_tab_shows_its_pictures(look, scheme, tmp_path):
     page = look(scheme=scheme)
     for name, pictures in TABS.items():
         open_tab(page, name)
         for picture in pictures:
             expect(page.locator(picture).first).to_be_visible()
+        shot = tmp_path / f"{scheme}-{name.replace(' ', '-')}.png"
+        page.screenshot(path=shot, full_page=True)
+        darkest, lightest = Image.open(shot).convert("L").getextrema()
+        assert lightest - darkest > 200, name
 
 
 def test_moving_the_layer_changes_the_map_without_the_model(look, site):
@@ -198,7 +209,7 @@ def test_a_class_name_is_never_run_as_markup(visit):
     bad = "<img src=x onerror=window.ran=1>"
     analyse(page, f"{bad}, $\\frac{{1}}$, **cat**")
     expect(page.locator(LABELS)).to_have_count(3)
-    assert "<img src=x onerror=wind…" in page.locator(LABELS).all_text_contents()
+    expect(page.locator(LABELS).filter(has_text="<img src=x onerror=wind…")).to_have_count(1)
     for name in TABS:
         open_tab(page, name)
     page.locator("#target input").click()
@@ -275,14 +286,95 @@ def test_arrow_keys_move_the_layer(look):
     expect(page.locator("#importance-note")).to_contain_text("Layer 4,")
 
 
-def test_an_example_fills_the_form(visit):
+def test_an_example_fills_the_form_and_shows_its_own_answer(visit, site):
     page = visit()
+    asked = site.studio.asked
     page.locator("#examples").get_by_text("tower", exact=True).click()
     expect(page.locator("#classes textarea")).to_have_value(
         "tower, bridge, church, ship, skyscraper, tree"
     )
-    page.locator("#run").click()
     expect(page.locator(LABELS).filter(has_text="skyscraper")).to_have_count(1)
+    expect(page.locator("#answer")).to_contain_text("Precomputed example.")
+    assert site.studio.asked == asked
+    page.locator("#run").click()
+    expect(page.locator("#answer")).not_to_contain_text("Precomputed example.")
+    assert site.studio.asked == asked + 1
+
+
+def test_stop_ends_the_draws(visit, site):
+    page = visit()
+    open_tab(page, "Lab")
+    page.get_by_role("tab", name="Many draws", exact=True).click()
+    for knob, value in (("most", "128"), ("width", "0.05")):
+        number = page.locator(f"#draws-{knob} input[type=number]")
+        number.fill(value)
+        number.press("Tab")
+        expect(page.locator(f"#draws-{knob} input[type=range]")).to_have_value(value)
+    page.locator("#draws-run").click()
+    expect(page.locator("#draws-note")).to_contain_text(re.compile("changes the answer|stays"))
+    page.locator("#draws-stop").click()
+    analyse(page, "walrus, teapot")  # waits for the turn of the draws, were they going on
+    expect(page.locator(".lens-chip").first).to_contain_text(re.compile("walrus|teapot"))
+    # 128 draws take a first turn and one for each eight.
+    assert 1 <= site.studio.turns < 17
+
+
+# --- what stays ---
+
+
+def test_a_link_brings_settings_and_example_back(visit):
+    page = visit()
+    page.locator("#examples").get_by_text("lion", exact=True).click()
+    expect(page.locator("#classes textarea")).to_have_value(re.compile("^lion, "))
+    page.locator("#dropout > button").click()
+    page.locator("#seed input").fill("3")
+    page.locator("#copy-link").click()
+    expect(page.locator("#link textarea, #link input")).to_have_value(re.compile("seed=3"))
+    link = page.locator("#link textarea, #link input").input_value()
+    other = visit(query=link.partition("/?")[2] and "?" + link.partition("/?")[2])
+    expect(other.locator("#answer")).to_contain_text("(seed 3)")
+    expect(other.locator("#classes textarea")).to_have_value(re.compile("^lion, "))
+
+
+def test_the_browser_keeps_the_settings_until_they_are_reset(visit):
+    page = visit()
+    page.locator("#dropout > button").click()
+    page.locator("#seed input").fill("4")
+    page.locator("#run").click()
+    expect(page.locator("#answer")).to_contain_text("(seed 4)")
+    page.reload()
+    expect(page.locator("#answer")).to_contain_text("(seed 4)")
+    page.locator("#dropout > button").click()
+    expect(page.locator("#seed input")).to_have_value("4")
+    page.locator("#reset").click()
+    expect(page.locator("#seed input")).to_have_value("0")
+    page.locator("#run").click()
+    expect(page.locator("#answer")).to_contain_text("(seed 0)")
+
+
+# --- for everyone (axe-core) ---
+
+# Both are Gradio's own and cannot be mended from outside: an empty output's name, and the upload
+# button's, which is not the text it shows.
+KNOWN = {"aria-prohibited-attr", "label-content-name-mismatch"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_barrier(look, scheme):
+    package = pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
+    page = look(scheme=scheme)
+    page.evaluate((Path(package.__file__).parent / "axe.min.js").read_text())
+    barriers = []
+    for name in TABS:
+        open_tab(page, name)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        barriers += [
+            (name, one["id"], node["target"], node["html"][:120])
+            for one in found
+            if one["id"] not in KNOWN
+            for node in one["nodes"]
+        ]
+    assert barriers == []
 
 
 def test_a_tab_is_saved_as_pictures_and_tables(look):

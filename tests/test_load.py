@@ -1,0 +1,24 @@
+"""Many visitors are all served, and many analyses leave nothing behind."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from load import crowd, repeat
+from serving import served
+
+pytestmark = pytest.mark.slow
+
+
+def test_fifty_visitors_at_once_are_all_served(tmp_path):
+    with served(tmp_path / "space") as space:
+        found = crowd(space, 50)
+    assert found.other == []
+    assert found.served == found.visitors == 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_stays_after_many_analyses(tmp_path):
+    before, after = repeat(300, 50, tmp_path)
+    assert after <= before * 1.05
