@@ -164,7 +164,9 @@ def _costs(found: Sequence[Table]) -> list[str]:
     if not rows:
         return ["No training run has finished."]
     note = (
-        "Median step of each run's log, mean over seeds. The ratio is given at equal depths only."
+        "Median step of each run's log, mean over seeds, with whatever else the machine did; the "
+        "ratio is given at equal depths only. `python -m tests.benchmarks.training_step` lets the "
+        "methods take turns, which docs/PERFORMANCE.md reports."
     )
     return [note, "", *_markdown(head, rows)]
 
