@@ -22,7 +22,7 @@ from app.tabs import cams, dropped, importance, method, predictions, take_away
 from app.tabs.export import savable
 from app.tabs.lab import lab
 from app.tabs.lab.bench import Bench
-from app.tabs.shared import QUIET, View
+from app.tabs.shared import QUIET
 from drople.errors import DropleError
 
 STYLE = Path(__file__).parents[1] / "assets" / "style.css"
@@ -105,9 +105,10 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     with gr.Tab("Grad-CAM", id="cams"):
                         cam_views, cam_method, cam_layer, cam_button = cams.build()
                         views += savable("cams", cam_views, state, inputs.target)
-                    with gr.Tab("Lab", id="lab"):
+                    with gr.Tab("Lab", id="lab") as lab_tab:
                         source = inputs.backbone, inputs.prompts
-                        views += lab.build(Bench(studio, state, inputs.target, source, MODEL))
+                        bench = Bench(studio, state, inputs.target, source, MODEL)
+                        views += lab.build(bench, lab_tab)
                     with gr.Tab("Method", id="method"):
                         method.build()
                 foot = gr.HTML(elem_id="provenance")
@@ -134,15 +135,10 @@ def build_demo(studio: Studio) -> gr.Blocks:
         for changed in (inputs.image.input, inputs.classes.input):
             changed(lambda: None, None, inputs.target, **QUIET)
         for done in (first, chosen, pressed, more):
-            _draw_all(done, views, state, inputs.target)
+            for view in views:
+                view.draw_on(done.success, state, inputs.target)
     demo.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return demo
-
-
-def _draw_all(done: Any, views: list[View], state: gr.State, target: gr.Dropdown) -> None:
-    """Draws every view once an analysis is there."""
-    for view in views:
-        done.success(view.drawn, view.given(state, target), list(view.outputs), **QUIET)
 
 
 def _api(page: Page, inputs: Inputs) -> None:

@@ -24,6 +24,14 @@ QUIET: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Place:
+    """A tab among many, of which one is open; a view on another is not drawn in vain."""
+
+    opened: gr.State  # the name of the open one
+    name: str
+
+
+@dataclass(frozen=True)
 class View:
     """A part of a tab that is drawn from the analysis and some controls."""
 
@@ -32,6 +40,7 @@ class View:
     outputs: Sequence[Block]
     held: Sequence[gr.State] = ()  # given to `draw` before the controls; their change is no event
     saved: bool = True  # False where its pictures are those of another view
+    place: Place | None = None  # None: always drawn
 
     def given(self, state: gr.State, target: gr.Dropdown) -> list[Component]:
         """What `drawn` takes."""
@@ -48,8 +57,22 @@ class View:
 
         The page's own choice of a class comes with an analysis, which draws everything anyway.
         """
-        triggers = [target.input, *(control.change for control in self.controls)]
-        gr.on(triggers, self.drawn, self.given(state, target), list(self.outputs), **QUIET)
+        if self.controls:
+            changes = [control.change for control in self.controls]
+            gr.on(changes, self.drawn, self.given(state, target), list(self.outputs), **QUIET)
+        self.draw_on(target.input, state, target)
+
+    def draw_on(self, event: Callable[..., Any], state: gr.State, target: gr.Dropdown) -> None:
+        """Draws on an event; where it has a place, only while that is open."""
+        given, outputs = self.given(state, target), list(self.outputs)
+        if self.place is None:
+            event(self.drawn, given, outputs, **QUIET)
+        else:
+            event(self._drawn_if_open, [self.place.opened, *given], outputs, **QUIET)
+
+    def _drawn_if_open(self, opened: str, *given: Any) -> Any:
+        assert self.place is not None
+        return self.drawn(*given) if opened == self.place.name else self.drawn(None, None)
 
 
 def target_index(analysis: Analysis, target: str | None) -> int:

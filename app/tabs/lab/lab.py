@@ -1,8 +1,9 @@
-"""Lab: the comparisons, each a tab of its own."""
+"""Lab: the comparisons, each a tab of its own, drawn when it is opened."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import gradio as gr
 
@@ -25,7 +26,7 @@ from app.tabs.lab import (
     uncertainty,
 )
 from app.tabs.lab.bench import Bench
-from app.tabs.shared import View
+from app.tabs.shared import QUIET, Place, View
 
 VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Duel": duel.build,
@@ -46,11 +47,24 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
 }
 
 
-def build(bench: Bench) -> list[View]:
-    """Lays the tab out."""
+def build(bench: Bench, tab: gr.Tab) -> list[View]:
+    """Lays the tab out; `tab` is the one it stands in."""
     views: list[View] = []
+    opened: gr.State = gr.State("")
     with gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
         for name, view in VIEWS.items():
-            with gr.Tab(name, id=f"lab-{name}"):
-                views += savable(name, view(bench), bench.state, bench.target)
+            with gr.Tab(name, id=f"lab-{name}") as own:
+                found = savable(name, view(bench), bench.state, bench.target)
+            own.select(lambda name=name: name, None, opened, **QUIET)
+            _draw_on_opening(own, found, bench)
+            if not views:  # the first is open when the lab is opened first
+                tab.select(lambda before, name=name: before or name, opened, opened, **QUIET)
+                _draw_on_opening(tab, found, bench)
+            views += [replace(one, place=Place(opened, name)) for one in found]
     return views
+
+
+def _draw_on_opening(tab: gr.Tab, views: list[View], bench: Bench) -> None:
+    """Opening a tab draws what stands on it, from the analysis there is then."""
+    for view in views:
+        view.draw_on(tab.select, bench.state, bench.target)
