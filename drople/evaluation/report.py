@@ -165,8 +165,8 @@ def _costs(found: Sequence[Table]) -> list[str]:
         return ["No training run has finished."]
     note = (
         "Median step of each run's log, mean over seeds, with whatever else the machine did; the "
-        "ratio is given at equal depths only. `python -m tests.benchmarks.training_step` lets the "
-        "methods take turns, which docs/PERFORMANCE.md reports."
+        "ratio is given at equal depths only. Steps of methods that take turns, which no other "
+        "work can favour, are in docs/PERFORMANCE.md."
     )
     return [note, "", *_markdown(head, rows)]
 

@@ -230,10 +230,12 @@ def peak() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--skip-vit", action="store_true", help="mini alone")
     given = parser.parse_args()
     threads = f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
     print(f"torch {torch.__version__}, open_clip {open_clip.__version__}, CPU, {threads}")
-    for backbone in (load_backbone("mini"), random_vit("ViT-B-16")):
+    backbones = [load_backbone("mini")] + ([] if given.skip_vit else [random_vit("ViT-B-16")])
+    for backbone in backbones:
         print(f"\n{backbone.name}")
         compare_usual(backbone, given.repeats)
         compare_draws(backbone, given.repeats)

@@ -50,7 +50,7 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
 def build(bench: Bench, tab: gr.Tab) -> list[View]:
     """Lays the tab out; `tab` is the one it stands in."""
     views: list[View] = []
-    opened: gr.State = gr.State("")
+    opened: gr.State = gr.State("", time_to_live=3600)
     with gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
         for name, view in VIEWS.items():
             with gr.Tab(name, id=f"lab-{name}") as own:
