@@ -59,6 +59,13 @@ def test_the_page_holds_the_numbers_of_the_analysis(kind):
         )  # fmt: skip
 
 
+def test_the_page_opens_where_the_visitor_was_and_says_what_it_shows():
+    data = data_of(standalone_page(analysed(), 2, 1))
+    assert (data["layer"], data["looked_at"]) == (3, 1)
+    assert "one draw (seed 0)" in data["about"]
+    assert "draw" not in data_of(standalone_page(analysed("frozen only"), 0, 0))["about"]
+
+
 def test_a_p_that_does_not_exist_is_no_number_on_the_page():
     data = data_of(standalone_page(analysed("shallow dropout"), 0, 0))
     assert all(value is None for value in data["layers"]["adapted"][3]["p"])

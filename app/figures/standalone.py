@@ -13,7 +13,7 @@ from PIL import Image
 
 from app.figures.cams import cam_scale
 from app.figures.importance import SIGNAL_NAMES, scale_of, signals_of, values_of
-from app.figures.paper import caption, methods_text
+from app.figures.paper import methods_text
 from app.figures.predictions import rows_shown
 from app.figures.theme import CONDITION_NAMES, DIVERGING, SEQUENTIAL, Scale
 from app.figures.words import best_class, provenance_line
@@ -28,15 +28,21 @@ def standalone_page(analysis: Analysis, layer: int, index: int) -> str:
     """The page, HTML.
 
     Args:
-        layer: whose words the caption has, from 0.
-        index: of the class looked at, into `analysis.maps.classes`.
+        layer: shown first, from 0.
+        index: of the class looked at first, into `analysis.maps.classes`.
     """
     maps = analysis.maps
     shown = analysis.conditions[-1]
     signals = signals_of(analysis.images[analysis.conditions[min(1, len(analysis.conditions) - 1)]])
     target = maps.classes[index]
     data = {
-        "title": f"DroPLe Lens: {analysis.classes[best_class(analysis, analysis.conditions[0])]}",
+        "title": "DroPLe Lens: "
+        + "; ".join(
+            f"{CONDITION_NAMES[name].lower()} says {analysis.classes[best_class(analysis, name)]}"
+            for name in analysis.conditions[:2]
+        ),
+        "layer": layer + 1,
+        "looked_at": index,
         "photo": _photo(analysis.pixels),
         "classes": analysis.classes,
         "conditions": [(name, CONDITION_NAMES[name]) for name in analysis.conditions],
@@ -66,13 +72,30 @@ def standalone_page(analysis: Analysis, layer: int, index: int) -> str:
         "map_classes": maps.classes,
         "map_block": maps.layer + 1,
         "map_name": CAM_METHODS[maps.method].label,
-        "caption": caption(analysis, layer, index),
+        "about": _about(analysis),
         "methods": methods_text(analysis),
         "provenance": provenance_line(analysis),
     }
     # Inside a script element only < could end it.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     return TEMPLATE.read_text().replace("__DATA__", text)
+
+
+def _about(analysis: Analysis) -> str:
+    """What a reader must know to read the pictures."""
+    said = (
+        "Every layer's token importance and the class activation maps of one photograph, patch by "
+        "patch; point at a patch for its numbers. Importance is in multiples of an even share. "
+        "The maps of one class share one colour scale over all branches. These are attention "
+        "scores and gradients, not an explanation of the answer."
+    )
+    if analysis.adapted:
+        said += (
+            f" Dropped tokens are one draw (seed {analysis.settings.seed}), applied now to fixed "
+            "weights; that is not how models trained with each dropout differ. Hatched in a map: "
+            "the drop acts at that very place."
+        )
+    return said
 
 
 def _layer(one: Any, signals: list[str]) -> dict[str, Any]:

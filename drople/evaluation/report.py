@@ -165,8 +165,8 @@ def _costs(found: Sequence[Table]) -> list[str]:
         return ["No training run has finished."]
     note = (
         "Median step of each run's log, mean over seeds, with whatever else the machine did; the "
-        "ratio is given at equal depths only. Steps of methods that take turns, which no other "
-        "work can favour, are in docs/PERFORMANCE.md."
+        "ratio is given at equal depths only. Runs that shared a machine with others say little "
+        "of a method: docs/PERFORMANCE.md has steps of methods that take turns."
     )
     return [note, "", *_markdown(head, rows)]
 

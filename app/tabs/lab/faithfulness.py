@@ -74,7 +74,7 @@ def build(bench: Bench) -> list[View]:
     )  # fmt: skip
     with gr.Row(elem_classes="lens-controls"):
         orders = gr.Slider(
-            2, 24, 5, step=1, label="Random orders", elem_id="faithful-orders", min_width=200
+            2, 24, 4, step=1, label="Random orders", elem_id="faithful-orders", min_width=200
         )
         run = gr.Button("Measure", elem_id="faithful-run", min_width=90)
         stop = gr.Button("Stop", elem_id="faithful-stop", min_width=90)
