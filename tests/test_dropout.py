@@ -1,39 +1,31 @@
-"""Dropout: how likely a token is dropped, which tokens, and what a drop does."""
+"""Dropout: which tokens are dropped, and what a drop does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from planted import evidence
 from tiny import NAMES, noise_pixels, prompted, tiny_clip, wrap
 
 from drople import DROP_MODES, STRATEGIES, DropoutSettings
-from drople.draws import SeededDraws, StreamDraws
+from drople.draws import SeededDraws
 from drople.dropout import (
     OFFICIAL_CODE,
     PLACEMENTS,
-    Evidence,
     ImportanceWeighted,
-    Inverse,
     Nothing,
     SideBySide,
     TokenDrop,
     TokenDropout,
     Vanilla,
-    drop_rate,
-    matched_rows,
-    shift_to_rate,
 )
 from drople.errors import SettingsError
-from drople.importance import SignalWeights, TokenImportance
+from drople.importance import SignalWeights
 from drople.models.prompts import PromptPlan
 from drople.models.towers import last, read_image, read_text
-from drople.normalise import NORMALISE
 
 DEPTH = 3  # of the tower's four layers
 MODES = pytest.mark.parametrize("mode", DROP_MODES)
@@ -51,165 +43,6 @@ def image_records(model, dropout=None, **changes):
 
 def image_features(model, dropout):
     return read_image(model.backbone.visual, image_records(model, dropout)[-1])
-
-
-def evidence(blend, content=None, eligible=None):
-    """Evidence with one signal, whose blend is the scores given: (N,) or (B, N)."""
-    scores = torch.as_tensor(blend, dtype=torch.float32)
-    scores = scores[None] if scores.ndim == 1 else scores
-    content = torch.ones_like(scores, dtype=torch.bool) if content is None else content
-    eligible = content if eligible is None else eligible
-    return Evidence(0, TokenImportance(scores, scores, None, {}), content, eligible)
-
-
-# --- how likely -----------------------------------------------------------------------------
-
-
-def test_iwtd_maps_the_blend_linearly_onto_the_range():
-    p = ImportanceWeighted(0.1, 0.5).probability(evidence([0.0, 0.25, 0.5, 1.0]))
-    torch.testing.assert_close(p, torch.tensor([[0.5, 0.4, 0.3, 0.1]]))
-
-
-@pytest.mark.parametrize("normalisation", NORMALISE)
-def test_more_important_tokens_are_dropped_less(normalisation, generator):
-    scores = torch.rand(2, 30, generator=generator)
-    p = ImportanceWeighted(normalisation=normalisation).probability(evidence(scores))
-    falling = p.gather(1, scores.argsort(dim=-1))
-    assert (falling.diff(dim=-1) <= 0).all()
-    assert (falling[:, 0] > falling[:, -1]).all()
-
-
-@given(
-    scores=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12),
-    low=st.floats(0, 1),
-    span=st.floats(0, 1),
-    normalisation=st.sampled_from([*NORMALISE]),
-)
-@settings(max_examples=50, deadline=None, derandomize=True)
-def test_probabilities_stay_in_their_range(scores, low, span, normalisation):
-    high = low + (1 - low) * span
-    p = ImportanceWeighted(low, high, normalisation=normalisation).probability(evidence(scores))
-    assert (p >= low - 1e-6).all()
-    assert (p <= high + 1e-6).all()
-
-
-@pytest.mark.parametrize("normalisation", ["minmax", "minmax_eligible", "robust"])
-def test_equal_importance_drops_all_with_the_highest_probability(normalisation):
-    iwtd = ImportanceWeighted(0.1, 0.5, normalisation=normalisation)
-    torch.testing.assert_close(iwtd.probability(evidence([0.2] * 5)), torch.full((1, 5), 0.5))
-
-
-def test_minmax_ranges_over_all_content():
-    content = torch.tensor([[False, True, True, True]])
-    eligible = torch.tensor([[False, False, True, True]])
-    seen = evidence([0.0, 1.0, 0.2, 0.6], content, eligible)
-    p = ImportanceWeighted(0.0, 1.0).probability(seen)
-    torch.testing.assert_close(p[0, 1:], torch.tensor([0.0, 1.0, 0.5]))
-
-
-def test_minmax_may_range_over_eligible_tokens_only():
-    content = torch.tensor([[True, True, True]])
-    eligible = torch.tensor([[False, True, True]])
-    iwtd = ImportanceWeighted(0.1, 0.5, normalisation="minmax_eligible")
-    p = iwtd.probability(evidence([1.0, 0.2, 0.6], content, eligible))
-    torch.testing.assert_close(p[0, 1:], torch.tensor([0.5, 0.1]))
-
-
-def test_rank_is_not_flattened_by_one_sink():
-    iwtd = ImportanceWeighted(0.1, 0.5, normalisation="rank")
-    p = iwtd.probability(evidence([0.001, 0.002, 0.003, 0.004, 0.99]))
-    torch.testing.assert_close(p, torch.tensor([[0.5, 0.4, 0.3, 0.2, 0.1]]))
-
-
-def test_one_sink_flattens_the_published_range():
-    p = ImportanceWeighted(0.1, 0.5).probability(evidence([0.001, 0.002, 0.003, 0.99]))
-    assert (p[0, :3] > 0.499).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "weights"), [("self", (1, 0, 0)), ("cls", (0, 1, 0)), ("cross", (0, 0, 1))]
-)
-def test_one_signal_alone_is_iwtd_with_that_weight(model, name, weights):
-    record = image_records(model)[0]
-    rows = record.layout.droppable.expand(3, -1)
-    seen = Evidence(0, record.importance, record.layout.content.expand(3, -1), rows)
-    alone = STRATEGIES[name](DropoutSettings()).probability(seen)
-    iwtd = STRATEGIES["iwtd"](DropoutSettings(weights=SignalWeights(*weights)))
-    assert torch.equal(alone, iwtd.probability(seen))
-
-
-def test_inverse_deals_the_same_values_in_reversed_rank(generator):
-    scores = torch.rand(2, 20, generator=generator)
-    eligible = torch.rand(2, 20, generator=generator) < 0.7
-    seen = evidence(scores, eligible=eligible)
-    iwtd = ImportanceWeighted()
-    p, inverse = iwtd.probability(seen), Inverse(iwtd).probability(seen)
-    for row in range(2):
-        ours, theirs = p[row, eligible[row]], inverse[row, eligible[row]]
-        assert torch.equal(ours.sort().values, theirs.sort().values)
-        assert torch.equal(ours.argsort(), theirs.argsort(descending=True))
-
-
-def test_inverse_has_the_rate_of_iwtd(generator):
-    seen = evidence(torch.rand(3, 25, generator=generator))
-    iwtd = ImportanceWeighted()
-    rates = [drop_rate(s.probability(seen), seen.eligible) for s in (iwtd, Inverse(iwtd))]
-    torch.testing.assert_close(*rates)
-
-
-def test_vanilla_drops_all_alike():
-    p = STRATEGIES["vanilla"](DropoutSettings(p=0.25)).probability(evidence([0.1, 0.9]))
-    assert p.tolist() == [[0.25, 0.25]]
-
-
-def test_matched_vanilla_drops_each_row_at_the_rate_of_iwtd(generator):
-    eligible = torch.rand(3, 20, generator=generator) < 0.6
-    seen = evidence(torch.rand(3, 20, generator=generator), eligible=eligible)
-    p = STRATEGIES["vanilla-matched"](DropoutSettings()).probability(seen)
-    iwtd = STRATEGIES["iwtd"](DropoutSettings()).probability(seen)
-    for row in range(3):
-        mean = iwtd[row, eligible[row]].mean()
-        torch.testing.assert_close(p[row, eligible[row]], mean.expand(int(eligible[row].sum())))
-
-
-def test_the_rate_is_the_mean_over_eligible_tokens():
-    p = torch.tensor([[0.2, 0.4, 0.9], [0.5, 0.5, 0.5]])
-    eligible = torch.tensor([[True, True, False], [False, False, False]])
-    torch.testing.assert_close(drop_rate(p, eligible), torch.tensor([0.3, 0.0]))
-
-
-@given(
-    p=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12),
-    rate=st.floats(0, 1),
-    masked=st.integers(0, 2),
-)
-@settings(max_examples=50, deadline=None, derandomize=True)
-def test_a_shift_reaches_its_rate_and_keeps_the_order(p, rate, masked):
-    before = torch.tensor(p + [0.5] * masked)
-    eligible = torch.tensor([True] * len(p) + [False] * masked)
-    after = shift_to_rate(before, eligible, rate)
-    assert float(after[eligible].double().mean()) == pytest.approx(rate, abs=1e-6)
-    assert (after[before.argsort()].diff() >= 0).all()
-
-
-def test_a_shift_adds_one_constant_where_nothing_is_clipped():
-    after = shift_to_rate(torch.tensor([0.2, 0.3, 0.7]), torch.ones(3, dtype=torch.bool), 0.5)
-    torch.testing.assert_close(after, torch.tensor([0.3, 0.4, 0.8]))
-
-
-def test_matched_rows_take_the_rate_of_their_reference(generator):
-    strategies = [Nothing(), Vanilla(0.9), ImportanceWeighted(0.1, 0.5)]
-    scores = torch.rand(1, 20, generator=generator).expand(3, -1)
-    p = matched_rows(strategies, reference=2).probability(evidence(scores))
-    assert not p[0].any()
-    torch.testing.assert_close(p[1], p[2].mean().expand(20), rtol=0, atol=1e-6)
-    assert torch.equal(p[2], ImportanceWeighted(0.1, 0.5).probability(evidence(scores))[2])
-
-
-def test_unmatched_rows_keep_their_own_probability():
-    rows = matched_rows([Vanilla(0.9), Vanilla(0.2)], reference=0, match=False)
-    p = rows.probability(evidence([[0.5, 0.5]] * 2))
-    torch.testing.assert_close(p, torch.tensor([[0.9, 0.9], [0.2, 0.2]]))
 
 
 # --- which tokens ---------------------------------------------------------------------------
@@ -468,62 +301,6 @@ def test_modular_prompts_carry_their_hiding_on():
     # The newest goes; the first fresh one inherits its decision, the second has none.
     assert torch.equal(second.hidden[:, 18], first.drop.dropped[:, 18])
     assert not second.hidden[:, 19].any()
-
-
-# --- randomness ------------------------------------------------------------------------------
-
-
-def test_draws_do_not_depend_on_how_many_tokens_there_are():
-    draws = SeededDraws([7, 8], "image")
-    assert torch.equal(draws.uniform(2, (2, 30))[:, :17], draws.uniform(2, (2, 17)))
-    assert torch.equal(draws.noise(2, (2, 30, 5))[:, :17], draws.noise(2, (2, 17, 5)))
-
-
-def test_draws_of_a_row_do_not_depend_on_the_batch():
-    alone = SeededDraws([7], "image").uniform(0, (1, 9))
-    batched = SeededDraws([5, 7, 9], "image").uniform(0, (3, 9))
-    assert torch.equal(batched[1], alone[0])
-
-
-def test_equal_seeds_share_their_draws():
-    uniform = SeededDraws([4, 4, 5], "image").uniform(0, (3, 9))
-    assert torch.equal(uniform[0], uniform[1])
-    assert not torch.equal(uniform[0], uniform[2])
-
-
-def test_draws_of_a_class_depend_on_its_name_and_not_on_its_place():
-    first = SeededDraws([1] * 3, "text", ("cat", "dog", "cow")).uniform(0, (3, 9))
-    second = SeededDraws([1] * 4, "text", ("ant", "cow", "cat", "dog")).uniform(0, (4, 9))
-    assert torch.equal(first[[0, 1, 2]], second[[2, 3, 1]])
-    assert len({tuple(row.tolist()) for row in second}) == 4
-
-
-def test_branches_and_layers_have_draws_of_their_own():
-    keys = [("image", 0), ("image", 1), ("text", 0), ("text", 1)]
-    rows = {tuple(SeededDraws([1], b).uniform(d, (1, 9))[0].tolist()) for b, d in keys}
-    assert len(rows) == 4
-
-
-def test_noise_has_a_stream_of_its_own():
-    """Made from the bits of u, a large u would mean loud noise."""
-    draws = SeededDraws(range(2000), "image")
-    u, noise = draws.uniform(0, (2000, 1)), draws.noise(0, (2000, 1, 1))
-    correlation = torch.corrcoef(torch.stack([u.flatten(), noise.flatten().abs()]))[0, 1]
-    assert abs(float(correlation)) < 0.1  # more than four standard errors
-
-
-def test_draws_are_uniform_between_zero_and_one():
-    values = SeededDraws([0], "image").uniform(0, (1, 100_000)).numpy()
-    assert values.min() >= 0
-    assert values.max() < 1
-    counts, _ = np.histogram(values, bins=10, range=(0, 1))
-    assert abs(counts - 10_000).max() < 400  # four standard deviations
-
-
-def test_a_stream_draws_afresh_each_time(generator):
-    draws = StreamDraws(generator)
-    assert not torch.equal(draws.uniform(0, (1, 9)), draws.uniform(0, (1, 9)))
-    assert draws.noise(0, (2, 3, 4)).shape == (2, 3, 4)
 
 
 # --- settings ---------------------------------------------------------------------------------
