@@ -42,6 +42,28 @@ class Bench:
         """A computing callback as an event takes it; see `model_call`."""
         return model_call(partial(compute, self.studio), lent=lent)
 
+    def streams(
+        self,
+        buttons: tuple[gr.Button, gr.Button],
+        compute: Callable[..., Any],
+        controls: Sequence[Component],
+        outputs: Sequence[Any],
+        said: Component,
+    ) -> None:
+        """Wires a run button to a generator, and the stop button to its end.
+
+        Args:
+            controls: given to `compute` after what `asked` names.
+            outputs: the state that holds what was found, then what is drawn of it.
+            said: where the progress is shown.
+        """
+        run, stop = buttons
+        running = run.click(
+            self.call(compute), [*self.asked(), *controls], [*outputs],
+            api_visibility="private", show_progress_on=said, **self.model,
+        )  # fmt: skip
+        stop.click(None, None, None, cancels=running, api_visibility="private")
+
 
 def numbers(elem_id: str, headers: Sequence[str], widths: Sequence[int]) -> gr.Dataframe:
     """A table to be copied, its columns so many pixels wide; it scrolls in itself."""

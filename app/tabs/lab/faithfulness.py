@@ -93,11 +93,7 @@ def build(bench: Bench) -> list[View]:
     gr.Markdown(TERMS, elem_classes="lens-note")
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [plot, said, table]
-    measuring = run.click(
-        bench.call(compute), [*bench.asked(), chosen, orders, instead, quantity],
-        [held, *outputs], api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    stop.click(None, None, None, cancels=measuring, api_visibility="private")
+    bench.streams((run, stop), compute, [chosen, orders, instead, quantity], [held, *outputs], said)
     return [View(draw, [instead, quantity], outputs, [held]), *pointing.build(bench)]
 
 

@@ -70,11 +70,7 @@ def build(bench: Bench) -> list[View]:
     gr.Markdown(TERMS, elem_classes="lens-note")
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [plot, said, areas, points]
-    drawing = run.click(
-        bench.call(compute), [*bench.asked(), draws, quantity], [held, *outputs],
-        api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    stop.click(None, None, None, cancels=drawing, api_visibility="private")
+    bench.streams((run, stop), compute, [draws, quantity], [held, *outputs], said)
     return [View(draw, [quantity], outputs, [held])]
 
 

@@ -106,16 +106,8 @@ def build(bench: Bench) -> list[View]:
     held_all: gr.State = gr.State(None, time_to_live=3600)
     outputs = [sheet, bar, said, table, layer]
     outputs_all = [plot, plot_bar, said_all, table_all]
-    comparing = run.click(
-        bench.call(compute), [*bench.asked(), kind, shown, layer], [held, *outputs],
-        api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    sweeping = run_all.click(
-        bench.call(compute_kinds), bench.asked(), [held_all, *outputs_all],
-        api_visibility="private", show_progress_on=said_all, **bench.model,
-    )  # fmt: skip
-    stop.click(None, None, None, cancels=comparing, api_visibility="private")
-    stop_all.click(None, None, None, cancels=sweeping, api_visibility="private")
+    bench.streams((run, stop), compute, [kind, shown, layer], [held, *outputs], said)
+    bench.streams((run_all, stop_all), compute_kinds, [], [held_all, *outputs_all], said_all)
     return [View(draw, [kind, shown, layer], outputs, [held]),
             View(draw_kinds, [], outputs_all, [held_all])]  # fmt: skip
 

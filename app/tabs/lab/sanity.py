@@ -75,11 +75,7 @@ def build(bench: Bench) -> list[View]:
     gr.Markdown(TERMS, elem_classes="lens-note")
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [sheet, plot, said, table, bar]
-    running = run.click(
-        bench.call(compute), [*bench.asked(), shown], [held, *outputs],
-        api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    stop.click(None, None, None, cancels=running, api_visibility="private")
+    bench.streams((run, stop), compute, [shown], [held, *outputs], said)
     return [View(draw, [shown], outputs, [held])]
 
 

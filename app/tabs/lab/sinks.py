@@ -76,12 +76,8 @@ def build(bench: Bench) -> list[View]:
     held: gr.State = gr.State(None, time_to_live=3600)
     first = View(draw, [layer], [sheet, bars, said, table, layer], [held])
     second = View(draw_again, [layer], [again, p_bar, effect, effects], [held])
-    running = run.click(
-        bench.call(compute), [*bench.asked(), layer],
-        [held, *first.outputs, *second.outputs],
-        api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    stop.click(None, None, None, cancels=running, api_visibility="private")
+    drawn = [held, *first.outputs, *second.outputs]
+    bench.streams((run, stop), compute, [layer], drawn, said)
     return [first, second]
 
 

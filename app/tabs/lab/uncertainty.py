@@ -70,11 +70,7 @@ def build(bench: Bench) -> list[View]:
     table = numbers("draws-table", HEADERS, (150, 80, 110, 120, 70, 100, 80, 120))
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [sheet, bars, said, table]
-    drawing = run.click(
-        bench.call(compute), [*bench.asked(), what, most, width], [held, *outputs],
-        api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    stop.click(None, None, None, cancels=drawing, api_visibility="private")
+    bench.streams((run, stop), compute, [what, most, width], [held, *outputs], said)
     return [View(draw, [what], outputs, [held])]
 
 
