@@ -64,3 +64,18 @@ class StreamDraws:
 
     def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
         return torch.randn(shape, generator=self.generator)
+
+
+@dataclass(frozen=True)
+class RowsOfDraws:
+    """Some rows of a batch. All are drawn, so that who draws which rows changes none of them."""
+
+    draws: Draws
+    rows: Tensor  # (R,) int, of the batch
+    batch: int
+
+    def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
+        return self.draws.uniform(depth, (self.batch, shape[1]))[self.rows]
+
+    def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
+        return self.draws.noise(depth, (self.batch, *shape[1:]))[self.rows]

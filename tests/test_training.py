@@ -9,16 +9,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from squares import coloured_squares
 from tiny import tiny_clip, wrap
 
 from drople import METHODS, fit
 from drople.training.augment import flip, patch_randaugment
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet, Task
 from drople.training.loop import build_model, lr_at
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 40, 230)}
 LEARNING = [name for name, config in METHODS.items() if config.learns()]
 TEXT_ONLY = {"prompts.text"}
 BOTH = {"prompts.text", "prompts.image"}
@@ -41,17 +39,7 @@ DROPLE = BOTH | BRIDGE | {"logit_scale"}
 
 @pytest.fixture(scope="module")
 def squares():
-    """Three classes of four squares, each of its colour with a little noise."""
-    rng = np.random.default_rng(0)
-    pictures = [
-        Image.fromarray((np.array(colour) + rng.integers(-25, 26, (32, 32, 3))).astype(np.uint8))
-        for colour in COLOURS.values()
-        for _ in range(4)
-    ]
-    labels = np.repeat(np.arange(3), 4)
-    keys = tuple(f"square {i}" for i in range(12))
-    images = ImageSet([lambda p=p: p for p in pictures], labels, np.zeros(12, int), keys)
-    return Task("squares", tuple(COLOURS), images, images, images)
+    return coloured_squares()
 
 
 def toy(method="drople", **changes):

@@ -17,6 +17,7 @@ from drople.models.backbone import load_backbone
 from drople.training.config import METHODS
 from drople.training.data import Task
 from drople.training.datasets import open_task
+from drople.training.processes import Processes, device_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,9 @@ def _run(protocol: str, given: argparse.Namespace) -> None:
     methods, seeds = _methods(given.methods), _seeds(given.seeds)
     task = open_task(given.data, given.root)
     targets = tuple(open_task(name, given.root) for name in given.targets.split(",") if name)
-    setting = Setting(load_backbone(given.backbone, given.device), task, given.split, targets)
+    processes = Processes.started(given.device)
+    backbone = load_backbone(given.backbone, device_of(given.device))
+    setting = Setting(backbone, task, given.split, targets, processes)
     planned = [config_of(given, method, seed) for method in methods for seed in seeds]
     configs = dict.fromkeys([frozen_config(planned[0]), *(c for c in planned if c.learns())])
     for config in configs:
@@ -55,6 +58,8 @@ def _run(protocol: str, given: argparse.Namespace) -> None:
             data_option=_option([task], given.root),
             targets_option=_option(targets, given.root),
         )
+        if not processes.main:
+            continue
         found = figures(result, columns(protocol, list(result.accuracy)))
         shown = "  ".join(f"{title} {value:5.2f}" for title, value in found.items())
         print(f"{config.method:20s} seed {config.seed}  {shown}   ({given.split}, percent)")

@@ -20,6 +20,7 @@ from drople.explain import explain, find_images
 from drople.image_table import Table, about_table
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.training.processes import device_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +49,8 @@ def run(given: argparse.Namespace) -> None:
     if given.draws < 0 or given.batch < 1:
         raise SettingsError("--draws must be at least 0, and --batch at least 1.")
     rank, world = (int(os.environ.get(name, fallback)) for name, fallback in _SHARE)
-    device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if given.device == "cuda" else given.device
-    model, dropout = _model(load_backbone(given.backbone, device), given.prompts)
+    backbone = load_backbone(given.backbone, device_of(given.device))
+    model, dropout = _model(backbone, given.prompts)
     settings = AnalysisSettings(dropout=dropout, seed=given.seed, template=given.template)
     classes = describe_classes(model, _class_names(given.classes), given.template)
     others = {name: getattr(given, name) for name in ("strategy", "draws")}

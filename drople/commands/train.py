@@ -13,6 +13,7 @@ from drople.evaluation.accuracy import base_to_novel
 from drople.models.backbone import load_backbone
 from drople.training.config import METHODS, TrainConfig
 from drople.training.datasets import open_task
+from drople.training.processes import Processes, device_of
 from drople.training.run import train_run
 
 
@@ -29,14 +30,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Carries the command out."""
+    """Carries the command out; started by `accelerate launch`, on several GPUs at once."""
     config = config_of(given, given.method, given.seed)
     if not config.learns():
         raise SettingsError("zero-shot learns nothing; choose another --method.")
     whole = open_task(given.data, given.root)
     task = (whole.base() if given.classes == "base" else whole).few(config.shots, config.seed)
-    backbone = load_backbone(given.backbone, given.device)
-    trained = train_run(backbone, task, config, given.runs)
+    processes = Processes.started(given.device)
+    backbone = load_backbone(given.backbone, device_of(given.device))
+    trained = train_run(backbone, task, config, given.runs, processes)
+    if not processes.main:
+        return
     metrics = dict(trained.card.metrics)
     seconds = metrics["train_seconds"]
     print(f"learnt on {len(task.train)} images of {len(task.classes)} classes in {seconds:.0f} s")

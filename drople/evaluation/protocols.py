@@ -18,6 +18,7 @@ from drople.models.backbone import Backbone
 from drople.training.config import TrainConfig
 from drople.training.data import ImageSet, Task
 from drople.training.features import crop_all
+from drople.training.processes import ALONE, Processes
 
 SHOTS = (1, 2, 4, 8, 16)
 IMBALANCE = 10.0
@@ -53,6 +54,7 @@ class Setting:
     task: Task
     split: Literal["val", "test"] = "test"
     targets: tuple[Task, ...] = ()  # of the cross-dataset protocol
+    processes: Processes = ALONE  # that learn together; each sits every exam
 
     def images(self, task: Task) -> ImageSet:
         return task.val if self.split == "val" else task.test

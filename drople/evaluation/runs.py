@@ -73,7 +73,9 @@ def evaluate(
     costs = []
     for lesson in lessons:
         if config.learns():
-            trained = train_run(setting.backbone, lesson.task, lesson.config, runs)
+            trained = train_run(
+                setting.backbone, lesson.task, lesson.config, runs, setting.processes
+            )
             model = trained.model
             costs.append(trained.card.metrics)
         else:
@@ -98,7 +100,8 @@ def evaluate(
         cost={key: float(np.mean([c[key] for c in costs])) for key in (costs[0] if costs else ())},
         hits=hits,
     )
-    write_result(file, result)
+    if setting.processes.main:
+        write_result(file, result)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from hashlib import blake2b
@@ -85,7 +86,7 @@ def frozen_image_features(
         backbone, images, backbone.encode_image, precision=precision, progress="frozen features"
     )
     cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part.npy")
+    partial = file.with_suffix(f".{os.getpid()}.npy")  # another run may be at the same set
     np.save(partial, features.numpy())
     partial.rename(file)
     return features

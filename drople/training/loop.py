@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.draws import StreamDraws
+from drople.draws import RowsOfDraws, StreamDraws
 from drople.dropout import TokenDropout
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
@@ -28,6 +28,7 @@ from drople.training.features import (
     frozen_image_features,
     frozen_text_features,
 )
+from drople.training.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,17 @@ def fit(
     *,
     state: Path | None = None,
     cache: Path | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[StepReport]:
     """Trains a model's prompts on `task.train`, one report a step.
 
     Args:
         state: written after each epoch; where it exists already, training goes on from it.
         cache: folder that keeps the frozen branch's features.
+        processes: those that train together; each calls this with the same arguments.
     """
-    run = _Run.prepare(model, task, config, cache)
+    with processes.main_first():
+        run = _Run.prepare(model, task, config, cache, processes)
     optimiser = _optimiser(model, config)
     average: dict[str, Tensor] = {}
     first = 0
@@ -89,7 +93,7 @@ def fit(
     for epoch in range(first, config.epochs):
         yield from _epoch(run, optimiser, epoch)
         _add_gaussian(average, model, epoch, config)
-        if state is not None:
+        if state is not None and processes.main:
             state.parent.mkdir(parents=True, exist_ok=True)
             partial = state.with_suffix(".part")
             saved = {
@@ -116,10 +120,16 @@ class _Run:
     ids: Tensor  # (K, N)
     frozen_images: Tensor  # (I, E), unit
     frozen_text: Tensor  # (K, E), unit
+    processes: Processes
 
     @classmethod
     def prepare(
-        cls, model: PromptedClip, task: Task, config: TrainConfig, cache: Path | None
+        cls,
+        model: PromptedClip,
+        task: Task,
+        config: TrainConfig,
+        cache: Path | None,
+        processes: Processes,
     ) -> _Run:
         backbone, device = model.backbone, model.backbone.device
         frozen = frozen_image_features(
@@ -133,6 +143,7 @@ class _Run:
             backbone.tokenise(model.phrases(task.classes)),
             frozen.to(device),
             frozen_text_features(backbone, task.classes, config),
+            processes,
         )
 
 
@@ -153,6 +164,7 @@ def _epoch(run: _Run, optimiser: torch.optim.Optimizer, epoch: int) -> Iterator[
         terms = _terms(run, index, _augment(run, index, rng), draws, lam)
         optimiser.zero_grad()
         terms["total"].backward()
+        run.processes.average(run.model.parameters())
         optimiser.step()
         if config.learn_logit_scale:
             with torch.no_grad():
@@ -176,7 +188,8 @@ def _terms(
     run: _Run, index: np.ndarray, pixels: Tensor, draws: StreamDraws, lam: float
 ) -> dict[str, Tensor]:
     """Every term of the objective for one batch (METHOD.md 5.1), and their weighted `total`."""
-    model, config = run.model, run.config
+    model, config, processes = run.model, run.config, run.processes
+    batch, mine = len(index), processes.rows(len(index))
     weights, dropout = config.losses, config.dropout
     plan, visual, text = model.plan, model.backbone.visual, model.backbone.text
     scored = dropout.strategy not in ("none", "vanilla")
@@ -187,11 +200,13 @@ def _terms(
     with autocast(model.backbone, config.precision):
         image_record, image_bridge = _walk(
             model.image_layers(
-                pixels,
+                pixels[mine],
                 read_bridge=reads,
                 score=scored,
                 watched=image_depth,
-                dropout=TokenDropout.of(dropout, draws, depth=image_depth),
+                dropout=TokenDropout.of(
+                    dropout, RowsOfDraws(draws, mine, batch), depth=image_depth
+                ),
                 readout_only=True,
             )
         )
@@ -206,7 +221,8 @@ def _terms(
                 readout_only=True,
             )
         )
-        z_v = F.normalize(read_image(visual, image_record).float(), dim=-1)  # (B, E)
+        z_v = processes.whole(read_image(visual, image_record), batch)
+        z_v = F.normalize(z_v.float(), dim=-1)  # (B, E)
         z_t = F.normalize(read_text(text, text_record).float(), dim=-1)  # (K, E)
     rows = torch.from_numpy(index).to(run.labels.device)
     labels, frozen_image = run.labels[rows], run.frozen_images[rows]
@@ -231,6 +247,7 @@ def _terms(
         entropy = terms["entropy_image"] + terms["entropy_text"]
         total = total - weights.residual_entropy * entropy
     if reads:
+        image_bridge = [processes.whole(gathered, batch) for gathered in image_bridge]
         terms["alignment"] = losses.alignment(image_bridge, text_bridge, labels)
         total = total + weights.alignment * terms["alignment"]
     if weights.knowledge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +19,7 @@ from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.loop import build_model, fit
+from drople.training.processes import ALONE, Processes
 from drople.version import VERSION
 
 
@@ -29,12 +31,18 @@ class Trained:
     card: PromptCard
 
 
-def train_run(backbone: Backbone, task: Task, config: TrainConfig, runs: Path) -> Trained:
+def train_run(
+    backbone: Backbone,
+    task: Task,
+    config: TrainConfig,
+    runs: Path,
+    processes: Processes = ALONE,
+) -> Trained:
     """Learns prompts on `task.train`, or reads them where the very same run has finished.
 
     A run that was cut off goes on after its last whole epoch. Its files lie in `runs`/trained:
     NAME.jsonl with every loss term of every step, NAME.state while it is unfinished, and
-    NAME.safetensors.
+    NAME.safetensors. Of several processes the main one writes, and all need to see the folder.
     """
     stem = runs / "trained" / training_name(backbone, task, config)
     log, state, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
@@ -43,9 +51,13 @@ def train_run(backbone: Backbone, task: Task, config: TrainConfig, runs: Path) -
     stem.parent.mkdir(parents=True, exist_ok=True)
     model = build_model(backbone, config)
     measured = _forget_peak_memory(backbone)
+    steps = fit(model, task, config, state=state, cache=runs / "cache", processes=processes)
+    if not processes.main:
+        deque(steps, maxlen=0)
+        return Trained(model, describe(model, task, config))
     # Line by line, so that a run that is killed leaves no half line.
     with log.open("a", buffering=1) as lines, tqdm(unit="step", desc=config.method) as bar:
-        for report in fit(model, task, config, state=state, cache=runs / "cache"):
+        for report in steps:
             lines.write(json.dumps(asdict(report)) + "\n")
             bar.total = config.epochs * report.steps
             bar.n = report.epoch * report.steps + report.step + 1
