@@ -22,7 +22,7 @@ from app.tabs import cams, dropped, importance, method, predictions, take_away
 from app.tabs.export import savable
 from app.tabs.lab import lab
 from app.tabs.lab.bench import Bench
-from app.tabs.shared import QUIET
+from app.tabs.shared import QUIET, heard
 from drople.errors import DropleError
 
 STYLE = Path(__file__).parents[1] / "assets" / "style.css"
@@ -105,18 +105,18 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     with gr.Tab("Grad-CAM", id="cams"):
                         cam_views, cam_method, cam_layer, cam_button = cams.build()
                         views += savable("cams", cam_views, state, inputs.target)
-                    with gr.Tab("Lab", id="lab") as lab_tab:
+                    with gr.Tab("Lab", id="lab"):
                         source = inputs.backbone, inputs.prompts
                         bench = Bench(studio, state, inputs.target, source, MODEL)
-                        views += lab.build(bench, lab_tab)
+                        comparisons = lab.build(bench)
                     with gr.Tab("Method", id="method"):
                         method.build()
                 foot = gr.HTML(elem_id="provenance")
-                take_away.build(state, inputs.target, views)
+                take_away.build(state, inputs.target, [*views, *comparisons.views])
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
         demo.load(None, None, None, js=FOLD_ON_PHONES)
-        for view in views:
+        for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
         outputs = [state, answer, inputs.target, foot]
         asked = inputs.asked()
@@ -134,9 +134,12 @@ def build_demo(studio: Studio) -> gr.Blocks:
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.image.input, inputs.classes.input):
             changed(lambda: None, None, inputs.target, **QUIET)
-        for done in (first, chosen, pressed, more):
+        # The page's own choice of a class comes with an analysis; `select` is the visitor's.
+        done = (first, chosen, pressed, more)
+        for event in (heard(inputs.target.select), *(one.success for one in done)):
+            comparisons.draw_on(event)
             for view in views:
-                view.draw_on(done.success, state, inputs.target)
+                view.draw_on(event, state, inputs.target)
     demo.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return demo
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 
 import httpx
 import numpy as np
@@ -204,8 +205,19 @@ def test_what_the_page_chooses_itself_is_not_drawn_twice(furnished):
     demo = build_demo(furnished[0])
     target = next(i for i, block in demo.blocks.items() if block.elem_id == "target")
     events = [event for one in demo.fns.values() for i, event in one.targets if i == target]
-    assert "input" in events
-    assert "change" not in events
+    assert events == ["select"]
+
+
+def test_no_two_callbacks_keep_each_other_going(furnished):
+    """Gradio asks all callbacks of an event again where one was asked again meanwhile: `heard`."""
+    demo = build_demo(furnished[0])
+    patient = Counter(
+        target
+        for one in demo.fns.values()
+        for target in one.targets
+        if one.trigger_mode == "always_last" and one.fn is not None and target[0] in demo.blocks
+    )
+    assert max(patient.values()) == 1
 
 
 # --- the running app ---

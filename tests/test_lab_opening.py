@@ -14,43 +14,42 @@ from app.tabs.lab.bench import Bench
 
 @pytest.fixture(scope="module")
 def built():
-    """The lab's views, and the page they stand on."""
-    with gr.Blocks() as page, gr.Tab("Lab") as tab:
+    """The page of a lab, and the lab."""
+    with gr.Blocks() as page:
         state, target = gr.State(None), gr.Dropdown([])
         source = gr.Textbox(), gr.Textbox()
-        views = lab.build(Bench(FurnishedStudio(), state, target, source, MODEL), tab)
-    return page, tab, views
+        comparisons = lab.build(Bench(FurnishedStudio(), state, target, source, MODEL))
+    return page, comparisons
 
 
-def test_a_view_that_is_not_open_draws_nothing(built, monkeypatch):
-    _, _, views = built
-    for view in views:
-        given = [analysed(), None, *(None for _ in (*view.held, *view.controls))]
-        drawn = view._drawn_if_open("another", *given)
-        drawn = drawn if isinstance(drawn, list) else [drawn]
-        assert len(drawn) == len(view.outputs)
-        assert all(one == gr.skip() for one in drawn)
-
-
-def test_an_open_view_is_drawn(built):
-    _, _, views = built
-    view = next(one for one in views if one.place.name == "Selectivity")
-    values = [control.value for control in view.controls]
-    held = [None for _ in view.held]
-    drawn = view._drawn_if_open("Selectivity", analysed(), None, *held, *values)
-    assert all(one != gr.skip() for one in drawn)
-
-
-def test_opening_a_tab_draws_its_views_and_the_lab_its_first(built):
-    page, tab, views = built
-    drawing = [
-        (target, set(fn.outputs))
-        for fn in page.fns.values()
-        for target, event in fn.targets
-        if event == "select"
+def drawn(comparisons, opened):
+    """What each view's outputs are given, by the name of its tab, while a tab is open."""
+    values = [
+        value
+        for view in comparisons.views
+        for value in (*(None for _ in view.held), *(one.value for one in view.controls))
     ]
-    for view in views:
-        own = [target for target, outputs in drawing if outputs == set(view.outputs)]
-        expected = 2 if view.place.name == next(iter(lab.VIEWS)) else 1
-        assert len(own) == expected, view.place.name
-        assert (tab._id in own) == (expected == 2)
+    left = iter(comparisons.drawn(opened, analysed(), None, *values))
+    return {
+        name: [next(left) for view in views for _ in view.outputs]
+        for name, views in comparisons.tabs.items()
+    }
+
+
+@pytest.mark.parametrize("opened", ["Selectivity", "Duel", "All texts"])
+def test_of_all_tabs_the_open_one_is_drawn(built, opened):
+    for name, outputs in drawn(built[1], opened).items():
+        idle = [one == gr.skip() for one in outputs]
+        assert not any(idle) if name == opened else all(idle), name
+
+
+def test_before_the_lab_is_looked_at_nothing_is_drawn(built):
+    assert all(one == gr.skip() for outputs in drawn(built[1], "").values() for one in outputs)
+
+
+def test_opening_a_tab_draws_its_views(built):
+    page, comparisons = built
+    opening = [i for i, fn in page.fns.items() if any(event == "select" for _, event in fn.targets)]
+    drawing = [set(fn.outputs) for fn in page.fns.values() if fn.trigger_after in opening]
+    for view in comparisons.views:
+        assert set(view.outputs) in drawing

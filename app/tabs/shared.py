@@ -23,12 +23,14 @@ QUIET: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Place:
-    """A tab among many, of which one is open; a view on another is not drawn in vain."""
+def heard(*events: Callable[..., Any]) -> Callable[..., Any]:
+    """What to call for each of several callbacks that hear the same events.
 
-    opened: gr.State  # the name of the open one
-    name: str
+    Gradio (6.31) carries out the callbacks of one event one after another and, where one of them
+    was asked again meanwhile, all of them again: two of a page's would keep each other going for
+    ever. What follows this event, which does nothing, is carried out each on its own.
+    """
+    return gr.on(list(events), None, js="() => {}", api_visibility="private").success
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class View:
     outputs: Sequence[Block]
     held: Sequence[gr.State] = ()  # given to `draw` before the controls; their change is no event
     saved: bool = True  # False where its pictures are those of another view
-    place: Place | None = None  # None: always drawn
 
     def given(self, state: gr.State, target: gr.Dropdown) -> list[Component]:
         """What `drawn` takes."""
@@ -53,26 +54,14 @@ class View:
         return self.draw(analysis, target_index(analysis, target), *values)
 
     def listen(self, state: gr.State, target: gr.Dropdown) -> None:
-        """Redraws when a control changes or the visitor looks at another class.
-
-        The page's own choice of a class comes with an analysis, which draws everything anyway.
-        """
+        """Redraws when a control changes."""
         if self.controls:
             changes = [control.change for control in self.controls]
-            gr.on(changes, self.drawn, self.given(state, target), list(self.outputs), **QUIET)
-        self.draw_on(target.input, state, target)
+            self.draw_on(heard(*changes), state, target)
 
     def draw_on(self, event: Callable[..., Any], state: gr.State, target: gr.Dropdown) -> None:
-        """Draws on an event; where it has a place, only while that is open."""
-        given, outputs = self.given(state, target), list(self.outputs)
-        if self.place is None:
-            event(self.drawn, given, outputs, **QUIET)
-        else:
-            event(self._drawn_if_open, [self.place.opened, *given], outputs, **QUIET)
-
-    def _drawn_if_open(self, opened: str, *given: Any) -> Any:
-        assert self.place is not None
-        return self.drawn(*given) if opened == self.place.name else self.drawn(None, None)
+        """Draws on an event that no other callback hears."""
+        event(self.drawn, self.given(state, target), list(self.outputs), **QUIET)
 
 
 def target_index(analysis: Analysis, target: str | None) -> int:

@@ -122,6 +122,28 @@ def test_moving_the_layer_changes_the_map_without_the_model(look, site):
     assert site.studio.asked == asked
 
 
+def test_the_page_comes_to_rest_after_a_choice(visit):
+    page = visit()
+    open_tab(page, "Lab")  # its open tab is drawn with every choice, too
+    expect(page.locator("#duel-sheet img")).to_be_visible()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#target input").click()
+    page.get_by_role("option", name="elephant").click()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    open_tab(page, "Token importance")
+    page.locator("#layer input[type=range]").focus()
+    for key in ("ArrowRight", "ArrowLeft", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(3000)
+    assert "queue/join" in " ".join(asked)
+    asked.clear()
+    page.wait_for_timeout(3000)
+    assert asked == []
+
+
 def test_clicking_a_tile_enlarges_its_layer(look):
     page = look()
     open_tab(page, "Token importance")

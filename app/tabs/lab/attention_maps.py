@@ -81,7 +81,7 @@ def build(bench: Bench) -> list[View]:
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     for view in (large, rows):
-        done.success(view.drawn, view.given(bench.state, bench.target), list(view.outputs), **QUIET)
+        view.draw_on(done.success, bench.state, bench.target)
     clock = gr.Timer(SECONDS, active=False)
     play.click(lambda: (1, gr.Timer(active=True)), None, [layer, clock], **QUIET)
     stop.click(lambda: gr.Timer(active=False), None, clock, **QUIET)

@@ -22,7 +22,7 @@ from app.figures.theme import colour_bar
 from app.studio import Studio
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import QUIET, View, picture, target_index
+from app.tabs.shared import View, picture, target_index
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.dropout import STRATEGIES
@@ -71,8 +71,7 @@ def build(bench: Bench) -> list[View]:
         api_visibility="private", show_progress_on=said, **bench.model,
     )  # fmt: skip
     for view in (wide, pair):
-        given_to = view.given(bench.state, bench.target)
-        done.success(view.drawn, given_to, list(view.outputs), **QUIET)
+        view.draw_on(done.success, bench.state, bench.target)
     return [wide, pair]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import gradio as gr
 
@@ -26,7 +28,8 @@ from app.tabs.lab import (
     uncertainty,
 )
 from app.tabs.lab.bench import Bench
-from app.tabs.shared import QUIET, Place, View
+from app.tabs.shared import QUIET, View
+from drople.analysis import Analysis
 
 VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Duel": duel.build,
@@ -47,24 +50,48 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
 }
 
 
-def build(bench: Bench, tab: gr.Tab) -> list[View]:
-    """Lays the tab out; `tab` is the one it stands in."""
-    views: list[View] = []
+@dataclass(frozen=True)
+class Lab:
+    """The lab's tabs, each with its views; of all, only the open one is drawn."""
+
+    bench: Bench
+    opened: gr.State  # the name of the open tab; empty until the lab is looked at
+    tabs: dict[str, list[View]]
+
+    @property
+    def views(self) -> list[View]:
+        return [view for views in self.tabs.values() for view in views]
+
+    def draw_on(self, event: Callable[..., Any]) -> None:
+        """Draws the open tab on an event."""
+        state, target = self.bench.state, self.bench.target
+        values = [one for view in self.views for one in view.given(state, target)[2:]]
+        outputs = [one for view in self.views for one in view.outputs]
+        event(self.drawn, [self.opened, state, target, *values], outputs, **QUIET)
+
+    def drawn(
+        self, opened: str, analysis: Analysis | None, target: str | None, *values: Any
+    ) -> list[Any]:
+        """The outputs of all views: nothing new but of the open tab's."""
+        left = iter(values)
+        found: list[Any] = []
+        for name, views in self.tabs.items():
+            for view in views:
+                own = [*islice(left, len(view.held) + len(view.controls))]
+                drawn = view.drawn(analysis if name == opened else None, target, *own)
+                found += drawn if len(view.outputs) > 1 else [drawn]
+        return found
+
+
+def build(bench: Bench) -> Lab:
+    """Lays the lab out; its first tab is opened when the lab is."""
     opened: gr.State = gr.State("", time_to_live=3600)
+    built = Lab(bench, opened, {})
     with gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
         for name, view in VIEWS.items():
             with gr.Tab(name, id=f"lab-{name}") as own:
-                found = savable(name, view(bench), bench.state, bench.target)
-            own.select(lambda name=name: name, None, opened, **QUIET)
-            _draw_on_opening(own, found, bench)
-            if not views:  # the first is open when the lab is opened first
-                tab.select(lambda before, name=name: before or name, opened, opened, **QUIET)
-                _draw_on_opening(tab, found, bench)
-            views += [replace(one, place=Place(opened, name)) for one in found]
-    return views
-
-
-def _draw_on_opening(tab: gr.Tab, views: list[View], bench: Bench) -> None:
-    """Opening a tab draws what stands on it, from the analysis there is then."""
-    for view in views:
-        view.draw_on(tab.select, bench.state, bench.target)
+                built.tabs[name] = savable(name, view(bench), bench.state, bench.target)
+            chosen = own.select(lambda name=name: name, None, opened, **QUIET)
+            for one in built.tabs[name]:
+                one.draw_on(chosen.success, bench.state, bench.target)
+    return built
