@@ -46,7 +46,7 @@ def build(
         reset = gr.Button("Reset settings", elem_id="reset", size="sm", min_width=90)
     link = gr.Textbox(
         label="Link to these settings", elem_id="link", interactive=False, buttons=["copy"],
-        info="An uploaded picture is not in it.", max_lines=2,
+        placeholder=" ", info="An uploaded picture is not in it.", max_lines=2,
     )  # fmt: skip
     # The secret keeps nobody out: the browser has it. It only has to stay the same.
     stored = gr.BrowserState({}, storage_key="drople-lens", secret="drople-lens")

@@ -96,7 +96,7 @@ def layer_figure(
     axis = {"visible": False, "fixedrange": True}
     figure.update_xaxes(**axis, range=[-0.5, columns - 0.5], constrain="domain")
     figure.update_yaxes(**axis, range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain")
-    plain(figure, height=470)
+    plain(figure, height=None)  # as high as wide, by the page's style
     figure.update_layout(margin={"l": 0, "r": 0, "t": 4, "b": 4})
     return figure
 

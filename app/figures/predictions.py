@@ -80,7 +80,7 @@ def predictions_figure(analysis: Analysis, target: int, quantity: str = "probabi
     return plain(figure, height=110 + 38 * len(shown), legend=True)
 
 
-def plain(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
+def plain(figure: go.Figure, *, height: int | None, legend: bool = False) -> go.Figure:
     """The page's own background; text colours are set by the page's style."""
     figure.update_layout(
         template="none", height=height, showlegend=legend, dragmode=False,

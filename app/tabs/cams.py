@@ -9,6 +9,7 @@ import gradio as gr
 from app.figures.cams import cam_panel, cam_scale
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.figures.words import cam_sentence
+from app.glossary import intro
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, panel, picture
 from drople.analysis import Analysis
@@ -24,7 +25,7 @@ CONDITIONS = ("frozen", "adapted", "vanilla", "iwtd")
 
 def build() -> tuple[list[View], gr.Dropdown, gr.Slider, gr.Button]:
     """Lays the tab out; gives back what the button that computes needs."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row():
         panels = [
             panel(c, f"cam-{c}", " (A)" if c in ("vanilla", "iwtd") else "") for c in CONDITIONS

@@ -17,6 +17,7 @@ from app.figures.dropped import (
 from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.figures.words import dropped_sentence
+from app.glossary import intro
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, panel
 from drople.analysis import Analysis
@@ -31,7 +32,7 @@ ONE, OFTEN = "after this layer", "how often over the layers"
 
 def build() -> list[View]:
     """Lays the tab out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="drop-layer", min_width=160)
         view = gr.Radio([ONE, OFTEN], value=ONE, label="Show what is dropped", elem_id="drop-view")

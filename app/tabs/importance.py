@@ -18,6 +18,7 @@ from app.figures.importance import (
 from app.figures.patches import tile_at
 from app.figures.theme import CONDITION_NAMES, colour_bar, number
 from app.figures.words import importance_sentence
+from app.glossary import intro
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
@@ -31,7 +32,7 @@ INTRO = (
 
 def build(state: gr.State) -> list[View]:
     """Lays the tab out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         signal = gr.Dropdown(
             [(name, key) for key, name in SIGNAL_NAMES.items()], value="blend", label="Signal",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
+from app.glossary import listed
+
 TEXT = r"""
 ## What importance weighted token dropout does
 At each of the first layers of the adapted branch, while training, every droppable token *j* (patches and
@@ -34,4 +36,4 @@ learned prompts; never the class token) gets a probability of being dropped:
 
 def build() -> None:
     """Lays the tab out."""
-    gr.Markdown(TEXT, elem_classes="lens-method")
+    gr.Markdown(f"{TEXT}\n## Words\n{listed()}", elem_classes="lens-method")

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from app.figures.predictions import predictions_figure, predictions_table, table_headers
+from app.glossary import intro
 from app.tabs.shared import View
 from drople.analysis import Analysis
 
@@ -18,7 +19,7 @@ INTRO = (
 
 def build() -> list[View]:
     """Lays the tab out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     quantity = gr.Radio(
         ["probability", "cosine"], value="probability", label="Axis", elem_id="predictions-axis"
     )

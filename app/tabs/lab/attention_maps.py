@@ -19,6 +19,7 @@ from app.figures.attention_maps import (
     rollout_sheet,
 )
 from app.figures.theme import colour_bar
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
@@ -47,7 +48,7 @@ class Read:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         branch = gr.Radio(
             [("Adapted", ADAPTED), ("Frozen", FROZEN)], value=ADAPTED, label="Branch",

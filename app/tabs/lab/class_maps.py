@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.figures.class_maps import HEADERS, minus_rows, minus_scale, minus_sheet
 from app.figures.theme import colour_bar
+from app.glossary import intro
 from app.tabs.lab.bench import Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
@@ -22,7 +23,7 @@ INTRO = (
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(), gr.Column(elem_classes="lens-two"):
         sheet = picture("Class minus mean", "minus-sheet")
         bar = gr.HTML(elem_id="minus-bar")

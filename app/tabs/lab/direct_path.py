@@ -17,6 +17,7 @@ from app.figures.direct_path import (
     parts_sentence,
 )
 from app.figures.theme import colour_bar
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
@@ -48,7 +49,7 @@ class Held:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         what = gr.Radio([LOGIT, LEAD], value=LOGIT, label="Split", elem_id="direct-what")
         layer = gr.Slider(

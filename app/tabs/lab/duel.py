@@ -19,6 +19,7 @@ from app.figures.duel import (
     duel_table,
 )
 from app.figures.theme import colour_bar
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
@@ -39,7 +40,7 @@ COLUMNS = (ADAPTED, *(s for s in STRATEGIES if s not in ("none", "vanilla-matche
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     choices = [(column_name(c), c) for c in COLUMNS]
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     columns = gr.CheckboxGroup(
         choices, value=[ADAPTED, "vanilla", "iwtd"], label="Columns", elem_id="duel-columns"
     )

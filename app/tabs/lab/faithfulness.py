@@ -19,6 +19,7 @@ from app.figures.faithfulness import (
     map_name,
 )
 from app.figures.theme import CONDITION_NAMES
+from app.glossary import intro
 from app.studio import Loaded, Studio
 from app.tabs.lab import pointing
 from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
@@ -66,7 +67,7 @@ class Judged:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     chosen = gr.CheckboxGroup(
         [("Importance" if n == IMPORTANCE else f"Map of {CONDITION_NAMES[n]}", n) for n in MAPS],
         value=[ADAPTED, "iwtd", IMPORTANCE], label="Judge", elem_id="faithful-maps",

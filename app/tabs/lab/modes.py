@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
@@ -37,7 +38,7 @@ class Modes:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     button = gr.Button("Compute the modes", elem_id="modes-compute")
     plot = gr.Plot(show_label=False, elem_id="modes-plot")
     said = gr.Markdown(elem_id="modes-note", elem_classes="lens-note")

@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.figures.patches import SIDE
 from app.figures.pointing import HEADERS, boxed_photo, pointing_rows, pointing_sentence
+from app.glossary import intro
 from app.tabs.lab.bench import Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
@@ -25,7 +26,7 @@ Corner = tuple[float, float]
 
 def build(bench: Bench) -> list[View]:
     """Lays the game out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row():
         with gr.Column(scale=2, min_width=260):
             photo = picture("Click two corners", "pointing-photo")

@@ -17,6 +17,7 @@ from app.figures.rate_curve import (
     rates_figure,
     rates_sentence,
 )
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
@@ -53,7 +54,7 @@ class Rates:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         draws = gr.Slider(2, 64, 7, step=1, label="Draws", elem_id="rates-draws", min_width=200)
         run = gr.Button("Draw", elem_id="rates-run", min_width=90)

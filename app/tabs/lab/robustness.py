@@ -23,6 +23,7 @@ from app.figures.robustness import (
     strip_sheet,
 )
 from app.figures.theme import CONDITION_NAMES, colour_bar
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
 from app.tabs.lab.faithfulness import with_maps_of
@@ -74,7 +75,7 @@ class Kinds:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         kind = gr.Dropdown(
             [(kind_name(one), one) for one in CORRUPTIONS], value=next(iter(CORRUPTIONS)),

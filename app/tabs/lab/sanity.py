@@ -17,6 +17,7 @@ from app.figures.sanity import (
     cascade_sheet,
 )
 from app.figures.theme import CONDITION_NAMES, colour_bar
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
 from app.tabs.lab.faithfulness import with_maps_of
@@ -58,7 +59,7 @@ class Cascade:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         run = gr.Button("Draw the weights anew", elem_id="sanity-run", min_width=160)
         stop = gr.Button("Stop", elem_id="sanity-stop", min_width=90)

@@ -15,6 +15,7 @@ from app.figures.selectivity import (
     meters,
     warnings_of,
 )
+from app.glossary import intro
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
@@ -39,7 +40,7 @@ PICTURE, TEXT = "picture", "text of the class looked at"
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         branch = gr.Radio(
             [PICTURE, TEXT], value=PICTURE, label="Tokens", elem_id="meter-branch", min_width=200

@@ -23,6 +23,7 @@ from app.figures.sinks import (
     sinks_sheet,
 )
 from app.figures.theme import colour_bar
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import (
     NO_DROPOUT_HERE,
@@ -40,7 +41,7 @@ from drople.duel import same_question
 from drople.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 
 INTRO = (
-    "A few tokens with a huge norm often draw the attention of all others (Darcet et al. 2024) "
+    "A few tokens with a huge norm often take the attention of all others (Darcet et al. 2024) "
     "and then set the scale of p: here they are framed, and IWTD is run again without them on its "
     "scale. Far out is above Q3 + 3 (Q3 − Q1) of the layer’s patches and prompts."
 )
@@ -58,7 +59,7 @@ class Sinks:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="sinks-layer", min_width=160)
         run = gr.Button("Find sinks", elem_id="sinks-run", min_width=90)

@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.figures.importance import SIGNAL_NAMES, scale_of, signals_of, text_table
 from app.figures.theme import colour_bar
+from app.glossary import intro
 from app.tabs.lab.bench import Bench
 from app.tabs.shared import View
 from drople.analysis import Analysis
@@ -20,7 +21,7 @@ INTRO = (
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         signal = gr.Dropdown(
             [(name, key) for key, name in SIGNAL_NAMES.items()], value="blend", label="Signal",

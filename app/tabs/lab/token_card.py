@@ -14,6 +14,7 @@ from app.figures.token_card import (
     grid_of,
     patch_at,
 )
+from app.glossary import intro
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
@@ -30,7 +31,7 @@ PATCH, PROMPT, TEXT = "patch", "prompt among the patches", "text of the class lo
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     with gr.Row():
         with gr.Column(scale=2, min_width=260):
             photo = picture("Click a patch", "card-photo")

@@ -18,6 +18,7 @@ from app.figures.trained_with import (
     trained_sentence,
     trained_sheet,
 )
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import Bench, given, numbers, table_of, told
 from app.tabs.predictions import plain_text
@@ -59,7 +60,7 @@ class Compared:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(INTRO, elem_classes="lens-intro")
+    intro(INTRO)
     known = [one.title for one in known_comparisons(bench.studio, "mini")]
     with gr.Row(elem_classes="lens-controls"):
         task = gr.Dropdown(

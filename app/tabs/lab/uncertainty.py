@@ -18,6 +18,7 @@ from app.figures.draws import (
     draws_sheet,
 )
 from app.figures.theme import colour_bar
+from app.glossary import intro
 from app.studio import Studio
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
 from app.tabs.predictions import plain_text
@@ -50,7 +51,7 @@ class Draws:
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    gr.Markdown(f"{INTRO} {RULE}", elem_classes="lens-intro")
+    intro(f"{INTRO} {RULE}")
     with gr.Row(elem_classes="lens-controls"):
         most = gr.Slider(
             MINIMUM, 128, 32, step=8, label="Most draws", elem_id="draws-most",
