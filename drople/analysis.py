@@ -19,12 +19,9 @@ from drople.draws import SeededDraws
 from drople.dropout import (
     STRATEGIES,
     DropoutSettings,
-    DropStrategy,
-    Nothing,
     Replay,
     TokenDrop,
     TokenDropout,
-    matched_rows,
     with_strategy,
 )
 from drople.errors import SettingsError
@@ -32,6 +29,7 @@ from drople.gradcam import CAM_METHODS, class_maps
 from drople.models.backbone import Backbone, hash_weights
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, read_image
+from drople.strategies import DropStrategy, Nothing, matched_rows
 from drople.traces import BranchTrace, ScoredLayer
 from drople.version import VERSION
 

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drople.dropout import DropoutSettings, Evidence, ImportanceWeighted
+from drople.dropout import DropoutSettings
 from drople.importance import TokenImportance
 from drople.normalise import Normalisation
+from drople.strategies import Evidence, ImportanceWeighted
 from drople.traces import LayerTrace
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from drople.dropout import (
-    Evidence,
-)
 from drople.importance import TokenImportance
+from drople.strategies import Evidence
 
 
 def evidence(blend, content=None, eligible=None):

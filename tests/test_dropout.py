@@ -12,20 +12,12 @@ from tiny import NAMES, noise_pixels, prompted, tiny_clip, wrap
 
 from drople import DROP_MODES, STRATEGIES, DropoutSettings
 from drople.draws import SeededDraws
-from drople.dropout import (
-    OFFICIAL_CODE,
-    PLACEMENTS,
-    ImportanceWeighted,
-    Nothing,
-    SideBySide,
-    TokenDrop,
-    TokenDropout,
-    Vanilla,
-)
+from drople.dropout import OFFICIAL_CODE, PLACEMENTS, TokenDrop, TokenDropout
 from drople.errors import SettingsError
 from drople.importance import SignalWeights
 from drople.models.prompts import PromptPlan
 from drople.models.towers import last, read_image, read_text
+from drople.strategies import ImportanceWeighted, Nothing, SideBySide, Vanilla
 
 DEPTH = 3  # of the tower's four layers
 MODES = pytest.mark.parametrize("mode", DROP_MODES)

@@ -10,9 +10,10 @@ from tiny import NAMES
 from torch import Tensor
 
 from drople import DropoutSettings, score_tokens
-from drople.dropout import STRATEGIES, Evidence
+from drople.dropout import STRATEGIES
 from drople.importance import SIGNALS, Bridge, SignalWeights, raw_signals
 from drople.layout import TokenLayout
+from drople.strategies import Evidence
 
 
 @dataclass(frozen=True)

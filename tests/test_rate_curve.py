@@ -22,8 +22,9 @@ from app.figures.rate_curve import (
 from app.tabs.lab import rate_curve as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
-from drople.dropout import DROP_MODES, DropoutSettings, Evidence, Vanilla
+from drople.dropout import DROP_MODES, DropoutSettings
 from drople.rate_curve import COMPARED, NONE, RATES, AtRate, Point, RateCurves, run_rates
+from drople.strategies import Evidence, Vanilla
 
 MODEL = prompted(tiny())
 

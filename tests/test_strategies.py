@@ -10,7 +10,9 @@ from planted import evidence
 from tiny import noise_pixels
 
 from drople import STRATEGIES, DropoutSettings
-from drople.dropout import (
+from drople.importance import SignalWeights
+from drople.normalise import NORMALISE
+from drople.strategies import (
     Evidence,
     ImportanceWeighted,
     Inverse,
@@ -20,8 +22,6 @@ from drople.dropout import (
     matched_rows,
     shift_to_rate,
 )
-from drople.importance import SignalWeights
-from drople.normalise import NORMALISE
 
 
 def image_records(model, dropout=None, **changes):

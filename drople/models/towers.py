@@ -10,10 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from drople.dropout import Evidence, TokenDrop, TokenDropout
+from drople.dropout import TokenDrop, TokenDropout
 from drople.importance import BridgeReading, TokenImportance, score_tokens
 from drople.layout import PromptStep, TokenLayout
 from drople.models.attention import Block, run_block
+from drople.strategies import Evidence
 
 ReadBridge = Callable[[Tensor, TokenLayout], BridgeReading]
 

@@ -11,23 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from drople.draws import RowsOfDraws, StreamDraws
-from drople.dropout import TokenDropout
+from drople.draws import StreamDraws
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_image, read_text
 from drople.training import losses
 from drople.training.augment import flip, patch_randaugment
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.features import (
-    autocast,
     crop_all,
-    frozen_image_features,
-    frozen_text_features,
 )
+from drople.training.objective import Objective
 from drople.training.processes import ALONE, Processes
 
 
@@ -81,7 +76,8 @@ def fit(
         processes: those that train together; each calls this with the same arguments.
     """
     with processes.main_first():
-        run = _Run.prepare(model, task, config, cache, processes)
+        objective = Objective.of(model, task, config, cache, processes)
+    pixels = crop_all(model.backbone, task.train)  # (I, S, S, 3) uint8
     optimiser = _optimiser(model, config)
     average: dict[str, Tensor] = {}
     first = 0
@@ -91,7 +87,7 @@ def fit(
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["epoch"] + 1
     for epoch in range(first, config.epochs):
-        yield from _epoch(run, optimiser, epoch)
+        yield from _epoch(objective, pixels, optimiser, epoch)
         _add_gaussian(average, model, epoch, config)
         if state is not None and processes.main:
             state.parent.mkdir(parents=True, exist_ok=True)
@@ -109,50 +105,14 @@ def fit(
         model.load_state_dict({name: value / total for name, value in average.items()})
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same over the steps of a run."""
-
-    model: PromptedClip
-    config: TrainConfig
-    labels: Tensor  # (I,)
-    pixels: np.ndarray  # (I, S, S, 3) uint8
-    ids: Tensor  # (K, N)
-    frozen_images: Tensor  # (I, E), unit
-    frozen_text: Tensor  # (K, E), unit
-    processes: Processes
-
-    @classmethod
-    def prepare(
-        cls,
-        model: PromptedClip,
-        task: Task,
-        config: TrainConfig,
-        cache: Path | None,
-        processes: Processes,
-    ) -> _Run:
-        backbone, device = model.backbone, model.backbone.device
-        frozen = frozen_image_features(
-            backbone, task.train, precision=config.precision, cache=cache
-        )
-        return cls(
-            model,
-            config,
-            torch.from_numpy(task.train.labels).to(device),
-            crop_all(backbone, task.train),
-            backbone.tokenise(model.phrases(task.classes)),
-            frozen.to(device),
-            frozen_text_features(backbone, task.classes, config),
-            processes,
-        )
-
-
-def _epoch(run: _Run, optimiser: torch.optim.Optimizer, epoch: int) -> Iterator[StepReport]:
+def _epoch(
+    objective: Objective, pixels: np.ndarray, optimiser: torch.optim.Optimizer, epoch: int
+) -> Iterator[StepReport]:
     # Everything random in an epoch comes from (seed, epoch): a resumed run repeats it exactly.
-    config = run.config
+    model, config = objective.model, objective.config
     rng = np.random.default_rng([config.seed, epoch])
     draws = StreamDraws(torch.Generator().manual_seed(int(rng.integers(2**62))))
-    order = rng.permutation(len(run.labels))
+    order = rng.permutation(len(pixels))
     steps = -(-len(order) // config.batch)
     lam = losses.lambda_at(epoch, config.epochs, config.residual_lambda)
     for step in range(steps):
@@ -161,108 +121,29 @@ def _epoch(run: _Run, optimiser: torch.optim.Optimizer, epoch: int) -> Iterator[
         lr = lr_at(epoch, step, steps, config)
         for group in optimiser.param_groups:
             group["lr"] = lr
-        terms = _terms(run, index, _augment(run, index, rng), draws, lam)
+        seen = _augment(model, config, pixels[index], rng)
+        terms = objective.terms(index, seen, draws, lam)
         optimiser.zero_grad()
         terms["total"].backward()
-        run.processes.average(run.model.parameters())
+        objective.processes.average(model.parameters())
         optimiser.step()
         if config.learn_logit_scale:
             with torch.no_grad():
-                run.model.logit_scale.clamp_(0, 4.605)
+                model.logit_scale.clamp_(0, 4.605)
         seconds = time.perf_counter() - began
         values = {name: float(term.detach()) for name, term in terms.items()}
         yield StepReport(epoch, step, steps, lr, seconds, values)
 
 
-def _augment(run: _Run, index: np.ndarray, rng: np.random.Generator) -> Tensor:
-    pixels = run.pixels[index]
-    if run.config.augment == "flip":
+def _augment(
+    model: PromptedClip, config: TrainConfig, pixels: np.ndarray, rng: np.random.Generator
+) -> Tensor:
+    if config.augment == "flip":
         pixels = flip(pixels, rng)
-    elif run.config.augment == "patch":
-        patch = run.model.backbone.visual.conv1.kernel_size[0]
+    elif config.augment == "patch":
+        patch = model.backbone.visual.conv1.kernel_size[0]
         pixels = patch_randaugment(pixels, rng, patch)
-    return run.model.backbone.normalise(torch.from_numpy(np.ascontiguousarray(pixels)))
-
-
-def _terms(
-    run: _Run, index: np.ndarray, pixels: Tensor, draws: StreamDraws, lam: float
-) -> dict[str, Tensor]:
-    """Every term of the objective for one batch (METHOD.md 5.1), and their weighted `total`."""
-    model, config, processes = run.model, run.config, run.processes
-    batch, mine = len(index), processes.rows(len(index))
-    weights, dropout = config.losses, config.dropout
-    plan, visual, text = model.plan, model.backbone.visual, model.backbone.text
-    scored = dropout.strategy not in ("none", "vanilla")
-    reads = model.bridge is not None and weights.alignment > 0
-    image_depth = min(dropout.image_depth, plan.image_depth)
-    text_depth = min(dropout.text_depth, plan.text_depth)
-
-    with autocast(model.backbone, config.precision):
-        image_record, image_bridge = _walk(
-            model.image_layers(
-                pixels[mine],
-                read_bridge=reads,
-                score=scored,
-                watched=image_depth,
-                dropout=TokenDropout.of(
-                    dropout, RowsOfDraws(draws, mine, batch), depth=image_depth
-                ),
-                readout_only=True,
-            )
-        )
-        text_record, text_bridge = _walk(
-            model.text_layers(
-                run.ids,
-                read_bridge=reads,
-                score=scored,
-                watched=text_depth,
-                dropout=TokenDropout.of(dropout, draws, depth=text_depth),
-                drop_sos=dropout.drop_sos,
-                readout_only=True,
-            )
-        )
-        z_v = processes.whole(read_image(visual, image_record), batch)
-        z_v = F.normalize(z_v.float(), dim=-1)  # (B, E)
-        z_t = F.normalize(read_text(text, text_record).float(), dim=-1)  # (K, E)
-    rows = torch.from_numpy(index).to(run.labels.device)
-    labels, frozen_image = run.labels[rows], run.frozen_images[rows]
-    scale = model.logit_scale.exp()
-    logits = scale * z_v @ z_t.T  # (B, K)
-    terms = {"cross_entropy": F.cross_entropy(logits, labels)}
-    total = terms["cross_entropy"]
-    if weights.text_l1:
-        terms["text_l1"] = losses.l1_consistency(z_t, run.frozen_text)
-        total = total + weights.text_l1 * terms["text_l1"]
-    if weights.image_l1:
-        terms["image_l1"] = losses.l1_consistency(z_v, frozen_image)
-        total = total + weights.image_l1 * terms["image_l1"]
-    if weights.distillation:
-        frozen_logits = scale * frozen_image @ run.frozen_text.T
-        terms["distillation"] = losses.distillation(logits, frozen_logits)
-        total = total + weights.distillation * terms["distillation"]
-    if weights.residual_entropy:
-        terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
-            z_v, z_t, frozen_image, run.frozen_text, scale=scale, lam=lam
-        )
-        entropy = terms["entropy_image"] + terms["entropy_text"]
-        total = total - weights.residual_entropy * entropy
-    if reads:
-        image_bridge = [processes.whole(gathered, batch) for gathered in image_bridge]
-        terms["alignment"] = losses.alignment(image_bridge, text_bridge, labels)
-        total = total + weights.alignment * terms["alignment"]
-    if weights.knowledge:
-        terms["knowledge"] = losses.knowledge(z_t, run.frozen_text)
-        total = total + weights.knowledge * terms["knowledge"]
-    return {**terms, "total": total}
-
-
-def _walk(records: Iterator[LayerRecord]) -> tuple[LayerRecord, list[Tensor]]:
-    """The last record, and what the bridge gathered in each layer it read, (B, M, E)."""
-    gathered = []
-    for record in records:
-        if record.bridge is not None:
-            gathered.append(record.bridge.features)
-    return record, gathered
+    return model.backbone.normalise(torch.from_numpy(np.ascontiguousarray(pixels)))
 
 
 def _optimiser(model: PromptedClip, config: TrainConfig) -> torch.optim.Optimizer:
