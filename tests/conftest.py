@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from tiny import noise_picture, noise_pixels, prompted, tiny_clip, wrap
 
 from drople.models.backbone import load_backbone
@@ -28,6 +29,16 @@ def model(backbone):
 def mini():
     """The trained backbone that travels with the project."""
     return load_backbone("mini")
+
+
+@pytest.fixture(scope="session")
+def furnished_tiny(tmp_path_factory):
+    """A studio with fresh prompts for a tiny model, and the two names it knows them by."""
+    folder = tmp_path_factory.mktemp("furnished")
+    backbone = save_tiny_clip(folder / "clip")
+    studio = FurnishedStudio(folder / "fresh.safetensors")
+    save_fresh_prompts(studio.files[0], studio.load(backbone).model)
+    return studio, backbone, str(studio.files[0])
 
 
 @pytest.fixture

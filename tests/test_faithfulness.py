@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from analysed import analysed, tiny
-from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
@@ -298,19 +297,9 @@ def test_a_map_that_beats_all_is_not_warned_of():
     assert "no evidence" not in said and "rank the maps alike" in said
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    """A studio with fresh prompts for the tiny model, and the two names it knows them by."""
-    folder = tmp_path_factory.mktemp("faithful")
-    backbone = save_tiny_clip(folder / "clip")
-    studio = FurnishedStudio(folder / "fresh.safetensors")
-    save_fresh_prompts(studio.files[0], studio.load(backbone).model)
-    return studio, backbone, str(studio.files[0])
-
-
 @pytest.mark.parametrize("prompts", ["with", "none"])
-def test_the_view_measures_with_and_without_prompts(studio, prompts):
-    studio, backbone, file = studio
+def test_the_view_measures_with_and_without_prompts(furnished_tiny, prompts):
+    studio, backbone, file = furnished_tiny
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())

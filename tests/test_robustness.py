@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
-from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
@@ -192,19 +191,9 @@ def test_kept_answers_are_counted_and_the_costliest_kind_named():
 # --- the view ---
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    """A studio with fresh prompts for the tiny model, and the two names it knows them by."""
-    folder = tmp_path_factory.mktemp("robust")
-    backbone = save_tiny_clip(folder / "clip")
-    studio = FurnishedStudio(folder / "fresh.safetensors")
-    save_fresh_prompts(studio.files[0], studio.load(backbone).model)
-    return studio, backbone, str(studio.files[0])
-
-
 @pytest.mark.parametrize("prompts", ["with", "none"])
-def test_the_view_runs_with_and_without_prompts(studio, prompts):
-    studio, backbone, file = studio
+def test_the_view_runs_with_and_without_prompts(furnished_tiny, prompts):
+    studio, backbone, file = furnished_tiny
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())

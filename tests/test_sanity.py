@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, tiny
-from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
@@ -187,19 +186,9 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
         assert {len(trace.x) for trace in figure.data} == {count}
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    """A studio with fresh prompts for the tiny model, and the two names it knows them by."""
-    folder = tmp_path_factory.mktemp("sanity")
-    backbone = save_tiny_clip(folder / "clip")
-    studio = FurnishedStudio(folder / "fresh.safetensors")
-    save_fresh_prompts(studio.files[0], studio.load(backbone).model)
-    return studio, backbone, str(studio.files[0])
-
-
 @pytest.mark.parametrize("prompts", ["with", "none"])
-def test_the_view_runs_with_and_without_prompts(studio, prompts):
-    studio, backbone, file = studio
+def test_the_view_runs_with_and_without_prompts(furnished_tiny, prompts):
+    studio, backbone, file = furnished_tiny
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())

@@ -21,9 +21,9 @@ from app.figures.attention_maps import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
+from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import QUIET, View, picture, target_index
+from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 from drople.attention_maps import AttentionLayer, attention_layers
 from drople.class_texts import ADAPTED, FROZEN
@@ -108,12 +108,11 @@ def compute(
 ) -> Read:
     """Runs each branch once."""
     with told():
-        analysis = given(analysis)
-        target_index(analysis, target)
+        asked = Question.of(studio, analysis, target, backbone, prompts)
         progress(0.2, desc="the attention of both branches")
-        model = maker_of(studio, analysis, backbone, prompts).model
-        read = studio.in_turn(partial(attention_layers, model, analysis.pixels))
-        return Read(analysis, read)
+        seen = asked.analysis.pixels
+        read = studio.in_turn(partial(attention_layers, asked.loaded.model, seen))
+        return Read(asked.analysis, read)
 
 
 def _layers(analysis: Analysis, held: Read | None, branch: str) -> Sequence[AttentionLayer]:

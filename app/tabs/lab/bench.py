@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from PIL import Image
 
 from app.calls import LENT, model_call
 from app.calls import told as told  # the views of the lab take it from here
 from app.studio import Loaded, Studio
-from drople.analysis import Analysis
+from app.tabs.shared import target_index
+from drople.analysis import Analysis, AnalysisSettings
+from drople.class_texts import ClassTexts
 from drople.errors import SettingsError
 from drople.models.backbone import hash_weights
 from drople.models.prompted_clip import PromptedClip
@@ -79,35 +82,74 @@ def table_of(headers: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> dict
     return {"headers": list(headers), "data": [list(row) for row in rows]}
 
 
-def model_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) -> Loaded:
-    """The model with prompts that made an analysis, which the form must still name.
+@dataclass(frozen=True)
+class Question:
+    """What a view computes about: a class of an analysis, and the model that made it."""
 
-    Raises:
-        SettingsError: the form names another, or the analysis has no adapted branch.
-        BackboneError, CheckpointError: see `Studio.load`.
-    """
-    if not analysis.adapted:
-        raise SettingsError(NO_DROPOUT_HERE)
-    return maker_of(studio, analysis, backbone, prompts)
+    studio: Studio
+    analysis: Analysis
+    target: int  # index of the class looked at
+    loaded: Loaded
 
+    @classmethod
+    def of(
+        cls,
+        studio: Studio,
+        analysis: Analysis | None,
+        target: str | None,
+        backbone: str,
+        prompts: str,
+        *,
+        adapted: bool = False,
+    ) -> Question:
+        """What a visitor asks about.
 
-def maker_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) -> Loaded:
-    """The model that made an analysis, with prompts or without; the form must still name it.
+        Args:
+            target: the class looked at.
+            backbone, prompts: what the form names now.
+            adapted: whether there must be an adapted branch.
 
-    Raises:
-        SettingsError: the form names another.
-        BackboneError, CheckpointError: see `Studio.load`.
-    """
-    loaded = studio.load(backbone, prompts)
-    model, known = loaded.model, analysis.provenance
-    clip = model.backbone if isinstance(model, PromptedClip) else model
-    hashed = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
-    if (clip.weights_hash, hashed) != (known["backbone_hash"], known.get("prompts_hash")):
-        raise SettingsError(
-            "The backbone or the prompts on the left are no longer those of this analysis. Press "
-            "Analyse first."
-        )
-    return loaded
+        Raises:
+            SettingsError: there is no analysis yet, the form names another model than it was made
+                with, or it has no adapted branch.
+            BackboneError, CheckpointError: see `Studio.load`.
+        """
+        analysis = given(analysis)
+        if adapted and not analysis.adapted:
+            raise SettingsError(NO_DROPOUT_HERE)
+        loaded = studio.load(backbone, prompts)
+        model, known = loaded.model, analysis.provenance
+        clip = model.backbone if isinstance(model, PromptedClip) else model
+        hashed = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
+        if (clip.weights_hash, hashed) != (known["backbone_hash"], known.get("prompts_hash")):
+            raise SettingsError(
+                "The backbone or the prompts on the left are no longer those of this analysis. "
+                "Press Analyse first."
+            )
+        return cls(studio, analysis, target_index(analysis, target), loaded)
+
+    @property
+    def prompted(self) -> PromptedClip:
+        """The model of a question that was asked with `adapted`."""
+        assert isinstance(self.loaded.model, PromptedClip)
+        return self.loaded.model
+
+    def texts(self) -> ClassTexts:
+        """The classes, described by this model."""
+        settings = self.analysis.settings
+        return self.studio.texts(self.loaded, self.analysis.classes, settings.template)
+
+    def again(self, settings: AnalysisSettings) -> Analysis:
+        """The same picture and classes with other settings."""
+        seen = Image.fromarray(self.analysis.pixels)
+        return self.studio.analyse(self.loaded, seen, self.analysis.classes, settings)
+
+    def mapped(self) -> Analysis:
+        """The analysis, worked out again where it holds no map of the class looked at."""
+        if self.target in self.analysis.maps.classes:
+            return self.analysis
+        name = self.analysis.classes[self.target]
+        return self.again(replace(self.analysis.settings, target=name))
 
 
 def given(analysis: Analysis | None) -> Analysis:

@@ -19,14 +19,13 @@ from app.figures.direct_path import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture, target_index
+from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.direct_path import Explained, explain_difference, run_branches
 from drople.duel import same_question
-from drople.models.prompted_clip import PromptedClip
 
 INTRO = (
     "What makes the adapted branch give the class looked at another logit than the frozen one, "
@@ -86,17 +85,13 @@ def compute(
 ) -> tuple[Any, ...]:
     """Both splits, of one run of each branch."""
     with told():
-        analysis = given(analysis)
-        model = model_of(studio, analysis, backbone, prompts).model
-        assert isinstance(model, PromptedClip)
-        loaded = studio.load(backbone, prompts)
-        texts = studio.texts(loaded, analysis.classes, analysis.settings.template)
-        index = target_index(analysis, target)
+        asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
+        analysis, index, model = asked.analysis, asked.target, asked.prompted
         rival = runner_up(analysis, index)
         progress((0, 2), desc="1 of 2: both branches")
         records = studio.in_turn(partial(run_branches, model, analysis.pixels))
         progress((1, 2), desc="2 of 2: their parts")
-        explain = partial(explain_difference, model, records, texts, index)
+        explain = partial(explain_difference, model, records, asked.texts(), index)
         parts = {LOGIT: studio.in_turn(explain)}
         if rival is not None:
             parts[LEAD] = studio.in_turn(partial(explain, rival))

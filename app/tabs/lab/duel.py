@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from app.figures.cams import cam_scale
 from app.figures.duel import (
@@ -21,9 +20,9 @@ from app.figures.duel import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture, target_index
+from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.dropout import STRATEGIES
@@ -90,18 +89,16 @@ def compute(
 ) -> Analysis:
     """The same question with these strategies as rows of one batch."""
     with told():
-        analysis = given(analysis)
+        asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
         progress(0.1, desc="the columns side by side, then their maps")
         wanted = {*columns, first, second, "iwtd"} - {ADAPTED}
         settings = replace(
-            analysis.settings,
+            asked.analysis.settings,
             strategies=tuple(c for c in COLUMNS if c in wanted),
             matched=matched,
-            target=analysis.classes[target_index(analysis, target)],
+            target=asked.analysis.classes[asked.target],
         )
-        loaded = model_of(studio, analysis, backbone, prompts)
-        seen = Image.fromarray(analysis.pixels)
-        return studio.analyse(loaded, seen, analysis.classes, settings)
+        return asked.again(settings)
 
 
 def _known(analysis: Analysis, more: Analysis | None, matched: bool) -> Analysis | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from app.figures.faithfulness import (
     HEADERS,
@@ -20,11 +19,11 @@ from app.figures.faithfulness import (
 )
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
-from app.studio import Loaded, Studio
+from app.studio import Studio
 from app.tabs.lab import pointing
-from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
+from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, target_index
+from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.branch import Branch
 from drople.class_texts import ADAPTED, FROZEN
@@ -112,15 +111,13 @@ def compute(
 ) -> Iterator[tuple[Any, ...]]:
     """Curve by curve; another visitor may compute in between."""
     with told():
-        analysis = given(analysis)
-        loaded = maker_of(studio, analysis, backbone, prompts)
-        texts = studio.texts(loaded, analysis.classes, analysis.settings.template)
-        index = target_index(analysis, target)
-        maps = judged_maps(with_maps_of(studio, loaded, analysis, index), index)
+        asked = Question.of(studio, analysis, target, backbone, prompts)
+        analysis, index = asked.analysis, asked.target
+        maps = judged_maps(asked.mapped(), index)
         if analysis.adapted:
             maps = {name: map_ for name, map_ in maps.items() if name in chosen}
         maps |= baseline_maps(analysis)
-        ask = partial(Branch.of(loaded.model, texts).ask, index)
+        ask = partial(Branch.of(asked.loaded.model, asked.texts()).ask, index)
         first = [instead, *(name for name in REPLACEMENTS if name != instead)]
         steps = run_erasures(
             ask, analysis.pixels, maps, first, orders=int(orders), seed=analysis.settings.seed
@@ -131,15 +128,6 @@ def compute(
             progress((step.done, step.count), desc=f"{step.done} of {step.count}: {told_name}")
             held = Judged(analysis, index, maps, step.found, done=step.done == step.count)
             yield held, *draw(analysis, index, held, instead, quantity)
-
-
-def with_maps_of(studio: Studio, loaded: Loaded, analysis: Analysis, target: int) -> Analysis:
-    """The analysis, worked out again where it holds no map of this class."""
-    if target in analysis.maps.classes:
-        return analysis
-    settings = replace(analysis.settings, target=analysis.classes[target])
-    picture = Image.fromarray(analysis.pixels)
-    return studio.analyse(loaded, picture, analysis.classes, settings)
 
 
 def draw(

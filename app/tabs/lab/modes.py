@@ -12,13 +12,12 @@ import gradio as gr
 from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, target_index
+from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.duel import same_question
-from drople.models.prompted_clip import PromptedClip
 from drople.modes import ModeEffect, mode_effect, variants
 
 INTRO = (
@@ -62,17 +61,16 @@ def compute(
 ) -> Iterator[tuple[Any, ...]]:
     """One mode after the other; the figure grows."""
     with told():
-        analysis = given(analysis)
-        loaded = model_of(studio, analysis, backbone, prompts)
-        model, settings = loaded.model, analysis.settings
-        assert isinstance(model, PromptedClip)
-        texts = studio.texts(loaded, analysis.classes, settings.template)
-        index = target_index(analysis, target)
+        asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
+        analysis, index, texts = asked.analysis, asked.target, asked.texts()
+        settings = analysis.settings
         effects: list[ModeEffect] = []
         names = list(variants(settings.dropout))
         for i, name in enumerate(names):
             progress((i, len(names)), desc=f"{i + 1} of {len(names)}: {name}")
-            run = partial(mode_effect, model, analysis.pixels, texts, settings, index, name)
+            run = partial(
+                mode_effect, asked.prompted, analysis.pixels, texts, settings, index, name
+            )
             effects += studio.in_turn(run)
             done = Modes(analysis, index, tuple(effects))
             yield done, *draw(analysis, index, done)

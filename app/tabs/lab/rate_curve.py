@@ -19,12 +19,11 @@ from app.figures.rate_curve import (
 )
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, target_index
+from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.duel import same_question
-from drople.models.prompted_clip import PromptedClip
 from drople.rate_curve import RATES, RateCurves, run_rates
 
 INTRO = (
@@ -87,13 +86,10 @@ def compute(
 ) -> Iterator[tuple[Any, ...]]:
     """Rate by rate, draw by draw; another visitor may compute in between."""
     with told():
-        analysis = given(analysis)
-        loaded = model_of(studio, analysis, backbone, prompts)
-        assert isinstance(loaded.model, PromptedClip)
-        texts = studio.texts(loaded, analysis.classes, analysis.settings.template)
-        index = target_index(analysis, target)
+        asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
+        analysis, index = asked.analysis, asked.target
         steps = run_rates(
-            loaded.model, analysis.pixels, texts, analysis.settings,
+            asked.prompted, analysis.pixels, asked.texts(), analysis.settings,
             target=index, draws=int(draws),
         )  # fmt: skip
         count, done = int(draws) * (len(RATES) - 1), -1

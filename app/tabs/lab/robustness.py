@@ -25,10 +25,9 @@ from app.figures.robustness import (
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
-from app.tabs.lab.faithfulness import with_maps_of
+from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture, target_index
+from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.branch import Branch
 from drople.class_texts import ADAPTED, FROZEN
@@ -126,12 +125,10 @@ def compute(
 ) -> Iterator[tuple[Any, ...]]:
     """Version by version; another visitor may compute in between."""
     with told():
-        analysis = given(analysis)
-        loaded = maker_of(studio, analysis, backbone, prompts)
-        texts = studio.texts(loaded, analysis.classes, analysis.settings.template)
-        index = target_index(analysis, target)
-        whole = with_maps_of(studio, loaded, analysis, index)
-        steps = run_versions(Branch.of(loaded.model, texts), whole, texts, index, kind)
+        asked = Question.of(studio, analysis, target, backbone, prompts)
+        analysis, index, texts = asked.analysis, asked.target, asked.texts()
+        branch = Branch.of(asked.loaded.model, texts)
+        steps = run_versions(branch, asked.mapped(), texts, index, kind)
         versions: tuple[Version, ...] = ()
         while step := studio.in_turn(lambda: next(steps, None)):
             versions = (*versions, step)
@@ -172,11 +169,9 @@ def compute_kinds(
 ) -> Iterator[tuple[Any, ...]]:
     """Kind by kind; another visitor may compute in between."""
     with told():
-        analysis = given(analysis)
-        loaded = maker_of(studio, analysis, backbone, prompts)
-        texts = studio.texts(loaded, analysis.classes, analysis.settings.template)
-        index = target_index(analysis, target)
-        steps = run_kinds(Branch.of(loaded.model, texts), analysis, index)
+        asked = Question.of(studio, analysis, target, backbone, prompts)
+        analysis, index, texts = asked.analysis, asked.target, asked.texts()
+        steps = run_kinds(Branch.of(asked.loaded.model, texts), analysis, index)
         found: dict[str, np.ndarray] = {}
         while step := studio.in_turn(lambda: next(steps, None)):
             found = {**found, step[0]: step[1]}

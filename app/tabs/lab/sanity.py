@@ -19,10 +19,9 @@ from app.figures.sanity import (
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import Bench, given, maker_of, numbers, table_of, told
-from app.tabs.lab.faithfulness import with_maps_of
+from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture, target_index
+from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
 from drople.duel import same_question
@@ -91,14 +90,13 @@ def compute(
 ) -> Iterator[tuple[Any, ...]]:
     """Depth by depth; another visitor may compute in between, with the model as it was learnt."""
     with told():
-        analysis = given(analysis)
-        loaded = maker_of(studio, analysis, backbone, prompts)
-        model = loaded.model
+        asked = Question.of(studio, analysis, target, backbone, prompts)
+        analysis, index = asked.analysis, asked.target
+        model = asked.loaded.model
         clip = model.backbone if isinstance(model, PromptedClip) else model
-        texts = studio.texts(loaded, analysis.classes, analysis.settings.template)
-        index = target_index(analysis, target)
-        whole = with_maps_of(studio, loaded, analysis, index)
-        steps = run_cascade(model, whole, texts, index, seed=analysis.settings.seed)
+        steps = run_cascade(
+            model, asked.mapped(), asked.texts(), index, seed=analysis.settings.seed
+        )
         blocks = clip.image_layer_count
         found: tuple[Depth, ...] = ()
         count = len(depths_of(blocks))

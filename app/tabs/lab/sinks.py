@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from app.figures.sinks import (
     EFFECT_HEADERS,
@@ -25,17 +24,9 @@ from app.figures.sinks import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import (
-    NO_DROPOUT_HERE,
-    Bench,
-    given,
-    maker_of,
-    numbers,
-    table_of,
-    told,
-)
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture, target_index
+from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.duel import same_question
 from drople.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
@@ -93,20 +84,16 @@ def compute(
 ) -> Iterator[tuple[Any, ...]]:
     """The sinks of both branches, then the analysis without them on the scale."""
     with told():
-        analysis = given(analysis)
-        index = target_index(analysis, target)
+        asked = Question.of(studio, analysis, target, backbone, prompts)
+        analysis, index = asked.analysis, asked.target
         progress((0, 2), desc="1 of 2: norms and attention of both branches")
-        loaded = maker_of(studio, analysis, backbone, prompts)
-        found = studio.in_turn(partial(find_sinks, loaded.model, analysis.pixels))
+        found = studio.in_turn(partial(find_sinks, asked.loaded.model, analysis.pixels))
         held = Sinks(analysis, found, None)
         yield held, *draw(analysis, index, held, layer), *draw_again(analysis, index, held, layer)
         if not analysis.adapted:
             return
         progress((1, 2), desc="2 of 2: the dropouts without sinks on the scale")
-        seen = Image.fromarray(analysis.pixels)
-        settings = without_sinks(analysis.settings)
-        after = studio.analyse(loaded, seen, analysis.classes, settings)
-        held = Sinks(analysis, found, after)
+        held = Sinks(analysis, found, asked.again(without_sinks(analysis.settings)))
         yield held, *draw(analysis, index, held, layer), *draw_again(analysis, index, held, layer)
 
 

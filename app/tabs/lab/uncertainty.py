@@ -20,13 +20,12 @@ from app.figures.draws import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, given, model_of, numbers, table_of, told
+from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture, target_index
+from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.duel import same_question
-from drople.models.prompted_clip import PromptedClip
 from drople.uncertainty import MINIMUM, DrawStatistics, run_draws
 
 INTRO = (
@@ -88,15 +87,11 @@ def compute(
 ) -> Iterator[tuple[Any, ...]]:
     """The running statistics, batch by batch; another visitor may compute in between."""
     with told():
-        analysis = given(analysis)
-        loaded = model_of(studio, analysis, backbone, prompts)
-        model, settings = loaded.model, analysis.settings
-        assert isinstance(model, PromptedClip)
-        texts = studio.texts(loaded, analysis.classes, settings.template)
-        index = target_index(analysis, target)
+        asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
+        analysis, index = asked.analysis, asked.target
         plain = int(analysis.predictions[ADAPTED].cosines.argmax())
         draws = run_draws(
-            model, analysis.pixels, texts, settings,
+            asked.prompted, analysis.pixels, asked.texts(), analysis.settings,
             target=index, plain=plain, most=int(most), width=width,
         )  # fmt: skip
         found: dict[str, DrawStatistics] = {}
