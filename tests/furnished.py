@@ -16,6 +16,22 @@ from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model
 
+FORM = {  # what the page's form holds at first, behind picture, classes, backbone and prompts
+    "template": "a photo of a {}.",
+    "target": None,
+    "mode": "zero",
+    "placement": "next",
+    "p_min": 0.1,
+    "p_max": 0.5,
+    "matched": True,
+    "p": 0.3,
+    "w_self": 1,
+    "w_cls": 1,
+    "w_cross": 1,
+    "drop_text": False,
+    "seed": 0,
+}
+
 
 def save_tiny_clip(folder: Path) -> str:
     """Writes the tiny CLIP as open_clip reads it from a folder; returns the backbone's name."""

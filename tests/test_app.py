@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from analysed import ODD_NAMES
-from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
+from furnished import FORM, FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from gradio import Error, Progress
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -25,21 +25,6 @@ from drople.models.backbone import load_backbone
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
-FORM = {
-    "template": "a photo of a {}.",
-    "target": None,
-    "mode": "zero",
-    "placement": "next",
-    "p_min": 0.1,
-    "p_max": 0.5,
-    "matched": True,
-    "p": 0.3,
-    "w_self": 1,
-    "w_cls": 1,
-    "w_cross": 1,
-    "drop_text": False,
-    "seed": 0,
-}
 
 
 def in_order(form):

@@ -9,7 +9,7 @@ import io
 import gradio as gr
 import numpy as np
 import pytest
-from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
+from furnished import FORM, FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from gradio.data_classes import ImageData
 from PIL import Image
 
@@ -35,22 +35,6 @@ from drople.images import MAX_SIDE
 from drople.importance import SignalWeights
 from drople.models.backbone import load_backbone
 from drople.training.config import TrainConfig
-
-FORM = {
-    "template": "a photo of a {}.",
-    "target": None,
-    "mode": "zero",
-    "placement": "next",
-    "p_min": 0.1,
-    "p_max": 0.5,
-    "matched": True,
-    "p": 0.3,
-    "w_self": 1,
-    "w_cls": 1,
-    "w_cross": 1,
-    "drop_text": False,
-    "seed": 0,
-}
 
 
 def given(path):

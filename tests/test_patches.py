@@ -1,0 +1,139 @@
+"""Patches on the photograph, and the strip of all layers."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+from app.figures import patches
+from app.figures.theme import Scale
+
+SCALE = Scale(0.0, 1.0, "something")
+
+
+@pytest.fixture
+def photo():
+    """A photograph of noise, (32, 32, 3) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def values():
+    """A map of 4 x 4 patches in [0, 1]."""
+    return np.random.default_rng(1).random((4, 4))
+
+
+def middle(panel, row, column, grid=4):
+    """The colour in the middle of one patch of a panel."""
+    step = len(panel) // grid
+    return panel[row * step + step // 2, column * step + step // 2]
+
+
+def test_an_overlay_is_a_panel_of_bytes(photo, values):
+    panel = patches.overlay(photo, values, SCALE)
+    assert panel.shape == (patches.SIDE, patches.SIDE, 3)
+    assert panel.dtype == np.uint8
+
+
+def test_opacity_zero_shows_the_grey_photograph(photo, values):
+    panel = patches.overlay(photo, values, SCALE, opacity=0)
+    np.testing.assert_array_equal(panel, patches.enlarge(patches.grey(photo)))
+
+
+def test_opacity_one_shows_the_colours_of_the_patches(photo, values):
+    panel = patches.overlay(photo, values, SCALE, opacity=1)
+    for row, column in np.ndindex(4, 4):
+        expected = SCALE.rgb(values[row, column])
+        np.testing.assert_array_equal(middle(panel, row, column), expected)
+
+
+def test_the_grey_photograph_has_no_colour(photo):
+    grey = patches.grey(photo)
+    assert grey.shape == photo.shape
+    assert grey.dtype == np.uint8
+    assert (grey == grey[..., :1]).all()
+
+
+def test_hatching_changes_only_the_marked_patches(photo):
+    panel, marked = patches.enlarge(photo), np.eye(4, dtype=bool)
+    hatched = patches.hatch(panel, marked)
+    inside = patches.to_panel(marked, len(panel))
+    np.testing.assert_array_equal(hatched[~inside], panel[~inside])
+    assert (hatched[inside] != panel[inside]).any(axis=-1).mean() > 0.9
+
+
+def test_a_marked_patch_shows_stripes_and_not_its_value(photo, values):
+    marked = np.eye(4, dtype=bool)
+    low = patches.overlay(photo, values * 0, SCALE, opacity=1, marked=marked)
+    high = patches.overlay(photo, values * 0 + 1, SCALE, opacity=1, marked=marked)
+    inside = patches.to_panel(marked, len(low))
+    assert len(np.unique(low[inside].reshape(-1, 3), axis=0)) == 2
+    np.testing.assert_array_equal(
+        (low[inside] == 70).all(axis=-1), (high[inside] == 70).all(axis=-1)
+    )
+
+
+def test_a_patch_that_is_not_a_number_is_grey(photo, values):
+    values[1, 2] = np.nan
+    panel = patches.overlay(photo, values, SCALE, opacity=1)
+    np.testing.assert_array_equal(middle(panel, 1, 2), [128, 128, 128])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda p, v, m: patches.overlay(p, v, SCALE, marked=m),
+        lambda p, v, m: patches.hatch(patches.enlarge(p), m),
+        lambda p, v, m: patches.strip(p, [v, v], SCALE, chosen=1, marked=[m, m]),
+        lambda p, v, m: patches.as_uri(patches.grey(p)),
+    ],
+)
+def test_drawing_leaves_its_inputs_alone(photo, values, draw):
+    given = (photo, values, np.eye(4, dtype=bool))
+    before = copy.deepcopy(given)
+    draw(*given)
+    for after, expected in zip(given, before, strict=True):
+        np.testing.assert_array_equal(after, expected)
+
+
+# --- the strip of all layers ---
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 12])
+def test_a_click_in_the_middle_of_a_tile_gives_that_tile(photo, values, count):
+    height, width = patches.strip(photo, [values] * count, SCALE, chosen=0).shape[:2]
+    for i in range(count):
+        x, y = (6 + (k + 0.5) * patches.TILE + k * 6 for k in (i % 4, i // 4))
+        assert x < width
+        assert y < height
+        assert patches.tile_at(x, y, count) == i
+
+
+def test_a_click_anywhere_gives_the_tile_there_or_none_nearby():
+    edge = 6 + patches.TILE
+    for x, y in np.random.default_rng(2).uniform(0, 4 * edge + 6, (500, 2)):
+        tile = patches.tile_at(x, y, 12)
+        inside = x % edge >= 6 and y % edge >= 6 and x < 4 * edge and y < 3 * edge
+        assert tile is not None or not inside
+        if tile is not None:
+            left, top = tile % 4 * edge, tile // 4 * edge
+            assert left <= x < left + edge
+            assert top <= y < top + edge
+
+
+@pytest.mark.parametrize(("x", "y"), [(-1, 5), (640, 80), (80, 500), (400, 200)])
+def test_a_click_beside_the_tiles_gives_none(x, y):
+    assert patches.tile_at(x, y, 5) is None
+
+
+def test_only_the_chosen_tile_is_framed(photo, values):
+    first, second = (patches.strip(photo, [values] * 8, SCALE, chosen=i) for i in (1, 6))
+    changed = (first != second).any(axis=-1)
+    for row, column in ((0, 1), (1, 2)):
+        top, left = 2 + row * (patches.TILE + 6), 2 + column * (patches.TILE + 6)
+        around = np.s_[top : top + patches.TILE + 8, left : left + patches.TILE + 8]
+        assert changed[around].any()
+        changed[around] = False
+    assert not changed.any()
