@@ -12,8 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from open_clip.pretrained import get_pretrained_cfg
 from serving import ROOT, call, served, upload, visitor
 from tiny import noise_picture
+
+from app.studio import BACKBONES
 
 pytestmark = pytest.mark.slow
 PROMPTS = "caltech101-drople"
@@ -105,3 +108,6 @@ def test_the_readme_says_what_a_space_needs():
     assert len(front["short_description"]) <= 60
     wanted = re.search(r"gradio>=([\d.]+)", (ROOT / "requirements.txt").read_text())
     assert front["sdk_version"].startswith(wanted[1])
+    offered = [name.split("/") for name in BACKBONES if "/" in name]
+    hosted = [get_pretrained_cfg(*name)["hf_hub"].rstrip("/") for name in offered]
+    assert front["models"] == hosted
