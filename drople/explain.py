@@ -125,7 +125,7 @@ def _columns(
     found = _answers(FROZEN, features, classes, frozen)
     if not isinstance(model, PromptedClip):
         return found
-    features, layers = _scored(model, inputs, settings)
+    features, layers = scored_layers(model, inputs, settings)
     adapted = _probabilities(features, classes.features[ADAPTED], model.logit_scale)
     answers = adapted.argmax(dim=-1)
     found |= _answers(ADAPTED, features, classes, adapted)
@@ -162,7 +162,7 @@ def _answers(
 
 
 @torch.no_grad()
-def _scored(
+def scored_layers(
     model: PromptedClip, inputs: Tensor, settings: AnalysisSettings
 ) -> tuple[Tensor, list[LayerTrace]]:
     """Unit features (B, E) without dropout, and the layers IWTD would act after, with its p."""

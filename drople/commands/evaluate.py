@@ -9,6 +9,7 @@ from pathlib import Path
 
 from drople.commands.options import add_config_options, add_data_options, config_of
 from drople.errors import SettingsError
+from drople.evaluation.choice import evaluate_choice
 from drople.evaluation.protocols import PROTOCOLS, Setting, columns
 from drople.evaluation.report import write_report
 from drople.evaluation.runs import evaluate, frozen_config
@@ -34,6 +35,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             one.add_argument("--targets", default="", help="data to test on, separated by commas")
         add_config_options(one)
         one.set_defaults(run=partial(_run, protocol), targets="")
+    says = "how far a method's IWTD chooses between tokens; the report shows it"
+    choice = kinds.add_parser("choice", help=says, description=says)
+    add_data_options(choice)
+    choice.add_argument("--methods", default="drople", help="separated by commas; see METHODS")
+    choice.add_argument("--seeds", default="1", help="separated by commas")
+    choice.add_argument("--split", default="test", choices=["val", "test"])
+    add_config_options(choice)
+    choice.set_defaults(run=_run_choice)
     report = kinds.add_parser("report", help="write RESULTS.md from the finished runs")
     report.add_argument("--runs", type=Path, default=Path("runs"))
     report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
@@ -63,6 +72,20 @@ def _run(protocol: str, given: argparse.Namespace) -> None:
         found = figures(result, columns(protocol, list(result.accuracy)))
         shown = "  ".join(f"{title} {value:5.2f}" for title, value in found.items())
         print(f"{config.method:20s} seed {config.seed}  {shown}   ({given.split}, percent)")
+
+
+def _run_choice(given: argparse.Namespace) -> None:
+    task = open_task(given.data, given.root)
+    processes = Processes.started(given.device)
+    backbone = load_backbone(given.backbone, device_of(given.device))
+    setting = Setting(backbone, task, given.split, (), processes)
+    option = _option([task], given.root)
+    for method in _methods(given.methods):
+        for seed in _seeds(given.seeds):
+            config = config_of(given, method, seed)
+            found = evaluate_choice(setting, config, given.runs, data_option=option)
+            for one in found.choices if processes.main else ():
+                print(f"{method:20s} seed {seed}  {one}")
 
 
 def _methods(text: str) -> list[str]:

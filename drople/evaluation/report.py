@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from drople.errors import DataError
-from drople.evaluation import published
+from drople.evaluation import sections
+from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.intervals import Difference, mean_difference
-from drople.evaluation.protocols import PROTOCOLS, Column
+from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
+from drople.evaluation.sections import markdown
 from drople.evaluation.tables import Row, Table, difference, tables
-from drople.training.config import METHODS
 
-CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
-SEEDS = 3  # fewer are named as missing
 QUESTIONS = (
     # what is asked, first method, second method
     ("Does DroPLe beat the frozen branch?", "drople", FROZEN),
@@ -37,11 +36,11 @@ def write_report(runs: Path, out: Path) -> None:
     found = tables(read_results(runs))
     if not found:
         raise DataError(f"No finished run lies in {runs}; python -m drople evaluate makes them.")
-    out.write_text("\n".join(compose(found)) + "\n")
+    out.write_text("\n".join(compose(found, read_choices(runs))) + "\n")
     print(f"wrote {out}")
 
 
-def compose(found: Sequence[Table]) -> list[str]:
+def compose(found: Sequence[Table], choices: Sequence[ChoiceResult] = ()) -> list[str]:
     """The lines of the report."""
     tested = [table for table in found if table.one.split == "test"]
     tried = [table for table in found if table.one.split == "val"]
@@ -50,13 +49,14 @@ def compose(found: Sequence[Table]) -> list[str]:
     for table in tested:
         lines += [*_accuracies(table), "", *_differences(table), ""]
     lines += ["## Ablations and sensitivity", "", *_ablations(halves), ""]
+    lines += ["## How far IWTD chooses", "", *sections.choices(choices), ""]
     lines += ["## What was tried, on validation data", ""]
     lines += [line for table in tried for line in (*_accuracies(table, level="###"), "")]
     if not tried:
         lines += ["No runs with `--split val`.", ""]
-    lines += ["## Cost", "", *_costs(halves or tested), ""]
-    lines += ["## Published numbers, not ours", "", *_published(), ""]
-    return [*lines, "## What is missing", "", *_missing(tested)]
+    lines += ["## Cost", "", *sections.costs(halves or tested), ""]
+    lines += ["## Published numbers, not ours", "", *sections.published(), ""]
+    return [*lines, "## What is missing", "", *sections.missing(tested)]
 
 
 _READING = (
@@ -107,7 +107,7 @@ def _accuracies(table: Table, level: str = "##") -> list[str]:
         f"Images: {sizes}. "
         + (f"Every learnt row: {common}." if common else "Settings as declared in METHODS."),
         "",
-        *_markdown(["method", *head, "seeds", "command"], rows),
+        *markdown(["method", *head, "seeds", "command"], rows),
     ]
 
 
@@ -123,7 +123,7 @@ def _differences(table: Table) -> list[str]:
         for _, a, b in _pairs(table, first, second):
             rows.append([f"{first} minus {second}", *_intervals(a, b, table.columns)])
     head = ["paired difference", *(column.title for column in table.columns)]
-    return _markdown(head, rows) if rows else ["No pair of rows to compare yet."]
+    return markdown(head, rows) if rows else ["No pair of rows to compare yet."]
 
 
 def _ablations(halves: Sequence[Table]) -> list[str]:
@@ -141,70 +141,8 @@ def _ablations(halves: Sequence[Table]) -> list[str]:
         ]
         if rows:
             head = [f"minus {reference.label}", *(column.title for column in table.columns)]
-            lines += [f"{table.one.data}:", "", *_markdown(head, rows), ""]
+            lines += [f"{table.one.data}:", "", *markdown(head, rows), ""]
     return lines[:-1] or ["No ablation has been run."]
-
-
-def _costs(found: Sequence[Table]) -> list[str]:
-    rows = []
-    for table in found:
-        for row in table.rows:
-            seconds = row.cost("seconds_per_step")
-            if seconds is None:
-                continue
-            other = table.partner(row, "drople-none")
-            base = other.cost("seconds_per_step") if other else None
-            alike = METHODS[row.method].plan == METHODS["drople-none"].plan
-            ratio = f"{seconds / base:.2f}" if base and alike else ""
-            peak = row.cost("peak_mib")
-            rows.append(
-                [table.one.data, row.label, f"{seconds:.3f}", ratio, f"{peak:.0f}" if peak else ""]
-            )
-    head = ["data", "method", "seconds a step", "relative to drople-none", "peak memory, MiB"]
-    if not rows:
-        return ["No training run has finished."]
-    note = (
-        "Median step of each run's log, mean over seeds, with whatever else the machine did; the "
-        "ratio is given at equal depths only. Runs that shared a machine with others say little "
-        "of a method: docs/PERFORMANCE.md has steps of methods that take turns."
-    )
-    return [note, "", *_markdown(head, rows)]
-
-
-def _published() -> list[str]:
-    head = ["method", "base", "novel", "harmonic mean", "source"]
-    return [
-        "ViT-B/16 with OpenAI's weights, as printed by others; not comparable with the rows above,",
-        "which use other weights, sizes and test sets. Base-to-novel, average over 11 data sets:",
-        "",
-        *_markdown(head, published.AVERAGES),
-        "",
-        "Base-to-novel on Caltech101:",
-        "",
-        *_markdown(head, published.CALTECH101),
-    ]
-
-
-def _missing(tested: Sequence[Table]) -> list[str]:
-    lines = []
-    for table in tested:
-        name = f"{table.one.protocol} on {table.one.data}"
-        present = {row.method for row in table.rows}
-        absent = [method for method in CORE if method not in present]
-        if absent:
-            lines.append(f"- {name}: no run of {', '.join(absent)}.")
-        for row in table.rows:
-            if row.method != FROZEN and len(row.seeds) < SEEDS:
-                count = "a single seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
-                lines.append(f"- {name}: {row.label} has {count}.")
-    protocols = [name for name in PROTOCOLS if name not in {t.one.protocol for t in tested}]
-    if protocols:
-        lines.append(f"- No run at all of the protocols {', '.join(protocols)}.")
-    ran = {row.method for table in tested for row in table.rows}
-    methods = [name for name in METHODS if name not in ran]
-    if methods:
-        lines.append(f"- No run at all of the methods {', '.join(methods)}.")
-    return lines or ["Nothing: every method and protocol has at least three seeds."]
 
 
 def _pairs(table: Table, first: str, second: str) -> list[tuple[Table, Row, Row]]:
@@ -239,8 +177,3 @@ def _mean(values: np.ndarray) -> str:
     if len(values) < 2:
         return f"{values[0]:.2f}"
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
-
-
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]

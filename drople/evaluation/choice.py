@@ -1,0 +1,128 @@
+"""How far IWTD chooses between tokens: where it hardly does, it trains as vanilla dropout does.
+
+Two suspects (METHOD.md 3.4, PEERS.md finding 4): one sink token that flattens every other p, and a
+range of p so narrow that few decisions depend on the token at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+
+from drople.analysis import AnalysisSettings
+from drople.dropout import DropoutSettings
+from drople.evaluation.protocols import Setting, base_to_novel
+from drople.explain import scored_layers
+from drople.measures import selectivity
+from drople.models.prompted_clip import PromptedClip
+from drople.normalise import Normalisation
+from drople.selectivity import meter, what_if
+from drople.traces import LayerTrace
+from drople.training.config import TrainConfig
+from drople.training.data import ImageSet
+from drople.training.features import BATCH, crop_all
+from drople.training.run import train_run, training_name
+
+IMAGES = 200  # of the base half, drawn with seed 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What IWTD would do under one normalisation; means over images and layers, in percent."""
+
+    normalisation: Normalisation
+    differing: float  # decisions that differ from vanilla dropout's at the same rate, with one u
+    protected: float  # effective number of protected tokens, of those that may be dropped
+    one_token: float  # layers where the blend of one token alone sets the scale
+    p_patches: float
+    p_prompts: float
+
+
+@dataclass(frozen=True)
+class ChoiceResult:
+    """The choices of one trained model."""
+
+    data: str
+    data_option: str
+    method: str
+    seed: int
+    images: int
+    choices: tuple[Choice, ...]
+
+
+def evaluate_choice(
+    setting: Setting, config: TrainConfig, runs: Path, *, data_option: str
+) -> ChoiceResult:
+    """Trains or reads a method's base-to-novel run and measures its choices; kept in `runs`."""
+    (lesson,) = base_to_novel(setting, config)
+    stem = training_name(setting.backbone, lesson.task, lesson.config)
+    file = runs / "choices" / f"{stem}-{setting.split}.json"
+    if file.is_file():
+        return _read(file)
+    model = train_run(setting.backbone, lesson.task, lesson.config, runs, setting.processes).model
+    images = lesson.exams[0].images
+    some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))
+    found = choices(model, some, config.dropout)
+    name = setting.task.name
+    result = ChoiceResult(name, data_option, config.method, config.seed, len(some), tuple(found))
+    if setting.processes.main:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(result), indent=1))
+    return result
+
+
+def read_choices(runs: Path) -> list[ChoiceResult]:
+    """All that were measured under a folder."""
+    return [_read(file) for file in sorted((runs / "choices").glob("*.json"))]
+
+
+def choices(model: PromptedClip, images: ImageSet, dropout: DropoutSettings) -> list[Choice]:
+    """Measures the undropped image branch under every normalisation, the others as they are."""
+    settings = AnalysisSettings(dropout=replace(dropout, strategy="iwtd"))
+    measured: dict[Normalisation, list[tuple[float, ...]]] = {}
+    for start in range(0, len(images), BATCH):
+        index = np.arange(start, min(start + BATCH, len(images)))
+        pixels = torch.from_numpy(crop_all(model.backbone, images.select(index)))
+        _, layers = scored_layers(model, model.backbone.normalise(pixels), settings)
+        for one in get_args(Normalisation):
+            rows = measured.setdefault(one, [])
+            for layer in layers:
+                instead = what_if(layer, dropout, one)
+                rows += [_figures(instead, dropout, image) for image in range(len(index))]
+    return [
+        Choice(name, *(100 * np.mean(rows, axis=0)).round(3).tolist())
+        for name, rows in measured.items()
+    ]
+
+
+def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[float, ...]:
+    """The fields of a `Choice` for one layer and image, as shares."""
+    found = meter(layer, dropout.p_max, image)
+    known = selectivity(layer, dropout.p_min, dropout.p_max, image)
+    assert found is not None and known is not None and layer.probability is not None
+    p, eligible = layer.probability[image], layer.eligible[image]
+    start, stop = layer.prompts
+    prompt = np.zeros_like(eligible)
+    prompt[start:stop] = True
+    return (
+        found.differing,
+        found.protected / found.eligible,
+        float(known.sink is not None),
+        _mean(p[eligible & ~prompt]),
+        _mean(p[eligible & prompt]),
+    )
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _read(file: Path) -> ChoiceResult:
+    known = json.loads(file.read_text())
+    return ChoiceResult(**{**known, "choices": tuple(Choice(**one) for one in known["choices"])})

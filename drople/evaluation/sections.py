@@ -1,0 +1,114 @@
+"""The parts of RESULTS.md that compare nothing: choices, costs, what others printed, what lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isnan
+
+from drople.evaluation.choice import ChoiceResult
+from drople.evaluation.protocols import PROTOCOLS
+from drople.evaluation.published import AVERAGES, CALTECH101
+from drople.evaluation.runs import FROZEN
+from drople.evaluation.tables import Table
+from drople.training.config import METHODS
+
+CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
+SEEDS = 3  # fewer are named as missing
+
+_CHOOSING = (
+    "Why IWTD and vanilla dropout may train alike. On test images of the base half, with dropout",
+    "off: how many decisions to keep or drop a token would differ between the two, at the same",
+    "rate and with one random number a token; how many of the tokens that may be dropped are",
+    "protected in effect; in how many layers one token alone sets the scale; the mean p of patches",
+    "and of learned prompts. Percent, means over images and layers. `minmax` is the published",
+    "normalisation, the others are ours.",
+)
+
+
+def choices(found: Sequence[ChoiceResult]) -> list[str]:
+    """How far IWTD chooses, a row a model and normalisation."""
+    head = ["data", "method", "normalisation", "decisions that differ", "tokens protected"]
+    head += ["one token sets the scale", "p of patches", "p of prompts", "images"]
+    rows = []
+    for one in found:
+        label = f"{one.method}, seed {one.seed}"
+        for choice in one.choices:
+            cells = [choice.differing, choice.protected, choice.one_token]
+            cells += [choice.p_patches, choice.p_prompts]
+            shown = ["" if isnan(cell) else f"{cell:.2f}" for cell in cells]
+            rows.append([one.data, label, choice.normalisation, *shown, str(one.images)])
+    if not rows:
+        return ["Not measured; `python -m drople evaluate choice` does."]
+    command = "`python -m drople evaluate choice --data DATA/...`"
+    return [*_CHOOSING, f"Measured by {command}.", "", *markdown(head, rows)]
+
+
+def costs(found: Sequence[Table]) -> list[str]:
+    """What a step of each row took."""
+    rows = []
+    for table in found:
+        for row in table.rows:
+            seconds = row.cost("seconds_per_step")
+            if seconds is None:
+                continue
+            other = table.partner(row, "drople-none")
+            base = other.cost("seconds_per_step") if other else None
+            alike = METHODS[row.method].plan == METHODS["drople-none"].plan
+            ratio = f"{seconds / base:.2f}" if base and alike else ""
+            peak = row.cost("peak_mib")
+            rows.append(
+                [table.one.data, row.label, f"{seconds:.3f}", ratio, f"{peak:.0f}" if peak else ""]
+            )
+    head = ["data", "method", "seconds a step", "relative to drople-none", "peak memory, MiB"]
+    if not rows:
+        return ["No training run has finished."]
+    note = (
+        "Median step of each run's log, mean over seeds, with whatever else the machine did; the "
+        "ratio is given at equal depths only. Runs that shared a machine with others say little "
+        "of a method: docs/PERFORMANCE.md has steps of methods that take turns."
+    )
+    return [note, "", *markdown(head, rows)]
+
+
+def published() -> list[str]:
+    """The numbers that others printed."""
+    head = ["method", "base", "novel", "harmonic mean", "source"]
+    return [
+        "ViT-B/16 with OpenAI's weights, as printed by others; not comparable with the rows above,",
+        "which use other weights, sizes and test sets. Base-to-novel, average over 11 data sets:",
+        "",
+        *markdown(head, AVERAGES),
+        "",
+        "Base-to-novel on Caltech101:",
+        "",
+        *markdown(head, CALTECH101),
+    ]
+
+
+def missing(tested: Sequence[Table]) -> list[str]:
+    """What has not been run, or with too few seeds."""
+    lines = []
+    for table in tested:
+        name = f"{table.one.protocol} on {table.one.data}"
+        present = {row.method for row in table.rows}
+        absent = [method for method in CORE if method not in present]
+        if absent:
+            lines.append(f"- {name}: no run of {', '.join(absent)}.")
+        for row in table.rows:
+            if row.method != FROZEN and len(row.seeds) < SEEDS:
+                count = "a single seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
+                lines.append(f"- {name}: {row.label} has {count}.")
+    protocols = [name for name in PROTOCOLS if name not in {t.one.protocol for t in tested}]
+    if protocols:
+        lines.append(f"- No run at all of the protocols {', '.join(protocols)}.")
+    ran = {row.method for table in tested for row in table.rows}
+    methods = [name for name in METHODS if name not in ran]
+    if methods:
+        lines.append(f"- No run at all of the methods {', '.join(methods)}.")
+    return lines or ["Nothing: every method and protocol has at least three seeds."]
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]

@@ -1,0 +1,67 @@
+"""How far IWTD chooses, measured on images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from squares import coloured_squares
+from tiny import prompted
+
+from drople.dropout import DropoutSettings
+from drople.evaluation import choice
+from drople.evaluation.choice import Choice, choices, evaluate_choice, read_choices
+from drople.evaluation.protocols import Setting
+from drople.evaluation.report import compose
+from drople.models.prompts import PromptPlan
+from drople.training.config import METHODS
+
+
+@pytest.fixture(scope="module")
+def images():
+    return coloured_squares().test
+
+
+def by_name(found: list[Choice]) -> dict[str, Choice]:
+    return {one.normalisation: one for one in found}
+
+
+def test_one_p_for_all_differs_from_vanilla_nowhere(model, images):
+    for one in choices(model, images, DropoutSettings(p_min=0.3, p_max=0.3)):
+        assert one.differing == pytest.approx(0, abs=1e-3)
+        assert one.protected == 0
+        assert one.p_patches == pytest.approx(30, abs=1e-3)
+
+
+def test_ranks_differ_by_a_quarter_of_the_range(model, images):
+    """p of N ranks is even over the range, so its mean distance from its mean is nearly a quarter:
+    N / (4 (N - 1)) of it for an even N; 16 patches and 4 prompts here."""
+    found = by_name(choices(model, images, DropoutSettings(p_min=0.1, p_max=0.5)))["rank"]
+    assert found.differing == pytest.approx(100 * 0.4 * 20 / (4 * 19), rel=1e-3)
+    assert (16 * found.p_patches + 4 * found.p_prompts) / 20 == pytest.approx(30, rel=1e-3)
+    assert found.one_token < 100
+
+
+def test_every_normalisation_keeps_p_in_its_range(model, images):
+    for one in choices(model, images, DropoutSettings(p_min=0.1, p_max=0.5)):
+        assert 10 <= min(one.p_patches, one.p_prompts) <= max(one.p_patches, one.p_prompts) <= 50
+
+
+def test_a_branch_without_prompts_has_no_p_of_prompts(backbone, images):
+    model = prompted(backbone, PromptPlan(image_count=0, image_depth=0))
+    assert all(np.isnan(one.p_prompts) for one in choices(model, images, DropoutSettings()))
+
+
+def test_what_was_measured_is_kept_and_reported(backbone, tmp_path, monkeypatch):
+    config = replace(METHODS["drople"], epochs=1, shots=2, batch=4, precision="fp32")
+    setting = Setting(backbone, coloured_squares())
+    measured = evaluate_choice(setting, config, tmp_path, data_option="DATA/squares")
+    assert measured.images == 8  # the base half: two of three classes
+    monkeypatch.setattr(choice, "choices", None)  # nothing is measured again
+    again = evaluate_choice(setting, config, tmp_path, data_option="DATA/squares")
+    assert [asdict(one) for one in read_choices(tmp_path)] == [asdict(again)] == [asdict(measured)]
+    lines = compose([], [measured])
+    (row,) = [line for line in lines if "| minmax |" in line]
+    assert row.startswith("| squares | drople, seed 1 | minmax | ")
+    assert f"| {measured.choices[0].differing:.2f} |" in row
