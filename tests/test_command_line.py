@@ -53,6 +53,7 @@ def test_every_method_and_seed_is_run_beside_the_frozen_branch(here):
 
 def test_the_commands_of_the_report_make_its_numbers_again(here):
     base_to_novel("--methods", "drople", "--seeds", "1,2", "--set", "dropout.p_max=0.6")
+    main(["evaluate", "choice", "--data", "DATA/pets", "--seeds", "2", *QUICK])
     main(["evaluate", "report"])
     text = (here / "RESULTS.md").read_text()
     commands = [line.split("`")[1] for line in text.splitlines() if "`python -m" in line]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from drople.traces import LayerTrace
 from drople.training.config import TrainConfig
 from drople.training.data import ImageSet
 from drople.training.features import BATCH, crop_all
+from drople.training.overrides import changes
 from drople.training.run import train_run, training_name
 
 IMAGES = 200  # of the base half, drawn with seed 0
@@ -49,9 +50,12 @@ class ChoiceResult:
     """The choices of one trained model."""
 
     data: str
-    data_option: str
+    data_option: str  # what follows --data in the command
+    backbone: str
+    split: str
     method: str
     seed: int
+    settings: dict[str, Any]  # what differs from the method's declaration
     images: int
     choices: tuple[Choice, ...]
 
@@ -68,9 +72,17 @@ def evaluate_choice(
     model = train_run(setting.backbone, lesson.task, lesson.config, runs, setting.processes).model
     images = lesson.exams[0].images
     some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))
-    found = choices(model, some, config.dropout)
-    name = setting.task.name
-    result = ChoiceResult(name, data_option, config.method, config.seed, len(some), tuple(found))
+    result = ChoiceResult(
+        data=setting.task.name,
+        data_option=data_option,
+        backbone=setting.backbone.name,
+        split=setting.split,
+        method=config.method,
+        seed=config.seed,
+        settings=changes(config),
+        images=len(some),
+        choices=tuple(choices(model, some, config.dropout)),
+    )
     if setting.processes.main:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(result), indent=1))

@@ -9,7 +9,7 @@ from drople.evaluation.choice import ChoiceResult
 from drople.evaluation.protocols import PROTOCOLS
 from drople.evaluation.published import AVERAGES, CALTECH101
 from drople.evaluation.runs import FROZEN
-from drople.evaluation.tables import Table
+from drople.evaluation.tables import Table, command
 from drople.training.config import METHODS
 
 CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
@@ -38,9 +38,9 @@ def choices(found: Sequence[ChoiceResult]) -> list[str]:
             shown = ["" if isnan(cell) else f"{cell:.2f}" for cell in cells]
             rows.append([one.data, label, choice.normalisation, *shown, str(one.images)])
     if not rows:
-        return ["Not measured; `python -m drople evaluate choice` does."]
-    command = "`python -m drople evaluate choice --data DATA/...`"
-    return [*_CHOOSING, f"Measured by {command}.", "", *markdown(head, rows)]
+        return ["Not measured."]
+    made = [f"- `{command('choice', one, [one.seed])}`" for one in found]
+    return [*_CHOOSING, "", *markdown(head, rows), "", *made]
 
 
 def costs(found: Sequence[Table]) -> list[str]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -50,21 +50,7 @@ class Row:
     def command(self) -> str:
         """What makes this row; DATA and ROOT stand for the reader's folders."""
         one = self.results[0]
-        words = ["python -m drople evaluate", one.protocol, "--data", one.data_option]
-        if not one.data_option.startswith("DATA/"):
-            words += ["--root ROOT"]
-        if one.targets_option:
-            words += ["--targets", one.targets_option]
-        if one.backbone != "mini":
-            words += ["--backbone", one.backbone]
-        words += ["--methods", self.method]
-        if self.method != FROZEN:
-            words += ["--seeds", ",".join(map(str, self.seeds))]
-        if one.split != "test":
-            words += ["--split", one.split]
-        if one.settings:
-            words += ["--set", *(quote(f"{k}={_shown(v)}") for k, v in one.settings.items())]
-        return " ".join(words)
+        return command(one.protocol, one, self.seeds, targets=one.targets_option)
 
 
 @dataclass(frozen=True)
@@ -160,6 +146,40 @@ def _comparable(first: Row, second: Row) -> bool:
         return all(a.get(name) == b.get(name) for name in _OF_THE_FROZEN)
     shared = set(first.seeds) & set(second.seeds)
     return first.extras == second.extras and bool(shared)
+
+
+class Made(Protocol):
+    """What says how it was made: a result, or whatever else a run leaves."""
+
+    @property
+    def data_option(self) -> str: ...
+    @property
+    def backbone(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+
+
+def command(what: str, one: Made, seeds: Sequence[int], *, targets: str = "") -> str:
+    """The words that make it again; DATA and ROOT stand for the reader's folders."""
+    words = ["python -m drople evaluate", what, "--data", one.data_option]
+    if not one.data_option.startswith("DATA/"):
+        words += ["--root ROOT"]
+    if targets:
+        words += ["--targets", targets]
+    if one.backbone != "mini":
+        words += ["--backbone", one.backbone]
+    words += ["--methods", one.method]
+    if one.method != FROZEN:
+        words += ["--seeds", ",".join(map(str, seeds))]
+    if one.split != "test":
+        words += ["--split", one.split]
+    if one.settings:
+        words += ["--set", *(quote(f"{k}={_shown(v)}") for k, v in one.settings.items())]
+    return " ".join(words)
 
 
 def _shown(value: Any) -> str:
