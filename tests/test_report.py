@@ -171,3 +171,18 @@ def test_without_runs_there_is_no_report(tmp_path, report):
     with pytest.raises(DataError, match="No finished run"):
         report()
     assert not (tmp_path / "RESULTS.md").exists()
+
+
+def test_the_leader_is_named_by_the_seeds_all_rows_share(finished, report):
+    for seed, novel in ((1, 20), (2, 40)):
+        finished("drople", 20, novel, seed=seed)
+    finished("coop", 24, 24, seed=1)
+    finished("zero-shot", 40, 40)
+    (line,) = [line for line in report().splitlines() if "leads on pets" in line]
+    assert line.endswith("By harmonic mean, seed 1: `coop` 60.00, `drople` 50.00.")
+
+
+def test_without_a_shared_seed_no_method_leads(finished, report):
+    finished("drople", 20, 20, seed=1)
+    finished("coop", 24, 24, seed=2)
+    assert "leads on pets?** Open" in report()

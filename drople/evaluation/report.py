@@ -14,7 +14,7 @@ from drople.evaluation.intervals import Difference, mean_difference
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
 from drople.evaluation.sections import markdown
-from drople.evaluation.tables import Row, Table, difference, tables
+from drople.evaluation.tables import Row, Table, difference, figures, tables
 
 QUESTIONS = (
     # what is asked, first method, second method
@@ -88,7 +88,27 @@ def _answer(halves: Sequence[Table]) -> list[str]:
         fewest = min(len(a.seeds) for _, a, _ in pairs)
         seeds = "a single seed" if fewest == 1 else f"at least {fewest} seeds"
         lines.append(f"- **{question}** {'; '.join(parts)} (points; mean over {names}; {seeds}).")
-    return lines
+    return [*lines, *(_best(table) for table in halves)]
+
+
+def _best(table: Table) -> str:
+    """Which rows lead a table, by the seeds that all its rows have."""
+    learnt = [row for row in table.rows if row.method != FROZEN]
+    shared = sorted(set.intersection(*(set(row.seeds) for row in learnt))) if learnt else []
+    name, column = table.one.data, table.columns[-1]
+    if not shared:
+        return f"- **Which method leads on {name}?** Open: its rows share no seed."
+    means = {
+        row.label: float(np.mean([figures(r, [column])[column.title] for r in row.results
+                                  if r.seed in shared]))
+        for row in learnt
+    }  # fmt: skip
+    leaders = sorted(means, key=lambda label: -means[label])[:3]
+    said = ", ".join(f"`{label}` {means[label]:.2f}" for label in leaders)
+    if "drople" in means and "drople" not in leaders:
+        said += f"; `drople` {means['drople']:.2f}"
+    seeds = f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}"
+    return f"- **Which method leads on {name}?** By {column.title}, {seeds}: {said}."
 
 
 def _accuracies(table: Table, level: str = "##") -> list[str]:
