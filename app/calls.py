@@ -31,7 +31,7 @@ def told() -> Iterator[None]:
     except gr.Error:
         raise
     except DropleError as error:
-        raise gr.Error(str(error), duration=None, print_exception=False) from None
+        raise gr.Error(str(error), duration=20, print_exception=False) from None
     except Exception as error:
         log.exception("a call failed")
         raise gr.Error(

@@ -33,6 +33,11 @@ SESSION = 3600  # seconds an analysis is kept for a visitor who does nothing
 # On a narrow screen the results come first; the visitor opens the inputs.
 FOLD_ON_PHONES = "() => { if (innerWidth < 640) document.querySelector('#inputs button')?.click() }"
 
+# What is shown belongs to an older form than the one on the left, or no longer does.
+STALE = "() => { document.querySelector('#answer').classList.toggle('lens-stale', %s) }"
+# A plot drawn on a closed tab has no width yet.
+REFIT = "() => { setTimeout(() => dispatchEvent(new Event('resize')), 50) }"
+
 
 def theme() -> gr.themes.Base:
     """Gradio's Soft theme with contrast that passes in light and dark."""
@@ -93,7 +98,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     '<div class="lens-answer">Opening the example …</div>', elem_id="answer"
                 )
                 inputs.target.render()
-                with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
+                with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                     with gr.Tab("Predictions", id="predictions"):
                         views = savable("predictions", predictions.build(), state, inputs.target)
                     with gr.Tab("Token importance", id="importance"):
@@ -116,6 +121,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
         demo.load(None, None, None, js=FOLD_ON_PHONES)
+        tabs.select(None, js=REFIT, api_visibility="private")
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
         outputs = [state, answer, inputs.target, foot]
@@ -128,14 +134,18 @@ def build_demo(studio: Studio) -> gr.Blocks:
         chosen = inputs.example_chosen.success(page.open, asked, outputs, **opening)
         computing = {"show_progress_on": answer, "api_visibility": "private", **MODEL}
         pressed = inputs.run.click(page.analysing, asked, outputs, **computing)
+        redrawn = inputs.redrawn.then(page.analysing, asked, outputs, **computing)
         more = cam_button.click(
             page.analysing, [*asked, cam_method, cam_layer], outputs, **computing
         )
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.image.input, inputs.classes.input):
             changed(lambda: None, None, inputs.target, **QUIET)
+        gr.on(inputs.edited(), None, js=STALE % "true", api_visibility="private")
         # The page's own choice of a class comes with an analysis; `select` is the visitor's.
-        done = (first, chosen, pressed, more)
+        done = (first, chosen, pressed, redrawn, more)
+        for one in done:
+            one.success(None, js=STALE % "false", api_visibility="private")
         for event in (heard(inputs.target.select), *(one.success for one in done)):
             comparisons.draw_on(event)
             for view in views:

@@ -26,6 +26,7 @@ WORDS = {
     "Grad-CAM": "Per patch, how a small change of its features would move the class's cosine.",
     "flip": "An answer flips where a draw gives another class than no dropout.",
     "rollout": "Attention multiplied up layer by layer, to trace it back to the picture.",
+    "MPL": "Modular prompt learning: from layer to layer prompts are added, removed, carried on.",
     "norm": "The length of a token's features.",
     "rate": "The mean p over the tokens that can be dropped.",
 }

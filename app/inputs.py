@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -42,7 +43,7 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
         try:
             return read_image(payload.path)
         except ImageError as error:
-            raise gr.Error(str(error), duration=None, print_exception=False) from None
+            raise gr.Error(str(error), duration=20, print_exception=False) from None
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Inputs:
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
     example_chosen: Any  # the event after which an example fills the form
+    redrawn: Any  # the event after which the form holds another seed
 
     def knobs(self) -> list[gr.components.Component]:
         """What a dropout preset sets."""
@@ -79,6 +81,11 @@ class Inputs:
         """What a link or a browser keeps, by name: all settings, but neither picture nor list."""
         asked = {"backbone", "prompts", "template", *KNOBS, "matched", "p", "drop_text", "seed"}
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name in asked}
+
+    def edited(self) -> list[Callable[..., Any]]:
+        """The events of a visitor who changes what the next analysis will be of."""
+        form = [one for one in self.asked() if one is not self.target]
+        return [one.input for one in (*form, self.dropout)]
 
     def asked(self) -> list[gr.components.Component]:
         """The inputs of an analysis, as `settings_of` takes them after the first four."""
@@ -189,13 +196,13 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
         )  # fmt: skip
         with gr.Row():
             w_self = gr.Slider(
-                0, 3, trained.weights.s_self, step=0.1, label="weight of s_self", min_width=90
+                0, 3, trained.weights.s_self, step=0.1, label="weight of s_self", min_width=200
             )
             w_cls = gr.Slider(
-                0, 3, trained.weights.s_cls, step=0.1, label="weight of s_cls", min_width=90
+                0, 3, trained.weights.s_cls, step=0.1, label="weight of s_cls", min_width=200
             )
             w_cross = gr.Slider(
-                0, 3, trained.weights.s_cross, step=0.1, label="weight of s_cross", min_width=90
+                0, 3, trained.weights.s_cross, step=0.1, label="weight of s_cross", min_width=200
             )
         drop_text = gr.Checkbox(
             False, label="Drop text prompts too",
@@ -204,6 +211,10 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
         with gr.Row():
             seed = gr.Number(0, label="Seed", precision=0, elem_id="seed", minimum=0, min_width=90)
             again = gr.Button("Another draw", elem_id="again", min_width=90)
+            redrawn = again.click(
+                lambda seed: int(seed or 0) + 1, seed, seed,
+                show_progress="hidden", api_visibility="private",
+            )  # fmt: skip
     with gr.Accordion("Model and text", open=False, elem_id="advanced"):
         backbone = gr.Dropdown(
             [*BACKBONES], value="mini", label="Backbone", elem_id="backbone",
@@ -221,15 +232,13 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
     inputs = Inputs(
         image, classes, backbone, prompts, template, target, mode, placement, p_min, p_max,
         matched, p, w_self, w_cls, w_cross, drop_text, seed, run, choice, example,
-        examples.load_input_event,
+        examples.load_input_event, redrawn,
     )  # fmt: skip
-    _link(studio, inputs, preset, choice, again)
+    _link(studio, inputs, preset, choice)
     return inputs
 
 
-def _link(
-    studio: Studio, inputs: Inputs, preset: gr.Dropdown, choice: gr.Dropdown, again: gr.Button
-) -> None:
+def _link(studio: Studio, inputs: Inputs, preset: gr.Dropdown, choice: gr.Dropdown) -> None:
     """Lets presets fill the form; changing a value by hand leaves the preset."""
     shown = {"show_progress": "hidden", "api_visibility": "private"}
     source = [inputs.prompts, inputs.backbone]
@@ -247,7 +256,6 @@ def _link(
     for knob in knobs:
         by_hand = knob.release if isinstance(knob, gr.Slider) else knob.input
         by_hand(lambda: CUSTOM, None, choice, **shown)
-    again.click(lambda seed: int(seed or 0) + 1, inputs.seed, inputs.seed, **shown)
 
 
 def preset_classes(studio: Studio, chosen: str | None, prompts: str, backbone: str) -> Any:

@@ -27,6 +27,10 @@ from drople.evidence import analysis_bytes
 
 # What `analyse` yields between its steps.
 NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+PICTURE_MISSING = (
+    '<div class="lens-answer">The link you followed has settings and classes, but not the picture '
+    "they were for. Add it on the left and press Analyse.</div>"
+)
 PRECOMPUTED = "<b>Precomputed example.</b> Press Analyse to compute it here."
 
 
@@ -61,7 +65,9 @@ class Page:
                 names = parse_class_list(classes)
                 settings = settings_of(template, None, *rest, trained=card.dropout)
                 found = precomputed(image, names, settings, prompts, card)
-        if found is None:
+        if found is None and image is None:
+            yield gr.skip(), PICTURE_MISSING, gr.skip(), gr.skip()
+        elif found is None:
             asked = image, classes, backbone, prompts, template, None, progress, *rest
             yield from self.analysing(*asked)
         else:

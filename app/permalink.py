@@ -76,6 +76,8 @@ def restored(studio: Studio, given: Mapping[str, Any]) -> dict[str, Any]:
         found |= {"image": example.photo, "classes": example.classes, "example": example.name}
     if isinstance(given.get("classes"), str) and given["classes"][:MAX_CLASSES].strip():
         found["classes"] = given["classes"][:MAX_CLASSES]
+        if not example:  # the link was made for an uploaded picture
+            found |= {"image": None, "example": ""}
     backbone = given.get("backbone", "mini")
     if backbone in BACKBONES:
         found |= _prompts(studio, backbone, given)

@@ -77,6 +77,22 @@ def test_exactly_the_dropped_patches_are_hatched(condition):
     assert (panel[gone] != photo[gone]).any(axis=-1).mean() > 0.9
 
 
+def test_a_patch_hidden_before_is_grey_and_not_hatched():
+    analysis = analysed("hidden tokens")
+    layers = analysis.images["iwtd"].layers
+    before = layers[0].patches(layers[0].dropped) | layers[1].patches(layers[1].dropped)
+    np.testing.assert_array_equal(dropped.hidden_patches(analysis, "iwtd", 2), before)
+    panel = dropped.dropped_panel(analysis, "iwtd", 2)
+    for row, column in np.argwhere(before):
+        np.testing.assert_array_equal(middle(panel, row, column), (90, 90, 90))
+    assert before.any()
+
+
+def test_where_a_patch_stays_hidden_it_is_dropped_at_most_once():
+    assert dropped.often_scale(analysed("hidden tokens")).high == 1
+    assert dropped.often_scale(analysed()).high == 4
+
+
 def test_where_no_dropout_acts_the_photograph_is_whole():
     analysis = analysed("shallow dropout")
     panel = dropped.dropped_panel(analysis, "iwtd", 3)

@@ -19,6 +19,7 @@ from app import demo as page
 from app.demo import build_demo, launch
 from app.hardening import CLOSED, MAX_BODY, Guard
 from app.studio import Studio
+from app.tabs.shared import View
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
@@ -116,7 +117,7 @@ def views_of(built):
     found = {}
     for event in built.fns.values():
         view = getattr(event.fn, "__self__", None)
-        if hasattr(view, "drawn"):
+        if isinstance(view, View):
             found[id(view)] = view
     return [*found.values()]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from analysed import KINDS, analysed, ask
 
-from app.figures.token_card import chosen_patch, patch_at
+from app.figures.token_card import card_rows, card_sentence, chosen_patch, patch_at
 from app.tabs.lab import token_card as tab
 from drople.draws import SeededDraws
 from drople.dropout import OFFICIAL_CODE, DropoutSettings
@@ -80,6 +80,20 @@ def test_a_hidden_token_is_not_drawn_again():
     steps = token_card(hidden, "image", token)
     assert steps[0].dropped is True
     assert steps[1].p is None
+
+
+def test_a_hidden_token_says_since_when():
+    hidden = analysed("hidden tokens")
+    first = hidden.images["iwtd"].layers[0]
+    token = int(np.flatnonzero(first.dropped[0])[0])
+    steps = token_card(hidden, "image", token)
+    rows = card_rows(steps, 0.1, 0.5, minmax=True)
+    assert [row[-1] for row in rows] == ["u < p: dropped", *["hidden since layer 1"] * 3]
+    assert card_sentence("it", steps, 0, text=False).startswith(
+        "One draw (seed 0): it is dropped after layer 1, and stays hidden."
+    )
+    kept = token_card(analysed(), "image", token)
+    assert not any("hidden" in row[-1] for row in card_rows(kept, 0.1, 0.5, minmax=True))
 
 
 def test_a_click_hits_the_patch_under_it():

@@ -118,5 +118,14 @@ def test_a_long_class_list_is_cut_off_and_not_the_page(studio):
 @pytest.mark.parametrize("value", [None, [], {}, 3, "x", True])
 def test_a_memory_of_any_shape_is_survived(studio, value):
     found = restored(studio, dict.fromkeys(["seed", "mode", "prompts", "classes", "p"], value))
-    assert set(found) <= {"seed", "backbone", "prompts", "p", "classes", "dropout",
-                          *permalink.KNOBS}  # fmt: skip
+    assert set(found) <= {"seed", "backbone", "prompts", "p", "classes", "dropout", "image",
+                          "example", *permalink.KNOBS}  # fmt: skip
+
+
+def test_a_link_made_for_an_uploaded_picture_does_not_show_an_example(studio):
+    found = restored(studio, {"classes": "zebra, horse", "seed": "1"})
+    assert (found["image"], found["example"], found["classes"]) == (None, "", "zebra, horse")
+
+
+def test_a_link_of_settings_alone_leaves_the_example(studio):
+    assert "image" not in restored(studio, {"seed": "1"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analysed import ODD_NAMES, analysed
+from analysed import analysed
 
 from app.figures import predictions, theme
 
@@ -37,11 +37,13 @@ def test_the_likeliest_class_comes_first():
     assert (np.diff(likely[shown]) <= 0).all()
 
 
-def test_the_table_of_predictions_holds_the_rows_of_the_figure():
-    analysis = analysed("odd names")
-    rows = predictions.predictions_table(analysis, 3)
-    shown = predictions.rows_shown(analysis, 3)
-    assert [row[0] for row in rows] == [ODD_NAMES[i] for i in shown]
+def test_the_table_of_predictions_holds_all_classes_likeliest_first():
+    analysis = analysed("many classes")
+    rows = predictions.predictions_table(analysis)
+    likely = np.maximum(*(analysis.predictions[c].probabilities for c in ("frozen", "adapted")))
+    shown = np.argsort(-likely, kind="stable")
+    assert [row[0] for row in rows] == [analysis.classes[i] for i in shown]
+    assert len(rows) == 30
     assert [row[1] for row in rows] == [
         f"{analysis.predictions['frozen'].probabilities[i]:.3f}" for i in shown
     ]
@@ -50,7 +52,7 @@ def test_the_table_of_predictions_holds_the_rows_of_the_figure():
 @pytest.mark.parametrize("kind", ["ordinary", "frozen only", "three dropouts"])
 def test_every_row_of_the_predictions_has_a_value_under_each_header(kind):
     headers = predictions.table_headers(analysed(kind))
-    rows = predictions.predictions_table(analysed(kind), 0)
+    rows = predictions.predictions_table(analysed(kind))
     assert {len(row) for row in rows} == {len(headers)}
 
 

@@ -48,8 +48,8 @@ def test_a_draw_that_changes_the_answer_is_said_to_flip_it():
     analysis = with_prediction(analysis, "vanilla", [0.1, 0.9, 0.1])
     analysis = with_prediction(analysis, "iwtd", [0.9, 0.1, 0.1])
     said = draw_sentence(analysis)
-    assert "Vanilla dropout flips it to dog" in said
-    assert "IWTD keeps it" in said
+    assert "Vanilla dropout flips the answer to dog" in said
+    assert "IWTD keeps the answer" in said
 
 
 def test_what_rests_on_one_seed_is_called_one_draw():
@@ -105,7 +105,7 @@ def test_the_range_of_p_is_said():
 def test_a_layer_without_dropout_says_so():
     analysis = analysed("shallow dropout")
     assert importance_sentence(analysis, "adapted", 3, "p") == "No dropout acts after layer 4."
-    assert dropped_sentence(analysis, 3, None).startswith("No dropout acts after layer 4;")
+    assert dropped_sentence(analysis, 3, None) == "No dropout acts after layer 4."
 
 
 def test_prompts_without_a_bridge_say_that_s_cross_does_not_exist():
@@ -183,6 +183,28 @@ def test_the_peak_of_a_map_is_named():
 )
 def test_a_degenerate_map_is_said_in_words(values, words):
     assert words in cam_sentence(maps_with(np.full(GRID, values)), "frozen", 0)
+
+
+def test_a_patch_that_is_gone_is_no_peak_and_does_not_count():
+    values, gone = np.zeros(GRID), np.zeros(GRID, dtype=bool)
+    values[2, 1], values[1, 1], values[0, 0] = 3, 1, -1
+    gone[2, 1] = True
+    maps = maps_with(values)
+    maps = replace(maps, unavailable={**maps.unavailable, "frozen": gone})
+    said = cam_sentence(maps, "frozen", 0)
+    assert said == "Peak at row 2, column 2; 50 % speaks against."
+    everywhere = replace(maps, unavailable={"frozen": np.ones(GRID, dtype=bool)})
+    assert "All patches are dropped or hidden" in cam_sentence(everywhere, "frozen", 0)
+
+
+def test_what_earlier_layers_have_hidden_is_said():
+    analysis = analysed("hidden tokens")
+    gone = [int((~analysis.images[c].layers[2].patches(
+        analysis.images[c].layers[2].eligible)).sum()) for c in ("vanilla", "iwtd")]  # fmt: skip
+    said = dropped_sentence(analysis, 2, None)
+    assert min(gone) > 0
+    assert f"{gone[0]} by Vanilla dropout, {gone[1]} by IWTD (grey)" in said
+    assert "hidden" not in dropped_sentence(analysed(), 2, None)
 
 
 @pytest.mark.parametrize("method", ["gradcam++", "layercam", "eigencam"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.patches import enlarge, hatch, overlay
+from app.figures.patches import blank, enlarge, hatch, overlay
 from app.figures.theme import Scale
 from drople.analysis import Analysis
 from drople.measures import agreement, drop_counts
@@ -13,12 +13,23 @@ HOW_OFTEN = "layers in which a patch is dropped"
 
 
 def dropped_panel(analysis: Analysis, condition: str, layer: int) -> np.ndarray:
-    """The photograph with the patches hatched that are dropped after one layer."""
-    photo = enlarge(analysis.pixels)
+    """The photograph: hatched what is dropped after one layer, grey what was hidden before."""
+    photo = blank(enlarge(analysis.pixels), hidden_patches(analysis, condition, layer))
     one = analysis.images[condition].layers[layer]
     if one.dropped is None:
         return photo
     return hatch(photo, one.patches(one.dropped))
+
+
+def hidden_patches(analysis: Analysis, condition: str, layer: int) -> np.ndarray:
+    """Patches (G, G) that no token attends to any more in this layer; only `hide` makes some."""
+    one = analysis.images[condition].layers[layer]
+    return ~one.patches(one.eligible)
+
+
+def stays_hidden(analysis: Analysis) -> bool:
+    """Whether a dropped patch is gone for good."""
+    return analysis.settings.dropout.mode == "hide"
 
 
 def often_panel(analysis: Analysis, condition: str) -> np.ndarray:
@@ -30,10 +41,10 @@ def often_panel(analysis: Analysis, condition: str) -> np.ndarray:
 
 
 def often_scale(analysis: Analysis) -> Scale:
-    """0 to the number of layers that drop."""
+    """0 to the number of layers that can drop a patch: one where it stays hidden."""
     some = analysis.images[dropping(analysis)[0]]
     acting = sum(one.dropped is not None for one in some.layers)
-    return Scale(0, max(acting, 1), HOW_OFTEN)
+    return Scale(0, 1 if stays_hidden(analysis) else max(acting, 1), HOW_OFTEN)
 
 
 def dropping(analysis: Analysis) -> list[str]:

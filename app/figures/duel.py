@@ -14,8 +14,8 @@ from drople.class_texts import ADAPTED
 from drople.duel import DuelRow, duel_rows, map_difference
 
 HEADERS = (
-    "dropout", "class looked at", "answer", "dropped", "mean p", "importance kept",
-    "top Grad-CAM patches kept", "overlap with IWTD (by chance)",
+    "dropout", "whole run: class looked at", "answer", "this layer: dropped", "mean p",
+    "importance kept", "top Grad-CAM patches kept", "overlap with IWTD (by chance)",
 )  # fmt: skip
 
 

@@ -114,7 +114,8 @@ def _bar(figure: Figure, cells: list[Axes], scale: Scale, shrink: float = 1.0) -
         shades, ax=cells, location="bottom", fraction=0.05, pad=0.02, shrink=shrink, aspect=40
     )
     ends = [scale.low, 0.0, scale.high] if scale.diverging else [scale.low, scale.high]
-    bar.set_ticks(ends, labels=[number(end) for end in ends])
+    top = number(scale.high) + " and more" * scale.clipped
+    bar.set_ticks(ends, labels=[*(number(end) for end in ends[:-1]), top])
     bar.ax.tick_params(labelsize=6)
     bar.ax.set_xlabel(scale.meaning, fontsize=6, parse_math=False)
 

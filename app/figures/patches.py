@@ -68,6 +68,12 @@ def hatch(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
     return np.where(inside[..., None], striped, picture).astype(np.uint8)
 
 
+def blank(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Covers the marked patches (G, G) of a panel with a flat dark grey."""
+    inside = to_panel(marked, len(picture))
+    return np.where(inside[..., None], 90, picture).astype(np.uint8)
+
+
 def outline(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
     """Frames the marked patches (G, G) of a panel, white within black, seen on any colour."""
     shown = Image.fromarray(picture)

@@ -16,12 +16,15 @@ _SYMBOLS = {"frozen": "circle", "adapted": "circle", "vanilla": "line-ns", "iwtd
 
 def rows_shown(analysis: Analysis, target: int) -> list[int]:
     """At most ten classes, likeliest first: the best of frozen and adapted, and the target."""
+    order = by_likelihood(analysis)
+    return order[:ROWS] if target in order[:ROWS] else [*order[: ROWS - 1], target]
+
+
+def by_likelihood(analysis: Analysis) -> list[int]:
+    """All classes, likeliest first by the best of frozen and adapted."""
     first = analysis.conditions[: 2 if analysis.adapted else 1]
     likely = np.max([analysis.predictions[c].probabilities for c in first], axis=0)
-    order = [int(i) for i in np.argsort(-likely, kind="stable")[:ROWS]]
-    if target not in order:
-        order[-1] = target
-    return sorted(order, key=lambda i: -float(likely[i]))
+    return [int(i) for i in np.argsort(-likely, kind="stable")]
 
 
 def predictions_figure(analysis: Analysis, target: int, quantity: str = "probability") -> go.Figure:
@@ -98,10 +101,10 @@ def short(name: str, length: int = 24) -> str:
     return escape(name if len(name) <= length else name[: length - 1] + "…")
 
 
-def predictions_table(analysis: Analysis, target: int) -> list[list[str]]:
-    """Rows of numbers: class, then probability and cosine of each condition."""
+def predictions_table(analysis: Analysis) -> list[list[str]]:
+    """Rows of numbers, likeliest class first: class, then each condition's probability, cosine."""
     rows = []
-    for i in rows_shown(analysis, target):
+    for i in by_likelihood(analysis):
         row = [analysis.classes[i]]
         for said in analysis.predictions.values():
             row += [f"{said.probabilities[i]:.3f}", f"{said.cosines[i]:.4f}"]

@@ -16,7 +16,7 @@ HEADERS = (
     "high attention", "both", "attention they get",
 )  # fmt: skip
 EFFECT_HEADERS = (
-    "layer", "set aside", "mean p: before", "after", "sd of p: before", "after",
+    "layer", "set aside", "mean p, undropped: before", "after", "sd of p: before", "after",
     "dropped: before", "after",
 )  # fmt: skip
 

@@ -43,14 +43,22 @@ def patch_at(x: float, y: float, grid: tuple[int, int]) -> tuple[int, int]:
 
 def card_rows(steps: list[TokenStep], p_min: float, p_max: float, minmax: bool) -> list[list[str]]:
     """The rows under `HEADERS`, a layer each."""
-    return [_row(step, p_min, p_max, minmax) for step in steps]
+    since = hidden_since(steps)
+    return [_row(step, p_min, p_max, minmax, since) for step in steps]
 
 
-def _row(step: TokenStep, p_min: float, p_max: float, minmax: bool) -> list[str]:
+def hidden_since(steps: list[TokenStep]) -> int | None:
+    """The layer, from 0, after which a token stays hidden; None where it does not."""
+    gone = next((step.depth for step in steps if step.dropped), None)
+    later = [step for step in steps if gone is not None and step.depth > gone and step.scored]
+    return gone if later and not any(step.eligible for step in later) else None
+
+
+def _row(step: TokenStep, p_min: float, p_max: float, minmax: bool, since: int | None) -> list[str]:
     if not step.scored:
         return [f"{step.depth + 1}", "no importance: the tower is read here", *[""] * 5]
     signals = "\n".join(_signal(part) for part in step.parts)
-    blend = " + ".join(f"{p.weight:.2f}·{_digits(p.share)}" for p in step.parts)
+    blend = " + ".join(f"{p.weight:.3g}·{_digits(p.share)}" for p in step.parts)
     level = "–" if step.level is None else f"{step.level:.4f}"
     if minmax and step.level is not None:
         low, high = _digits(step.low), _digits(step.high)
@@ -62,6 +70,8 @@ def _row(step: TokenStep, p_min: float, p_max: float, minmax: bool) -> list[str]
         p = "not drawn here"
     u = "" if step.u is None else f"{step.u:.4f}"
     verdict = {True: "u < p: dropped", False: "u ≥ p: kept", None: "kept"}[step.dropped]
+    if since is not None and step.depth > since:
+        p, verdict = "not drawn: hidden", f"hidden since layer {since + 1}"
     return [f"{step.depth + 1}", signals, f"{blend} = {_digits(step.blend)}", level, p, u, verdict]
 
 
@@ -84,5 +94,7 @@ def card_sentence(name: str, steps: list[TokenStep], seed: int, *, text: bool) -
     would = "would be dropped" if text else "is dropped"
     layers = f"after layer {', '.join(gone)}" if gone else "after no layer"
     said = f"{draw}: {name} {would} {layers}, of {len(drawn)} that draw."
+    if hidden_since(steps) is not None:
+        said = f"{draw}: {name} {would} {layers}, and stays hidden."
     mean = np.mean([step.p for step in drawn if step.p is not None])
     return said + f" Its p is {mean:.2f} on average."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.figures.dropped import hidden_patches
 from app.figures.importance import SIGNAL_NAMES, values_of
 from app.figures.theme import CONDITION_NAMES
 from drople.analysis import Analysis, ClassMaps
@@ -38,7 +39,9 @@ def draw_sentence(analysis: Analysis) -> str:
     parts = []
     for condition in analysis.conditions[2:]:
         best = best_class(analysis, condition)
-        verb = "keeps it" if best == adapted else f"flips it to {analysis.classes[best]}"
+        verb = "keeps the answer"
+        if best != adapted:
+            verb = f"flips the answer to {analysis.classes[best]}"
         parts.append(f"{CONDITION_NAMES[condition]} {verb}")
     if not parts:
         return ""
@@ -104,7 +107,9 @@ def dropped_sentence(analysis: Analysis, layer: int, target_map: np.ndarray | No
     names = analysis.conditions[2:]
     traces = {name: analysis.images[name].layers[layer] for name in names}
     if any(trace.dropped is None for trace in traces.values()):
-        return f"No dropout acts after layer {layer + 1}; the photograph is shown whole."
+        return (
+            f"No dropout acts after layer {layer + 1}. {hidden_sentence(analysis, layer)}".strip()
+        )
     parts = []
     for name, trace in traces.items():
         count = drop_counts(trace)
@@ -117,23 +122,39 @@ def dropped_sentence(analysis: Analysis, layer: int, target_map: np.ndarray | No
             part += f" and {100 * kept:.0f} % of the top tenth of Grad-CAM patches"
         parts.append(part)
     found = agreement(traces[names[0]], traces[names[-1]])
-    return (
-        f"After layer {layer + 1}, one draw (seed {analysis.settings.seed}): "
-        + "; ".join(parts)
-        + f". The two sets overlap by {found.jaccard:.2f} (Jaccard; {found.by_chance:.2f} by "
-        "chance, since both use the same u)."
-    )
+    sentences = [
+        f"After layer {layer + 1}, one draw (seed {analysis.settings.seed}): {'; '.join(parts)}.",
+        f"The two sets overlap by {found.jaccard:.2f} (Jaccard, shared over all that either drops; "
+        f"with these p and one u for both, {found.by_chance:.2f} is expected).",
+        hidden_sentence(analysis, layer),
+        disguise_sentence(analysis, traces["iwtd"]) if "iwtd" in traces else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def hidden_sentence(analysis: Analysis, layer: int) -> str:
+    """How many patches earlier layers have hidden for good; nothing where none are."""
+    counts = {c: int(hidden_patches(analysis, c, layer).sum()) for c in analysis.conditions[2:]}
+    if not any(counts.values()):
+        return ""
+    said = ", ".join(f"{count} by {CONDITION_NAMES[c]}" for c, count in counts.items())
+    return f"Earlier layers have hidden {said} (grey); they stay hidden."
 
 
 def cam_sentence(maps: ClassMaps, condition: str, index: int) -> str:
-    """What one map shows: its peak and the share that speaks against the class."""
-    values = maps.values[condition][index]
-    method = CAM_METHODS[maps.method]
-    if not np.isfinite(values).all():
+    """What one map shows: its peak and the share that speaks against the class.
+
+    Patches that are dropped or hidden at this layer have no value and do not count.
+    """
+    method, gone = CAM_METHODS[maps.method], maps.unavailable[condition]
+    if gone.all():
+        return "All patches are dropped or hidden here."
+    if not np.isfinite(maps.values[condition][index]).all():
         return "Not a number: this map could not be worked out."
+    values = np.where(gone, 0, maps.values[condition][index])
     if not values.any():
         return "Zero everywhere: no patch matters here."
-    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    row, column = np.unravel_index(int(np.where(gone, -np.inf, values).argmax()), values.shape)
     total = np.abs(values).sum()
     against = np.abs(values[values < 0]).sum() / total
     if method.signed and values.max() <= 0:
@@ -148,6 +169,8 @@ def provenance_line(analysis: Analysis) -> str:
     parts = [f"{known['backbone']}@{known['backbone_hash'][:6]}"]
     if "prompts" in known:
         parts.append(f"{known['prompts']}@{known['prompts_hash'][:6]}")
+        dropout = analysis.settings.dropout
         parts.append("A: dropout applied now, to fixed weights")
-        parts.append("one draw")
+        parts.append(f"{dropout.mode}, IWTD's p {dropout.p_min:g} to {dropout.p_max:g}")
+        parts.append(f"one draw, seed {analysis.settings.seed}")
     return " · ".join([*parts, f"drople {known['drople']}", f"torch {known['torch']}"])

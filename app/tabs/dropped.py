@@ -13,6 +13,7 @@ from app.figures.dropped import (
     dropping,
     often_panel,
     often_scale,
+    stays_hidden,
 )
 from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
@@ -34,7 +35,7 @@ def build() -> list[View]:
     """Lays the tab out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
-        layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="drop-layer", min_width=160)
+        layer = gr.Slider(1, 12, 2, step=1, label="Layer", elem_id="drop-layer", min_width=160)
         view = gr.Radio([ONE, OFTEN], value=ONE, label="Show what is dropped", elem_id="drop-view")
     with gr.Row():
         _, vanilla = panel("vanilla", "drop-vanilla", " (A)")
@@ -61,7 +62,10 @@ def draw(analysis: Analysis, target: int, layer: float, view: str) -> tuple[Any,
     if view == OFTEN:
         panels = [often_panel(analysis, c) for c in (first, second)]
         sentence = (
-            "A dropped patch is filled again from its neighbours in later layers: this counts "
+            "A dropped patch stays hidden to the end, so it is dropped at most once: this shows "
+            "what is gone in the end."
+            if stays_hidden(analysis)
+            else "A dropped patch is filled again from its neighbours in later layers: this counts "
             "drops, it is not what is lost."
         )
         bar = colour_bar(often_scale(analysis))
@@ -70,7 +74,10 @@ def draw(analysis: Analysis, target: int, layer: float, view: str) -> tuple[Any,
         shown = analysis.maps.classes
         cam = analysis.maps.values["adapted"][shown.index(target)] if target in shown else None
         sentence = dropped_sentence(analysis, index, cam)
-        bar = '<div class="lens-legend"><span class="lens-hatch"></span> dropped</div>'
+        bar = '<div class="lens-legend"><span class="lens-hatch"></span> dropped'
+        if stays_hidden(analysis):
+            bar += '<span class="lens-grey"></span> hidden before'
+        bar += "</div>"
     pictures = [
         gr.Image(shown, alt_text=f"{CONDITION_NAMES[c]}: {sentence}")
         for c, shown in zip((first, second), panels, strict=True)

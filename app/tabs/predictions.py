@@ -43,9 +43,11 @@ def draw(analysis: Analysis, target: int, quantity: str) -> tuple[Any, str, dict
     if analysis.adapted:
         read.append(f"adapted text: “{analysis.phrases['adapted'][target]}”")
     listed = len(analysis.classes)
-    shown = f" The ten that matter of {listed:,} classes are shown." if listed > 10 else ""
+    shown = " The ten that matter are drawn; the numbers have all." if listed > 10 else ""
     note = f"Logit scale: {scales}. For the class looked at, {'; '.join(read)}.{shown}"
-    table = {"headers": table_headers(analysis), "data": predictions_table(analysis, target)}
+    if listed == 1:
+        note += " With one class its probability is always 1: look at the cosine, or add classes."
+    table = {"headers": table_headers(analysis), "data": predictions_table(analysis)}
     return predictions_figure(analysis, target, quantity), plain_text(note), table
 
 

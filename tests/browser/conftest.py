@@ -71,8 +71,8 @@ class Visitors:
         self.elsewhere = re.compile(rf"^(?!{re.escape(url)}|data:|blob:)")
         self.contexts = {}
 
-    def arrive(self, width=1280, scheme="light", query=""):
-        """Opens the page as a new visitor and waits for the first picture."""
+    def arrive(self, width=1280, scheme="light", query="", answered=True):
+        """Opens the page as a new visitor and waits for the first picture, where one will come."""
         key = width, scheme
         if key not in self.contexts:
             # One for each kind of screen, so that scripts are fetched and compiled once.
@@ -88,7 +88,8 @@ class Visitors:
         page.on("console", self.note)
         page.on("pageerror", lambda error: self.problems.append(f"page: {error}"))
         page.goto(self.url + query)
-        page.locator("#predictions-plot .scatterlayer .point").first.wait_for()
+        if answered:
+            page.locator("#predictions-plot .scatterlayer .point").first.wait_for()
         return page
 
     def see(self, request):

@@ -200,7 +200,6 @@ def test_another_draw_is_another_seed(visit):
     page.locator("#dropout > button").click()
     page.locator("#again").click()
     expect(page.locator("#seed input")).to_have_value("1")
-    page.locator("#run").click()
     expect(page.locator("#answer")).to_contain_text("In this one draw (seed 1)")
 
 
@@ -217,6 +216,17 @@ def test_a_file_that_is_no_picture_says_so_and_the_result_stays(visit, site, tmp
     expect(page.locator(".toast-body")).to_contain_text("not a picture that can be read here")
     assert page.locator(".lens-answer").inner_text() == answer
     assert site.studio.asked == asked
+
+
+def test_a_result_of_an_older_form_says_so(visit):
+    page = visit()
+    stale = page.locator("#answer.lens-stale")
+    expect(stale).to_have_count(0)
+    page.locator("#classes textarea").fill("walrus, teapot")
+    expect(stale).to_have_count(1)
+    page.locator("#run").click()
+    expect(page.locator(LABELS)).to_have_count(2)
+    expect(stale).to_have_count(0)
 
 
 def test_an_empty_class_list_says_so_and_the_result_stays(visit):
@@ -358,6 +368,12 @@ def test_a_link_brings_settings_and_example_back(visit):
     other = visit(query=link.partition("/?")[2] and "?" + link.partition("/?")[2])
     expect(other.locator("#answer")).to_contain_text("(seed 3)")
     expect(other.locator("#classes textarea")).to_have_value(re.compile("^lion, "))
+
+
+def test_a_link_made_for_an_uploaded_picture_asks_for_it(visit):
+    page = visit(query="?classes=walrus%2C+teapot", answered=False)
+    expect(page.locator("#answer")).to_contain_text("not the picture they were for")
+    expect(page.locator("#classes textarea")).to_have_value("walrus, teapot")
 
 
 def test_the_browser_keeps_the_settings_until_they_are_reset(visit):

@@ -72,7 +72,7 @@ def build(bench: Bench) -> list[View]:
     sheet = picture("Trained with", "trained-sheet")
     bar = gr.HTML(elem_id="trained-bar")
     said = gr.Markdown(elem_id="trained-note", elem_classes="lens-note")
-    table = numbers("trained-table", HEADERS, (150, 90, 90, 120, 100, 100, 100, 70, 200))
+    table = numbers("trained-table", HEADERS, (120, 80, 80, 100, 90, 90, 90, 60, 160))
     held: gr.State = gr.State(None, time_to_live=3600)
     outputs = [sheet, bar, said, table]
     running = run.click(
