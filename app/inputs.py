@@ -84,8 +84,9 @@ class Inputs:
 
     def edited(self) -> list[Callable[..., Any]]:
         """The events of a visitor who changes what the next analysis will be of."""
-        form = [one for one in self.asked() if one is not self.target]
-        return [one.input for one in (*form, self.dropout)]
+        form = [one for one in (*self.asked(), self.dropout) if one is not self.target]
+        # What is pasted into a text is a change, but no input to Gradio.
+        return [one.change if isinstance(one, gr.Textbox) else one.input for one in form]
 
     def asked(self) -> list[gr.components.Component]:
         """The inputs of an analysis, as `settings_of` takes them after the first four."""

@@ -169,7 +169,7 @@ def test_dropped_tokens_follow_the_layer(look, site):
     page = look()
     asked = site.studio.asked
     open_tab(page, "Dropped tokens")
-    expect(page.locator("#drop-note")).to_contain_text("After layer 1, one draw")
+    expect(page.locator("#drop-note")).to_contain_text("After layer 2, one draw")
     page.locator("#drop-layer input[type=number]").fill("12")
     expect(page.locator("#drop-note")).to_contain_text("No dropout acts after layer 12")
     assert site.studio.asked == asked
