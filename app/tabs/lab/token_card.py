@@ -47,7 +47,7 @@ def build(bench: Bench) -> list[View]:
                 interactive=True, filterable=False,
             )  # fmt: skip
             said = gr.Markdown(elem_id="card-note", elem_classes="lens-note")
-    table = numbers("card-table", HEADERS, (50, 200, 150, 150, 110, 70, 110))
+    table = numbers("card-table", HEADERS, (65, 220, 160, 150, 110, 75, 110))
     photo.select(chosen, bench.state, [kind, row, column], **{**QUIET, "trigger_mode": "once"})
     return [
         View(draw, [kind, row, column, word], [photo, said, table]),
