@@ -65,3 +65,5 @@ def test_what_was_measured_is_kept_and_reported(backbone, tmp_path, monkeypatch)
     (row,) = [line for line in lines if "| minmax |" in line]
     assert row.startswith("| squares | drople, seed 1 | minmax | ")
     assert f"| {measured.choices[0].differing:.2f} |" in row
+    share = f"{measured.choices[0].differing:.2f}"
+    assert any(f"in {share} to {share} % of its decisions" in line for line in lines)

@@ -40,7 +40,7 @@ class Choice:
     normalisation: Normalisation
     differing: float  # decisions that differ from vanilla dropout's at the same rate, with one u
     protected: float  # effective number of protected tokens, of those that may be dropped
-    one_token: float  # layers where the blend of one token alone sets the scale
+    one_token: float  # layers where one token's blend is more than twice the next
     p_patches: float
     p_prompts: float
 

@@ -45,7 +45,8 @@ def compose(found: Sequence[Table], choices: Sequence[ChoiceResult] = ()) -> lis
     tested = [table for table in found if table.one.split == "test"]
     tried = [table for table in found if table.one.split == "val"]
     halves = [table for table in tested if table.one.protocol == "base-to-novel"]
-    lines = ["# Results", "", *_answer(halves), "", *_READING, ""]
+    lines = ["# Results", "", *_answer(halves), *sections.difference_of_dropouts(choices)]
+    lines += ["", *_READING, ""]
     for table in tested:
         lines += [*_accuracies(table), "", *_differences(table), ""]
     lines += ["## Ablations and sensitivity", "", *_ablations(halves), ""]

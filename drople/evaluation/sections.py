@@ -19,16 +19,29 @@ _CHOOSING = (
     "Why IWTD and vanilla dropout may train alike. On test images of the base half, with dropout",
     "off: how many decisions to keep or drop a token would differ between the two, at the same",
     "rate and with one random number a token; how many of the tokens that may be dropped are",
-    "protected in effect; in how many layers one token alone sets the scale; the mean p of patches",
-    "and of learned prompts. Percent, means over images and layers. `minmax` is the published",
-    "normalisation, the others are ours.",
+    "protected in effect; in how many layers one token's importance is more than twice the next,",
+    "which flattens min-max; the mean p of patches and of learned prompts. Percent, means over",
+    "images and layers. `minmax` is the published normalisation, the others are ours.",
 )
+
+
+def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
+    """How often IWTD as published decides otherwise than vanilla dropout: a line of the answer."""
+    shares = [one.differing for run in found for one in run.choices
+              if one.normalisation == "minmax"]  # fmt: skip
+    if not shares:
+        return []
+    return [
+        "- **How much do the two dropouts differ?** At these settings IWTD decides otherwise than "
+        f"vanilla dropout at the same rate in {min(shares):.2f} to {max(shares):.2f} % of its "
+        "decisions (see How far IWTD chooses)."
+    ]
 
 
 def choices(found: Sequence[ChoiceResult]) -> list[str]:
     """How far IWTD chooses, a row a model and normalisation."""
     head = ["data", "method", "normalisation", "decisions that differ", "tokens protected"]
-    head += ["one token sets the scale", "p of patches", "p of prompts", "images"]
+    head += ["one token stands out", "p of patches", "p of prompts", "images"]
     rows = []
     for one in found:
         label = f"{one.method}, seed {one.seed}"
