@@ -10,11 +10,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from app.calls import told
 from app.examples import EXAMPLES
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings
 from drople.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
-from drople.errors import ImageError
 from drople.images import read_image
 from drople.importance import SignalWeights
 
@@ -40,10 +40,8 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
             return None
         if payload.path is None:  # a data: URL from an API caller
             raise gr.Error("Send the picture as a file.", print_exception=False)
-        try:
+        with told():
             return read_image(payload.path)
-        except ImageError as error:
-            raise gr.Error(str(error), duration=20, print_exception=False) from None
 
 
 @dataclass(frozen=True)

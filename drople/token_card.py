@@ -63,6 +63,13 @@ def token_card(analysis: Analysis, branch: Branch, token: int, row: int = 0) -> 
     return [_step(analysis, layer, branch, token, row) for layer in trace.layers]
 
 
+def hidden_since(steps: list[TokenStep]) -> int | None:
+    """The layer, from 0, after which a token stays hidden; None where it does not."""
+    gone = next((step.depth for step in steps if step.dropped), None)
+    later = [step for step in steps if gone is not None and step.depth > gone and step.scored]
+    return gone if later and not any(step.eligible for step in later) else None
+
+
 def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row: int) -> TokenStep:
     dropout = analysis.settings.dropout
     weights = _weights(analysis, layer)

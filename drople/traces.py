@@ -36,6 +36,10 @@ class LayerTrace:
         rows, columns = self.grid or (0, 0)
         return values[row, 1 : 1 + rows * columns].reshape(rows, columns)
 
+    def hidden_patches(self, row: int = 0) -> np.ndarray:
+        """Patches (G, G) bool that earlier layers have hidden for good; only `hide` hides any."""
+        return ~self.patches(self.eligible, row)
+
     def prompt_values(self, values: np.ndarray, row: int = 0) -> np.ndarray:
         """The learned prompts' part (P,) of (R, N) values."""
         return values[row, slice(*self.prompts)]

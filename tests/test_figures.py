@@ -81,7 +81,7 @@ def test_a_patch_hidden_before_is_grey_and_not_hatched():
     analysis = analysed("hidden tokens")
     layers = analysis.images["iwtd"].layers
     before = layers[0].patches(layers[0].dropped) | layers[1].patches(layers[1].dropped)
-    np.testing.assert_array_equal(dropped.hidden_patches(analysis, "iwtd", 2), before)
+    np.testing.assert_array_equal(layers[2].hidden_patches(), before)
     panel = dropped.dropped_panel(analysis, "iwtd", 2)
     for row, column in np.argwhere(before):
         np.testing.assert_array_equal(middle(panel, row, column), (90, 90, 90))

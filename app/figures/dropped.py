@@ -14,17 +14,11 @@ HOW_OFTEN = "layers in which a patch is dropped"
 
 def dropped_panel(analysis: Analysis, condition: str, layer: int) -> np.ndarray:
     """The photograph: hatched what is dropped after one layer, grey what was hidden before."""
-    photo = blank(enlarge(analysis.pixels), hidden_patches(analysis, condition, layer))
     one = analysis.images[condition].layers[layer]
+    photo = blank(enlarge(analysis.pixels), one.hidden_patches())
     if one.dropped is None:
         return photo
     return hatch(photo, one.patches(one.dropped))
-
-
-def hidden_patches(analysis: Analysis, condition: str, layer: int) -> np.ndarray:
-    """Patches (G, G) that no token attends to any more in this layer; only `hide` makes some."""
-    one = analysis.images[condition].layers[layer]
-    return ~one.patches(one.eligible)
 
 
 def stays_hidden(analysis: Analysis) -> bool:

@@ -9,6 +9,7 @@ from app.figures.dropped import dropped_panel
 from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale, symmetric
+from app.figures.words import hidden_sentence
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.duel import DuelRow, duel_rows, map_difference
@@ -102,6 +103,5 @@ def duel_sentence(analysis: Analysis, conditions: tuple[str, ...], layer: int, t
     if not acts:
         said += f" No dropout acts after layer {layer + 1}."
     changed = "; ".join(flips)
-    return said + (
-        f" The answer changes: {changed}." if flips else " No column changes the answer."
-    )
+    said += f" The answer changes: {changed}." if flips else " No column changes the answer."
+    return f"{said} {hidden_sentence(analysis, layer)}".strip()

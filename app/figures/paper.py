@@ -69,7 +69,8 @@ def _upper_row(figure: Figure, cells: list[Axes], analysis: Analysis, layer: int
         drawn = analysis.images[condition].layers[layer]
         gone = np.zeros(drawn.blend.shape, bool) if drawn.dropped is None else drawn.dropped
         marked = drawn.patches(gone)
-        _patches(cell, analysis, np.full(marked.shape, np.nan), scale, marked=marked)
+        none, hidden = np.full(marked.shape, np.nan), drawn.hidden_patches()
+        _patches(cell, analysis, none, scale, marked=marked, hidden=hidden)
         words = f"dropped by {CONDITION_NAMES[condition]}"
         _title(cell, words, CONDITION_COLOURS[condition])
 
@@ -90,8 +91,14 @@ def _patches(
     scale: Scale,
     *,
     marked: np.ndarray | None = None,
+    hidden: np.ndarray | None = None,
 ) -> None:
-    """A patch map (G, G) as one quadrangle a patch over the grey photograph; `marked` hatched."""
+    """A patch map (G, G) as one quadrangle a patch over the grey photograph.
+
+    Args:
+        marked: patches (G, G) to hatch.
+        hidden: patches to cover in dark grey.
+    """
     grid = (values.shape[0], values.shape[1])
     cell.imshow(grey(analysis.pixels), extent=_extent(grid), interpolation="bilinear")
     table = DIVERGING if scale.diverging else SEQUENTIAL
@@ -102,6 +109,8 @@ def _patches(
         square = Rectangle((column, row), 1, 1, facecolor="#d1d5db", edgecolor="#374151", lw=0)
         square.set_hatch("////")
         cell.add_patch(square)
+    for row, column in np.argwhere(hidden) if hidden is not None else ():
+        cell.add_patch(Rectangle((column, row), 1, 1, facecolor="#5a5a5a", lw=0))
     cell.set_xlim(0, grid[1])
     cell.set_ylim(grid[0], 0)
     cell.set_aspect("equal")
@@ -133,6 +142,7 @@ def caption(analysis: Analysis, layer: int, index: int) -> str:
     maps, target = analysis.maps, analysis.classes[analysis.maps.classes[index]]
     method = CAM_METHODS[maps.method]
     branch = "adapted" if analysis.adapted else "frozen"
+    hiding = analysis.conditions[2:]
     parts = [
         f"Top: the photograph as the model sees it; token importance of the {branch} branch after "
         f"layer {layer + 1}, in multiples of an even share"
@@ -142,6 +152,8 @@ def caption(analysis: Analysis, layer: int, index: int) -> str:
             f"; the patches that each dropout drops there in one draw (seed "
             f"{analysis.settings.seed})"
         )
+        if any(analysis.images[c].layers[layer].hidden_patches().any() for c in hiding):
+            parts[0] += "; dark grey: hidden by earlier layers"
         parts.append(
             "Dropout is applied now, to fixed weights; it is not how models trained with each "
             "dropout differ."

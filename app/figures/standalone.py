@@ -101,10 +101,14 @@ def _about(analysis: Analysis) -> str:
 def _layer(one: Any, signals: list[str]) -> dict[str, Any]:
     """One layer's patches, row by row."""
     found: dict[str, Any] = {s: _numbers(one.patches(values_of(one, s))) for s in signals}
-    found["dropped"] = (
-        None if one.dropped is None else one.patches(one.dropped).ravel().astype(int).tolist()
-    )
+    found["dropped"] = None if one.dropped is None else _flags(one.patches(one.dropped))
+    found["hidden"] = _flags(one.hidden_patches())
     return found
+
+
+def _flags(marked: np.ndarray) -> list[int]:
+    """Patches (G, G) in a row, 1 where marked."""
+    return [int(one) for one in marked.ravel()]
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.figures.patches import SIDE, enlarge
 from drople.analysis import Analysis
-from drople.token_card import SignalPart, TokenStep
+from drople.token_card import SignalPart, TokenStep, hidden_since
 
 HEADERS = (
     "layer", "signals: raw / total = share", "blend I", "level of I (0 least, 1 most)",
@@ -45,13 +45,6 @@ def card_rows(steps: list[TokenStep], p_min: float, p_max: float, minmax: bool) 
     """The rows under `HEADERS`, a layer each."""
     since = hidden_since(steps)
     return [_row(step, p_min, p_max, minmax, since) for step in steps]
-
-
-def hidden_since(steps: list[TokenStep]) -> int | None:
-    """The layer, from 0, after which a token stays hidden; None where it does not."""
-    gone = next((step.depth for step in steps if step.dropped), None)
-    later = [step for step in steps if gone is not None and step.depth > gone and step.scored]
-    return gone if later and not any(step.eligible for step in later) else None
 
 
 def _row(step: TokenStep, p_min: float, p_max: float, minmax: bool, since: int | None) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.dropped import hidden_patches
 from app.figures.importance import SIGNAL_NAMES, values_of
 from app.figures.theme import CONDITION_NAMES
 from drople.analysis import Analysis, ClassMaps
@@ -134,7 +133,10 @@ def dropped_sentence(analysis: Analysis, layer: int, target_map: np.ndarray | No
 
 def hidden_sentence(analysis: Analysis, layer: int) -> str:
     """How many patches earlier layers have hidden for good; nothing where none are."""
-    counts = {c: int(hidden_patches(analysis, c, layer).sum()) for c in analysis.conditions[2:]}
+    counts = {
+        c: int(analysis.images[c].layers[layer].hidden_patches().sum())
+        for c in analysis.conditions[2:]
+    }
     if not any(counts.values()):
         return ""
     said = ", ".join(f"{count} by {CONDITION_NAMES[c]}" for c, count in counts.items())

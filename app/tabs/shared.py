@@ -43,9 +43,10 @@ class View:
     held: Sequence[gr.State] = ()  # given to `draw` before the controls; their change is no event
     saved: bool = True  # False where its pictures are those of another view
 
-    def given(self, state: gr.State, target: gr.Dropdown) -> list[Component]:
-        """What `drawn` takes."""
-        return [state, target, *self.held, *self.controls]
+    @property
+    def own(self) -> list[Component]:
+        """What `draw` takes after the analysis and the class looked at."""
+        return [*self.held, *self.controls]
 
     def drawn(self, analysis: Analysis | None, target: str | None, *values: Any) -> Any:
         """The outputs, or nothing new before the first analysis."""
@@ -61,7 +62,7 @@ class View:
 
     def draw_on(self, event: Callable[..., Any], state: gr.State, target: gr.Dropdown) -> None:
         """Draws on an event that no other callback hears."""
-        event(self.drawn, self.given(state, target), list(self.outputs), **QUIET)
+        event(self.drawn, [state, target, *self.own], list(self.outputs), **QUIET)
 
 
 def target_index(analysis: Analysis, target: str | None) -> int:

@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--seeds", default="1", help="separated by commas")
     choice.add_argument("--split", default="test", choices=["val", "test"])
     add_config_options(choice)
-    choice.set_defaults(run=_run_choice)
+    choice.set_defaults(run=_run_choice, targets="")
     report = kinds.add_parser("report", help="write RESULTS.md from the finished runs")
     report.add_argument("--runs", type=Path, default=Path("runs"))
     report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
@@ -51,11 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(protocol: str, given: argparse.Namespace) -> None:
     methods, seeds = _methods(given.methods), _seeds(given.seeds)
-    task = open_task(given.data, given.root)
-    targets = tuple(open_task(name, given.root) for name in given.targets.split(",") if name)
-    processes = Processes.started(given.device)
-    backbone = load_backbone(given.backbone, device_of(given.device))
-    setting = Setting(backbone, task, given.split, targets, processes)
+    setting = _setting(given)
     planned = [config_of(given, method, seed) for method in methods for seed in seeds]
     configs = dict.fromkeys([frozen_config(planned[0]), *(c for c in planned if c.learns())])
     for config in configs:
@@ -64,27 +60,33 @@ def _run(protocol: str, given: argparse.Namespace) -> None:
             setting,
             config,
             given.runs,
-            data_option=_option([task], given.root),
-            targets_option=_option(targets, given.root),
+            data_option=_option([setting.task], given.root),
+            targets_option=_option(setting.targets, given.root),
         )
-        if not processes.main:
+        if not setting.processes.main:
             continue
         found = figures(result, columns(protocol, list(result.accuracy)))
         shown = "  ".join(f"{title} {value:5.2f}" for title, value in found.items())
         print(f"{config.method:20s} seed {config.seed}  {shown}   ({given.split}, percent)")
 
 
-def _run_choice(given: argparse.Namespace) -> None:
+def _setting(given: argparse.Namespace) -> Setting:
+    """Where the options say that it is carried out."""
     task = open_task(given.data, given.root)
+    targets = tuple(open_task(name, given.root) for name in given.targets.split(",") if name)
     processes = Processes.started(given.device)
     backbone = load_backbone(given.backbone, device_of(given.device))
-    setting = Setting(backbone, task, given.split, (), processes)
-    option = _option([task], given.root)
+    return Setting(backbone, task, given.split, targets, processes)
+
+
+def _run_choice(given: argparse.Namespace) -> None:
+    setting = _setting(given)
+    option = _option([setting.task], given.root)
     for method in _methods(given.methods):
         for seed in _seeds(given.seeds):
             config = config_of(given, method, seed)
             found = evaluate_choice(setting, config, given.runs, data_option=option)
-            for one in found.choices if processes.main else ():
+            for one in found.choices if setting.processes.main else ():
                 print(f"{method:20s} seed {seed}  {one}")
 
 

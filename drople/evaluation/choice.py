@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ import torch
 from drople.analysis import AnalysisSettings
 from drople.dropout import DropoutSettings
 from drople.evaluation.protocols import Setting, base_to_novel
+from drople.evaluation.runs import Made, made
 from drople.explain import scored_layers
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
@@ -27,7 +28,6 @@ from drople.traces import LayerTrace
 from drople.training.config import TrainConfig
 from drople.training.data import ImageSet
 from drople.training.features import BATCH, crop_all
-from drople.training.overrides import changes
 from drople.training.run import train_run, training_name
 
 IMAGES = 200  # of the base half, drawn with seed 0
@@ -45,17 +45,10 @@ class Choice:
     p_prompts: float
 
 
-@dataclass(frozen=True)
-class ChoiceResult:
+@dataclass(frozen=True, kw_only=True)
+class ChoiceResult(Made):
     """The choices of one trained model."""
 
-    data: str
-    data_option: str  # what follows --data in the command
-    backbone: str
-    split: str
-    method: str
-    seed: int
-    settings: dict[str, Any]  # what differs from the method's declaration
     images: int
     choices: tuple[Choice, ...]
 
@@ -73,13 +66,7 @@ def evaluate_choice(
     images = lesson.exams[0].images
     some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))
     result = ChoiceResult(
-        data=setting.task.name,
-        data_option=data_option,
-        backbone=setting.backbone.name,
-        split=setting.split,
-        method=config.method,
-        seed=config.seed,
-        settings=changes(config),
+        **made(setting, config, data_option),
         images=len(some),
         choices=tuple(choices(model, some, config.dropout)),
     )

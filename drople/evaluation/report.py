@@ -66,7 +66,8 @@ _READING = (
     "the harmonic mean is taken for each seed. Brackets hold 95 % bootstrap intervals of paired",
     "differences: test images are resampled (2000 times) with the trained models fixed, so seeds",
     "vary beside them, not in them. `zero-shot` is the frozen branch. In commands, DATA and ROOT",
-    "stand for the folders that hold the packs and the named data sets.",
+    "stand for the folders that hold the packs and the named data sets. The answers above and all",
+    "differences are worked out of those runs: python -m drople evaluate report.",
 )
 
 

@@ -27,19 +27,38 @@ from drople.version import VERSION
 FROZEN = "zero-shot"  # the method that is the frozen branch
 
 
-@dataclass(frozen=True)
-class Result:
-    """What came out of one run."""
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """How something was made: what its command must say."""
 
-    protocol: str
     data: str
     data_option: str  # what follows --data in the command
-    targets_option: str  # what follows --targets, or nothing
     backbone: str
     split: str
     method: str
     seed: int
     settings: dict[str, Any]  # what differs from the method's declaration
+
+
+def made(setting: Setting, config: TrainConfig, data_option: str) -> dict[str, Any]:
+    """The fields of `Made`."""
+    return {
+        "data": setting.task.name,
+        "data_option": data_option,
+        "backbone": setting.backbone.name,
+        "split": setting.split,
+        "method": config.method,
+        "seed": config.seed,
+        "settings": changes(config),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Made):
+    """What came out of one run."""
+
+    protocol: str
+    targets_option: str  # what follows --targets, or nothing
     images: dict[str, int]  # exam -> test images
     exams: str  # digest of what was tested: only runs that share it can be compared
     samples: dict[str, str]  # exam -> which pictures it shows
@@ -84,15 +103,9 @@ def evaluate(
             hits[exam.name] = _sit(model, exam, lesson.config, runs / "cache").numpy()
     exams = [exam for lesson in lessons for exam in lesson.exams]
     result = Result(
+        **made(setting, config, data_option),
         protocol=protocol,
-        data=setting.task.name,
-        data_option=data_option,
         targets_option=targets_option,
-        backbone=setting.backbone.name,
-        split=setting.split,
-        method=config.method,
-        seed=config.seed,
-        settings=changes(config),
         images={exam.name: len(exam.images) for exam in exams},
         exams=_exams_digest(lessons),
         samples={exam.name: exam.sample for exam in exams},

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from drople.evaluation.intervals import Difference, paired_difference, score
 from drople.evaluation.protocols import Column, columns
-from drople.evaluation.runs import FROZEN, Result
+from drople.evaluation.runs import FROZEN, Made, Result
 
 _OF_THE_FROZEN = ("template", "precision")  # settings that the frozen branch depends on
 
@@ -146,21 +146,6 @@ def _comparable(first: Row, second: Row) -> bool:
         return all(a.get(name) == b.get(name) for name in _OF_THE_FROZEN)
     shared = set(first.seeds) & set(second.seeds)
     return first.extras == second.extras and bool(shared)
-
-
-class Made(Protocol):
-    """What says how it was made: a result, or whatever else a run leaves."""
-
-    @property
-    def data_option(self) -> str: ...
-    @property
-    def backbone(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def split(self) -> str: ...
-    @property
-    def settings(self) -> dict[str, Any]: ...
 
 
 def command(what: str, one: Made, seeds: Sequence[int], *, targets: str = "") -> str:

@@ -65,7 +65,7 @@ class Lab:
     def draw_on(self, event: Callable[..., Any]) -> None:
         """Draws the open tab on an event."""
         state, target = self.bench.state, self.bench.target
-        values = [one for view in self.views for one in view.given(state, target)[2:]]
+        values = [one for view in self.views for one in view.own]
         outputs = [one for view in self.views for one in view.outputs]
         event(self.drawn, [self.opened, state, target, *values], outputs, **QUIET)
 
@@ -77,7 +77,7 @@ class Lab:
         found: list[Any] = []
         for name, views in self.tabs.items():
             for view in views:
-                own = [*islice(left, len(view.held) + len(view.controls))]
+                own = islice(left, len(view.own))
                 drawn = view.drawn(analysis if name == opened else None, target, *own)
                 found += drawn if len(view.outputs) > 1 else [drawn]
         return found
