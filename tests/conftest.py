@@ -32,7 +32,7 @@ def mini():
 
 
 @pytest.fixture(scope="session")
-def furnished_tiny(tmp_path_factory):
+def furnished(tmp_path_factory):
     """A studio with fresh prompts for a tiny model, and the two names it knows them by."""
     folder = tmp_path_factory.mktemp("furnished")
     backbone = save_tiny_clip(folder / "clip")

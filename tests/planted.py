@@ -1,11 +1,17 @@
-"""Evidence with planted scores, for tests of strategies."""
+"""Evidence with planted scores, and dropouts of images of noise, for tests of dropout."""
 
 from __future__ import annotations
 
 import torch
+from tiny import noise_pixels
 
+from drople.draws import SeededDraws
+from drople.dropout import TokenDropout
 from drople.importance import TokenImportance
+from drople.models.towers import read_image
 from drople.strategies import Evidence
+
+DEPTH = 3  # of the tower's four layers
 
 
 def evidence(blend, content=None, eligible=None):
@@ -15,3 +21,19 @@ def evidence(blend, content=None, eligible=None):
     content = torch.ones_like(scores, dtype=torch.bool) if content is None else content
     eligible = content if eligible is None else eligible
     return Evidence(0, TokenImportance(scores, scores, None, {}), content, eligible)
+
+
+def acting(strategy, mode="zero", placement="next", *, seed=0, rows=3, depth=DEPTH, sigma=0.03):
+    """A dropout of the image branch, the same draw for every row."""
+    draws = SeededDraws([seed] * rows, "image")
+    return TokenDropout(strategy, draws, depth, mode, placement, sigma)
+
+
+def image_records(model, dropout=None, **changes):
+    """Every layer of three images of noise."""
+    return list(model.image_layers(noise_pixels(), score=True, dropout=dropout, **changes))
+
+
+def image_features(model, dropout):
+    """Features of three images of noise."""
+    return read_image(model.backbone.visual, image_records(model, dropout)[-1])

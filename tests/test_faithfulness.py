@@ -298,8 +298,8 @@ def test_a_map_that_beats_all_is_not_warned_of():
 
 
 @pytest.mark.parametrize("prompts", ["with", "none"])
-def test_the_view_measures_with_and_without_prompts(furnished_tiny, prompts):
-    studio, backbone, file = furnished_tiny
+def test_the_view_measures_with_and_without_prompts(furnished, prompts):
+    studio, backbone, file = furnished
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())

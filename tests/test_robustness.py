@@ -192,8 +192,8 @@ def test_kept_answers_are_counted_and_the_costliest_kind_named():
 
 
 @pytest.mark.parametrize("prompts", ["with", "none"])
-def test_the_view_runs_with_and_without_prompts(furnished_tiny, prompts):
-    studio, backbone, file = furnished_tiny
+def test_the_view_runs_with_and_without_prompts(furnished, prompts):
+    studio, backbone, file = furnished
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())

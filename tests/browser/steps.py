@@ -1,0 +1,47 @@
+"""What a visitor does on the page, and where its parts are."""
+
+from __future__ import annotations
+
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
+
+# What a tab shows first of all, once it is drawn.
+TABS = {
+    "Predictions": ["#predictions-plot .scatterlayer .point"],
+    "Token importance": [
+        "#importance-plot .heatmaplayer image",
+        "#strip img",
+        "#importance-prompts .lens-cell",
+        "#importance-words .lens-cell",
+    ],
+    "Dropped tokens": ["#drop-vanilla img", "#drop-iwtd img"],
+    "Grad-CAM": ["#cam-frozen img", "#cam-adapted img", "#cam-vanilla img", "#cam-iwtd img"],
+    "Lab": ["#lab button"],
+    "Method": [".lens-method h2"],
+}
+LABELS = "#predictions-plot .yaxislayer-above text"
+MAP = "document.querySelector('#importance-plot .js-plotly-plot')?._fullData?.[0]?.z?.toString()"
+
+
+def open_tab(page, name):
+    """Opens a tab; on a narrow screen it may wait behind a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.is_visible():
+        tab.click()
+    else:
+        page.get_by_label("More tabs").click()
+        page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+    expect(tab).to_have_attribute("aria-selected", "true")
+    expect(page.locator(TABS[name][0]).first).to_be_visible()
+
+
+def analyse(page, classes):
+    """Writes a class list and presses Analyse."""
+    page.locator("#classes textarea").fill(classes)
+    page.locator("#run").click()
+
+
+def upload(page, path):
+    page.locator("#image input[type=file]").set_input_files(path)
+    expect(page.locator("#image img")).to_be_visible()
