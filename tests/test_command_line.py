@@ -13,6 +13,7 @@ from drople.__main__ import main
 from drople.analysis import analyse
 from drople.checkpoints import load_prompts
 from drople.commands import convert, evaluate, replay, train
+from drople.evaluation.cost import read_costs
 from drople.evaluation.runs import read_results
 from drople.evidence import save_analysis
 
@@ -72,6 +73,16 @@ def test_the_frozen_branch_can_be_asked_for_alone(here):
 def test_each_protocol_is_one_command(here, protocol):
     assert main(["evaluate", protocol, "--data", "DATA/pets", "--methods", "coop", *QUICK]) == 0
     assert {result.protocol for result in read_results(here / "runs")} == {protocol}
+
+
+def test_costs_are_measured_in_turns_and_kept(here, capsys):
+    options = ["--data", "DATA/pets", "--methods", "zero-shot,drople-none,drople", *QUICK]
+    assert main(["evaluate", "cost", *options, "--epochs", "3"]) == 0
+    (together,) = read_costs(here / "runs")
+    assert [one.method for one in together] == ["drople-none", "drople"]
+    assert len({len(one.seconds) for one in together}) == 1
+    assert min(second for one in together for second in one.seconds) > 0
+    assert "drople-none" in capsys.readouterr().out
 
 
 def test_cross_dataset_takes_its_targets_from_an_option(here):

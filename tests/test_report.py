@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -143,13 +145,25 @@ def test_validation_runs_stand_apart_from_the_test_results(finished, report):
     assert "--split val --set lr=0.01" in after
 
 
-def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, report):
-    finished("drople-none", 20, 20, cost={"seconds_per_step": 0.5, "peak_mib": 900.0})
-    finished("drople", 20, 20, cost={"seconds_per_step": 0.6, "peak_mib": 950.0})
-    finished("coop", 20, 20, cost={"seconds_per_step": 0.2})
+def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, report, tmp_path):
+    finished("drople", 20, 20, cost={"peak_mib": 950.0})
+    finished("drople", 20, 20, seed=2, cost={"peak_mib": 960.0})
+    finished("drople", 20, 20, cost={"peak_mib": 1.0}, settings={"shots": 2})
+    how = dict(data="pets", data_option="DATA/pets", backbone="mini", split="test", seed=1)
+    turns = {"drople-none": [0.5, 1.0, 0.4], "drople": [0.6, 1.1, 0.52], "coop": [0.2, 0.2, 0.1]}
+    file = tmp_path / "runs" / "costs" / "pets.json"
+    file.parent.mkdir()
+    rows = [
+        {"method": name, "settings": {}, "seconds": seconds, "machine": "cpu", **how}
+        for name, seconds in turns.items()
+    ]
+    file.write_text(json.dumps(rows))
     text = report().partition("## Cost")[2]
-    assert row(text, "pets | drople")[2:] == ["0.600", "1.20", "950"]
-    assert row(text, "pets | coop")[2:] == ["0.200", "", ""]
+    assert row(text, "pets | drople-none")[2:] == ["0.50", "1.00", "", "cpu"]
+    assert row(text, "pets | drople")[2:] == ["0.60", "1.20", "955", "cpu"]
+    assert row(text, "pets | coop")[2:] == ["0.20", "", "", "cpu"]
+    command = "python -m drople evaluate cost --data DATA/pets --methods drople-none,drople,coop"
+    assert f"- `{command} --seeds 1`" in text
 
 
 def test_single_seeds_and_absent_rows_are_named(finished, report):

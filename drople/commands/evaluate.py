@@ -1,4 +1,4 @@
-"""python -m drople evaluate PROTOCOL | report: compares methods, and writes what came out."""
+"""python -m drople evaluate: compares methods by protocol, choice or cost; report writes it up."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from drople.commands.options import add_config_options, add_data_options, config_of
 from drople.errors import SettingsError
 from drople.evaluation.choice import evaluate_choice
+from drople.evaluation.cost import evaluate_costs
 from drople.evaluation.protocols import PROTOCOLS, Setting, columns
 from drople.evaluation.report import write_report
 from drople.evaluation.runs import evaluate, frozen_config
@@ -26,27 +28,30 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(required=True, metavar="protocol")
     for protocol, carry_out in PROTOCOLS.items():
         says = (carry_out.__doc__ or "").partition("\n")[0]
-        one = kinds.add_parser(protocol, help=says, description=says)
-        add_data_options(one)
-        one.add_argument("--methods", default="drople", help="separated by commas; see METHODS")
-        one.add_argument("--seeds", default="1", help="separated by commas; the report wants 1,2,3")
-        one.add_argument("--split", default="test", choices=["val", "test"])
+        one = _comparing(kinds.add_parser(protocol, help=says, description=says))
         if protocol == "cross-dataset":
             one.add_argument("--targets", default="", help="data to test on, separated by commas")
-        add_config_options(one)
         one.set_defaults(run=partial(_run, protocol), targets="")
     says = "how far a method's IWTD chooses between tokens; the report shows it"
-    choice = kinds.add_parser("choice", help=says, description=says)
-    add_data_options(choice)
-    choice.add_argument("--methods", default="drople", help="separated by commas; see METHODS")
-    choice.add_argument("--seeds", default="1", help="separated by commas")
-    choice.add_argument("--split", default="test", choices=["val", "test"])
-    add_config_options(choice)
+    choice = _comparing(kinds.add_parser("choice", help=says, description=says))
     choice.set_defaults(run=_run_choice, targets="")
+    says = "what a training step of each method takes, in turns; the report shows it"
+    cost = _comparing(kinds.add_parser("cost", help=says, description=says))
+    cost.set_defaults(run=_run_cost, targets="", methods="drople-none,drople-vanilla,drople")
     report = kinds.add_parser("report", help="write RESULTS.md from the finished runs")
     report.add_argument("--runs", type=Path, default=Path("runs"))
     report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
     report.set_defaults(run=lambda given: write_report(given.runs, given.out))
+
+
+def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """With the options of whatever compares methods."""
+    add_data_options(parser)
+    parser.add_argument("--methods", default="drople", help="separated by commas; see METHODS")
+    parser.add_argument("--seeds", default="1", help="separated by commas; the report wants 1,2,3")
+    parser.add_argument("--split", default="test", choices=["val", "test"])
+    add_config_options(parser)
+    return parser
 
 
 def _run(protocol: str, given: argparse.Namespace) -> None:
@@ -88,6 +93,16 @@ def _run_choice(given: argparse.Namespace) -> None:
             found = evaluate_choice(setting, config, given.runs, data_option=option)
             for one in found.choices if setting.processes.main else ():
                 print(f"{method:20s} seed {seed}  {one}")
+
+
+def _run_cost(given: argparse.Namespace) -> None:
+    setting, seed = _setting(given), _seeds(given.seeds)[0]
+    configs = [config_of(given, method, seed) for method in _methods(given.methods)]
+    learnt = [config for config in configs if config.learns()]
+    option = _option([setting.task], given.root)
+    for one in evaluate_costs(setting, learnt, given.runs, data_option=option):
+        if setting.processes.main:
+            print(f"{one.method:20s} {median(one.seconds):.3f} s a step   ({one.machine})")
 
 
 def _methods(text: str) -> list[str]:

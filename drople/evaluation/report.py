@@ -10,6 +10,7 @@ import numpy as np
 from drople.errors import DataError
 from drople.evaluation import sections
 from drople.evaluation.choice import ChoiceResult, read_choices
+from drople.evaluation.cost import StepCost, read_costs
 from drople.evaluation.intervals import Difference, mean_difference
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
@@ -36,11 +37,15 @@ def write_report(runs: Path, out: Path) -> None:
     found = tables(read_results(runs))
     if not found:
         raise DataError(f"No finished run lies in {runs}; python -m drople evaluate makes them.")
-    out.write_text("\n".join(compose(found, read_choices(runs))) + "\n")
+    out.write_text("\n".join(compose(found, read_choices(runs), read_costs(runs))) + "\n")
     print(f"wrote {out}")
 
 
-def compose(found: Sequence[Table], choices: Sequence[ChoiceResult] = ()) -> list[str]:
+def compose(
+    found: Sequence[Table],
+    choices: Sequence[ChoiceResult] = (),
+    costs: Sequence[Sequence[StepCost]] = (),
+) -> list[str]:
     """The lines of the report."""
     tested = [table for table in found if table.one.split == "test"]
     tried = [table for table in found if table.one.split == "val"]
@@ -55,7 +60,7 @@ def compose(found: Sequence[Table], choices: Sequence[ChoiceResult] = ()) -> lis
     lines += [line for table in tried for line in (*_accuracies(table, level="###"), "")]
     if not tried:
         lines += ["No runs with `--split val`.", ""]
-    lines += ["## Cost", "", *sections.costs(halves or tested), ""]
+    lines += ["## Cost", "", *sections.costs(costs, tested), ""]
     lines += ["## Published numbers, not ours", "", *sections.published(), ""]
     return [*lines, "## What is missing", "", *sections.missing(tested)]
 

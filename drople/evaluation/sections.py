@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import isnan
+from statistics import mean, median
 
 from drople.evaluation.choice import ChoiceResult
+from drople.evaluation.cost import StepCost
 from drople.evaluation.protocols import PROTOCOLS
 from drople.evaluation.published import AVERAGES, CALTECH101
 from drople.evaluation.runs import FROZEN
@@ -22,6 +25,12 @@ _CHOOSING = (
     "protected in effect; in how many layers one token's importance is more than twice the next,",
     "which flattens min-max; the mean p of patches and of learned prompts. Percent, means over",
     "images and layers. `minmax` is the published normalisation, the others are ours.",
+)
+
+_COSTING = (
+    "Median step of each method; their steps took turns in one run, so that whatever slows one",
+    "slows all. The ratio is the median over turns, at equal depths only. Memory is the most that",
+    "the process of a run held, mean over seeds.",
 )
 
 
@@ -56,31 +65,39 @@ def choices(found: Sequence[ChoiceResult]) -> list[str]:
     return [*_CHOOSING, "", *markdown(head, rows), "", *made]
 
 
-def costs(found: Sequence[Table]) -> list[str]:
-    """What a step of each row took."""
-    rows = []
-    for table in found:
-        for row in table.rows:
-            seconds = row.cost("seconds_per_step")
-            if seconds is None:
-                continue
-            other = table.partner(row, "drople-none")
-            base = other.cost("seconds_per_step") if other else None
-            alike = METHODS[row.method].plan == METHODS["drople-none"].plan
-            ratio = f"{seconds / base:.2f}" if base and alike else ""
-            peak = row.cost("peak_mib")
-            rows.append(
-                [table.one.data, row.label, f"{seconds:.3f}", ratio, f"{peak:.0f}" if peak else ""]
-            )
-    head = ["data", "method", "seconds a step", "relative to drople-none", "peak memory, MiB"]
+def costs(measured: Sequence[Sequence[StepCost]], tested: Sequence[Table]) -> list[str]:
+    """What a step of each method takes, and the memory of its runs."""
+    rows, made = [], []
+    for together in measured:
+        base = next((one for one in together if one.method == "drople-none"), None)
+        for one in together:
+            ratio = ""
+            if base and METHODS[one.method].plan == METHODS["drople-none"].plan:
+                turns = zip(one.seconds, base.seconds, strict=True)
+                ratio = f"{median(mine / other for mine, other in turns):.2f}"
+            shown = [f"{median(one.seconds):.2f}", ratio, _peak(one, tested), one.machine]
+            rows.append([one.data, one.method, *shown])
+        first = together[0]
+        everyone = replace(first, method=",".join(one.method for one in together))
+        made.append(f"- `{command('cost', everyone, [first.seed])}`")
     if not rows:
-        return ["No training run has finished."]
-    note = (
-        "Median step of each run's log, mean over seeds, with whatever else the machine did; the "
-        "ratio is given at equal depths only. Runs that shared a machine with others say little "
-        "of a method: docs/PERFORMANCE.md has steps of methods that take turns."
-    )
-    return [note, "", *markdown(head, rows)]
+        return ["Not measured; `evaluate cost` does."]
+    head = ["data", "method", "seconds a step", "relative to drople-none", "peak memory, MiB"]
+    return [*_COSTING, "", *markdown([*head, "machine"], rows), "", *made]
+
+
+def _peak(one: StepCost, tested: Sequence[Table]) -> str:
+    """Memory of the base-to-novel runs with the same settings, or nothing."""
+    found = [
+        result.cost["peak_mib"]
+        for table in tested
+        for row in table.rows
+        for result in row.results
+        if (result.protocol, result.data, result.method) == ("base-to-novel", one.data, one.method)
+        and result.settings == one.settings
+        and "peak_mib" in result.cost
+    ]
+    return f"{mean(found):.0f}" if found else ""
 
 
 def published() -> list[str]:

@@ -42,11 +42,6 @@ class Row:
         """One figure a seed, in percent."""
         return np.array([figures(result, [column])[column.title] for result in self.results])
 
-    def cost(self, name: str) -> float | None:
-        """The mean over the runs that measured it."""
-        found = [result.cost[name] for result in self.results if name in result.cost]
-        return float(np.mean(found)) if found else None
-
     def command(self) -> str:
         """What makes this row; DATA and ROOT stand for the reader's folders."""
         one = self.results[0]

@@ -19,9 +19,7 @@ from drople.training import losses
 from drople.training.augment import flip, patch_randaugment
 from drople.training.config import TrainConfig
 from drople.training.data import Task
-from drople.training.features import (
-    crop_all,
-)
+from drople.training.features import crop_all
 from drople.training.objective import Objective
 from drople.training.processes import ALONE, Processes
 
@@ -130,8 +128,10 @@ def _epoch(
         if config.learn_logit_scale:
             with torch.no_grad():
                 model.logit_scale.clamp_(0, 4.605)
-        seconds = time.perf_counter() - began
         values = {name: float(term.detach()) for name, term in terms.items()}
+        if model.backbone.device.type == "cuda":
+            torch.cuda.synchronize(model.backbone.device)  # else the GPU is still at it
+        seconds = time.perf_counter() - began
         yield StepReport(epoch, step, steps, lr, seconds, values)
 
 
