@@ -73,7 +73,8 @@ def test_the_class_token_is_never_a_sink():
 def test_a_prompt_can_be_a_sink():
     one = layer_sinks(record([2.0] * 11, planted(10)))
     assert one.high_attention.nonzero()[0].tolist() == [10]
-    assert "learned prompts P1 among them" in sinks_sentence({"adapted": [one]}, 0)
+    sentence = sinks_sentence({"adapted": [one]}, 0)
+    assert "none of them has both; among the latter learned prompts P1" in sentence
 
 
 def test_the_fence_is_three_quartile_widths_above_the_upper_quartile():

@@ -76,14 +76,18 @@ def sinks_sentence(found: Found, layer: int) -> str:
     parts = []
     for branch, layers in found.items():
         one = layers[layer]
+        both = (one.high_norm & one.high_attention).sum()
         part = (
             f"{CONDITION_NAMES[branch]}: {one.high_norm.sum()} of {one.content.sum()} tokens have "
             f"a far-out norm, {one.high_attention.sum()} get far-out attention "
-            f"({100 * one.share:.0f} % of it all)"
+            f"({100 * one.share:.0f} % of it all), {both or 'none'} of them "
+            f"{'have' if both > 1 else 'has'} both"
         )
         start, stop = one.prompts
         names = [f"P{i - start + 1}" for i in range(start, stop) if one.high_attention[i]]
-        parts.append(part + (f", learned prompts {', '.join(names)} among them" if names else ""))
+        parts.append(
+            part + (f"; among the latter learned prompts {', '.join(names)}" if names else "")
+        )
     return f"Layer {layer + 1}. {'; '.join(parts)}."
 
 

@@ -65,7 +65,7 @@ def build(bench: Bench) -> list[View]:
     with gr.Row(elem_classes="lens-controls"):
         task = gr.Dropdown(
             known, value=known[0] if known else None, label="Task", elem_id="trained-task",
-            filterable=False, min_width=320, interactive=True,
+            filterable=False, min_width=320, scale=3, interactive=True,
         )  # fmt: skip
         run = gr.Button("Compare", elem_id="trained-run", min_width=90)
         stop = gr.Button("Stop", elem_id="trained-stop", min_width=90)
