@@ -49,7 +49,8 @@ class TrainConfig:
         "single"  # frozen text: that template, or open_clip's 80
     )
     residual_lambda: float = 0.1
-    gaussian_epochs: tuple[float, float] | None = None  # PromptSRC: mean and sd of the weights
+    # PromptSRC's mean over epochs: where its weights peak, as a share of the run; their sd in epochs
+    gaussian_epochs: tuple[float, float] | None = None
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-3
     lr_floor: float = 0.05  # of lr
@@ -119,7 +120,7 @@ METHODS: dict[str, TrainConfig] = {
             plan=PromptPlan(image_depth=9, phrase="{}.", positioned=True),
             losses=replace(CROSS_ENTROPY_ONLY, text_l1=25.0, image_l1=10.0, distillation=1.0),
             teacher="ensemble",
-            gaussian_epochs=(0.75, 0.05),  # of the run: N(15, 1) in 20 epochs
+            gaussian_epochs=(0.75, 1.0),  # N(15, 1) in 20 epochs
         ),
         replace(
             _IVLP,

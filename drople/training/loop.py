@@ -159,8 +159,8 @@ def _add_gaussian(
     """PromptSRC's aggregation: a mean over epochs, weighted by a Gaussian (METHOD.md 8)."""
     if config.gaussian_epochs is None:
         return
-    mean, sd = (part * config.epochs for part in config.gaussian_epochs)
-    weight = math.exp(-0.5 * ((epoch + 1 - mean) / sd) ** 2)
+    peak, sd = config.gaussian_epochs
+    weight = math.exp(-0.5 * ((epoch + 1 - peak * config.epochs) / sd) ** 2)
     average["weight"] = average.get("weight", torch.zeros(())) + weight
     for name, value in model.state_dict().items():
         average[name] = average.get(name, torch.zeros_like(value)) + weight * value
