@@ -31,6 +31,8 @@ def test_one_p_for_all_differs_from_vanilla_nowhere(model, images):
     for one in choices(model, images, DropoutSettings(p_min=0.3, p_max=0.3)):
         assert one.differing == pytest.approx(0, abs=1e-3)
         assert one.protected == 0
+        assert one.mean_p == pytest.approx(30, abs=1e-3)
+        assert one.overlap == pytest.approx(100, abs=1e-2)
         assert one.p_patches == pytest.approx(30, abs=1e-3)
 
 
@@ -40,6 +42,10 @@ def test_ranks_differ_by_a_quarter_of_the_range(model, images):
     found = by_name(choices(model, images, DropoutSettings(p_min=0.1, p_max=0.5)))["rank"]
     assert found.differing == pytest.approx(100 * 0.4 * 20 / (4 * 19), rel=1e-3)
     assert (16 * found.p_patches + 4 * found.p_prompts) / 20 == pytest.approx(30, rel=1e-3)
+    assert found.mean_p == pytest.approx(30, rel=1e-3)
+    assert found.overlap == pytest.approx(
+        100 * (30 - found.differing / 2) / (30 + found.differing / 2)
+    )
     assert found.one_token < 100
 
 
@@ -63,7 +69,7 @@ def test_what_was_measured_is_kept_and_reported(backbone, tmp_path, monkeypatch)
     assert [asdict(one) for one in read_choices(tmp_path)] == [asdict(again)] == [asdict(measured)]
     lines = compose([], [measured])
     (row,) = [line for line in lines if "| minmax |" in line]
-    assert row.startswith("| squares | drople, seed 1 | minmax | ")
+    assert row.startswith("| squares | drople (seed 1) | minmax | ")
     assert f"| {measured.choices[0].differing:.2f} |" in row
     share = f"{measured.choices[0].differing:.2f}"
     assert any(f"in {share} to {share} % of its decisions" in line for line in lines)

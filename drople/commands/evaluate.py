@@ -39,9 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     cost = _comparing(kinds.add_parser("cost", help=says, description=says))
     cost.set_defaults(run=_run_cost, targets="", methods="drople-none,drople-vanilla,drople")
     report = kinds.add_parser("report", help="write RESULTS.md from the finished runs")
-    report.add_argument("--runs", type=Path, default=Path("runs"))
+    report.add_argument("--runs", type=Path, default=Path("runs"), help="a folder, or its ZIP")
     report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
-    report.set_defaults(run=lambda given: write_report(given.runs, given.out))
+    report.add_argument("--notes", type=Path, help="Markdown to put after the answer")
+    report.set_defaults(run=lambda given: write_report(given.runs, given.out, given.notes))
 
 
 def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -31,6 +31,8 @@ from drople.training.features import BATCH, crop_all
 from drople.training.run import train_run, training_name
 
 IMAGES = 200  # of the base half, drawn with seed 0
+# Where nothing has been dropped yet all tokens are eligible, and minmax_eligible is minmax.
+MEASURED = tuple(name for name in get_args(Normalisation) if name != "minmax_eligible")
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,18 @@ class Choice:
     """What IWTD would do under one normalisation; means over images and layers, in percent."""
 
     normalisation: Normalisation
+    mean_p: float  # of the tokens that may be dropped
     differing: float  # decisions that differ from vanilla dropout's at the same rate, with one u
     protected: float  # effective number of protected tokens, of those that may be dropped
     one_token: float  # layers where one token's blend is more than twice the next
     p_patches: float
     p_prompts: float
+
+    @property
+    def overlap(self) -> float:
+        """Tokens that both dropouts drop, of those that either drops, in percent; of the means."""
+        half = self.differing / 2
+        return 100 * (self.mean_p - half) / (self.mean_p + half)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +98,7 @@ def choices(model: PromptedClip, images: ImageSet, dropout: DropoutSettings) -> 
         index = np.arange(start, min(start + BATCH, len(images)))
         pixels = torch.from_numpy(crop_all(model.backbone, images.select(index)))
         _, layers = scored_layers(model, model.backbone.normalise(pixels), settings)
-        for one in get_args(Normalisation):
+        for one in MEASURED:
             rows = measured.setdefault(one, [])
             for layer in layers:
                 instead = what_if(layer, dropout, one)
@@ -110,6 +119,7 @@ def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[f
     prompt = np.zeros_like(eligible)
     prompt[start:stop] = True
     return (
+        float(p[eligible].mean()),
         found.differing,
         found.protected / found.eligible,
         float(known.sink is not None),

@@ -1,16 +1,17 @@
-"""Bootstrap intervals of paired differences, over test images, with the trained models fixed."""
+"""Bootstrap intervals of paired differences, over test images and over seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
 
 from drople.evaluation.protocols import Column
 
-RESAMPLES = 2000
-_AT_ONCE = 100  # resamples in memory
+RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -26,66 +27,92 @@ class Interval:
 class Difference:
     """A difference of two methods, in percent points, and what resampling made of it."""
 
-    estimate: float
-    resampled: np.ndarray  # (R,)
+    values: np.ndarray  # (1 + R,); the first is measured, the others are resampled
 
     def interval(self) -> Interval:
-        low, high = np.quantile(self.resampled, [0.025, 0.975])
-        return Interval(self.estimate, float(low), float(high))
+        low, high = np.quantile(self.values[1:], [0.025, 0.975])
+        return Interval(float(self.values[0]), float(low), float(high))
 
 
-def mean_difference(differences: list[Difference]) -> Difference:
-    """The mean over data sets, whose images are independent of each other."""
-    return Difference(
-        float(np.mean([d.estimate for d in differences])),
-        np.mean([d.resampled for d in differences], axis=0),
-    )
+@dataclass(frozen=True)
+class Resampled:
+    """A method's accuracies on one task: first as measured, then R times resampled."""
+
+    exams: tuple[str, ...]
+    accuracy: np.ndarray  # (1 + R, seeds, exams), percent
+    seeds: np.ndarray  # (1 + R, seeds): the share of each seed, adding up to 1
+
+    def figure(self, column: Column) -> np.ndarray:
+        """A column (1 + R,), worked out for each seed and then averaged."""
+        return (self.seeds * figure_of(self._of(column), column)).sum(axis=-1)
+
+    def means(self, column: Column) -> np.ndarray:
+        """The mean accuracy over seeds (1 + R, exams) on each exam of a column."""
+        return (self.seeds[..., None] * self._of(column)).sum(axis=1)
+
+    def _of(self, column: Column) -> np.ndarray:
+        return self.accuracy[..., [self.exams.index(name) for name in column.every]]
 
 
-def score(accuracies: np.ndarray, harmonic: bool) -> np.ndarray:
-    """A column's figure from the accuracies (..., exams), in their unit."""
-    if not harmonic:
-        return accuracies.mean(axis=-1)
+def resample(
+    hits: Mapping[str, np.ndarray],
+    samples: Mapping[str, str],
+    task: str,
+    *,
+    resamples: int = RESAMPLES,
+) -> Resampled:
+    """Draws test images and seeds with replacement.
+
+    The draws depend on the task and on the numbers of images and seeds alone, so two methods on
+    the same images, with the same seeds, stay paired.
+
+    Args:
+        hits: exam -> right or wrong (seeds, I).
+        samples: exam -> which pictures it shows; exams over the same ones are resampled together.
+        task: whose images these are; those of different tasks are drawn independently.
+    """
+    parts = []
+    for name, right in hits.items():
+        counts = _drawn(f"{task} {samples[name]}", right.shape[1], resamples)
+        parts.append(100 * (counts.astype(np.float32) @ right.T) / right.shape[1])
+    count = len(next(iter(hits.values())))
+    seeds = _drawn(f"{task} seeds", count, resamples) / count
+    return Resampled(tuple(hits), np.stack(parts, axis=-1).astype(float), seeds)
+
+
+def difference(first: Resampled, second: Resampled, column: Column) -> Difference:
+    """First minus second on one task."""
+    return Difference(first.figure(column) - second.figure(column))
+
+
+def mean_difference(pairs: Sequence[tuple[Resampled, Resampled]], column: Column) -> Difference:
+    """First minus second over tasks; a harmonic mean is that of the averaged accuracies.
+
+    So average the papers of the field (METHOD.md 5.4).
+    """
+    first, second = (over_tasks([pair[i] for pair in pairs], column) for i in (0, 1))
+    return Difference(first - second)
+
+
+def over_tasks(tasks: Sequence[Resampled], column: Column) -> np.ndarray:
+    """A column (1 + R,) from accuracies that are averaged over tasks first."""
+    return figure_of(np.mean([task.means(column) for task in tasks], axis=0), column)
+
+
+def figure_of(accuracies: np.ndarray, column: Column) -> np.ndarray:
+    """A column's figure from the accuracies (..., all its exams), in their unit."""
+    if not column.harmonic:
+        count = len(column.exams)
+        less = accuracies[..., count:].mean(axis=-1) if column.less else 0
+        return accuracies[..., :count].mean(axis=-1) - less
     zero = (accuracies <= 0).any(axis=-1)
     inverse = (1 / np.where(accuracies > 0, accuracies, 1)).mean(axis=-1)
     return np.where(zero, 0, 1 / inverse)
 
 
-def paired_difference(
-    first: Mapping[str, np.ndarray],
-    second: Mapping[str, np.ndarray],
-    column: Column,
-    samples: Mapping[str, str],
-    *,
-    resamples: int = RESAMPLES,
-) -> Difference:
-    """First minus second on the same test images, each averaged over its seeds.
-
-    Args:
-        first, second: exam -> hits (seeds, I) bool; the numbers of seeds may differ.
-        samples: exam -> which pictures it shows; exams over the same ones are resampled together.
-    """
-    names = column.exams
-
-    def figure(hits: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        parts = [weights[samples[name]] @ hits[name].T.astype(float) for name in names]
-        return 100 * score(np.stack(parts, axis=-1), column.harmonic).mean(axis=-1)  # (R,)
-
-    sizes = {samples[name]: first[name].shape[1] for name in names}
-    whole = {sample: np.full((1, size), 1 / size) for sample, size in sizes.items()}
-    drawn = [
-        figure(first, weights) - figure(second, weights) for weights in _weights(sizes, resamples)
-    ]
-    estimate = figure(first, whole) - figure(second, whole)
-    return Difference(float(estimate[0]), np.concatenate(drawn))
-
-
-def _weights(sizes: Mapping[str, int], resamples: int) -> Iterator[dict[str, np.ndarray]]:
-    """How often each image is drawn, as shares (R, I) that sum to 1, a few resamples at a time."""
-    rng = np.random.default_rng(0)
-    for start in range(0, resamples, _AT_ONCE):
-        count = min(_AT_ONCE, resamples - start)
-        yield {
-            sample: rng.multinomial(size, np.full(size, 1 / size), size=count) / size
-            for sample, size in sizes.items()
-        }
+@lru_cache(maxsize=64)
+def _drawn(what: str, size: int, resamples: int) -> np.ndarray:
+    """How often each of `size` things is drawn (1 + R, size); first, all of them once."""
+    rng = np.random.default_rng(crc32(what.encode()))
+    drawn = rng.multinomial(size, np.full(size, 1 / size), size=resamples)
+    return np.concatenate([np.ones((1, size)), drawn]).astype(np.uint8)

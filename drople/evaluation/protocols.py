@@ -166,6 +166,11 @@ class Column:
     title: str
     exams: tuple[str, ...]
     harmonic: bool = False
+    less: tuple[str, ...] = ()  # exams whose mean is subtracted
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        return (*self.exams, *self.less)
 
 
 def columns(protocol: str, exams: Sequence[str]) -> list[Column]:
@@ -183,7 +188,9 @@ def columns(protocol: str, exams: Sequence[str]) -> list[Column]:
         for title, family in FAMILIES.items():
             mine = tuple(name for name in exams if name.rpartition(" ")[0] in family)
             found.append(Column(title, mine))
-        return [*found, Column("mean of 75", tuple(exams[1:]))]
+        corrupt, clean = tuple(exams[1:]), (exams[0],)
+        found.append(Column("mean minus clean", corrupt, less=clean))
+        return [*found, Column("mean of all", corrupt)]
     if protocol == "few-shot":
         return [*single, Column("mean", tuple(exams))]
     return single

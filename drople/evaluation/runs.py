@@ -20,7 +20,7 @@ from drople.evaluation.protocols import PROTOCOLS, Exam, Lesson, Setting
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
-from drople.training.overrides import changes
+from drople.training.overrides import changes, flat
 from drople.training.run import digest, train_run
 from drople.version import VERSION
 
@@ -34,10 +34,16 @@ class Made:
     data: str
     data_option: str  # what follows --data in the command
     backbone: str
+    weights: str  # their hash
     split: str
     method: str
     seed: int
-    settings: dict[str, Any]  # what differs from the method's declaration
+    config: dict[str, Any]  # every setting by dotted name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What differs from the method's declaration."""
+        return changes(self.method, self.config)
 
 
 def made(setting: Setting, config: TrainConfig, data_option: str) -> dict[str, Any]:
@@ -46,10 +52,11 @@ def made(setting: Setting, config: TrainConfig, data_option: str) -> dict[str, A
         "data": setting.task.name,
         "data_option": data_option,
         "backbone": setting.backbone.name,
+        "weights": setting.backbone.weights_hash,
         "split": setting.split,
         "method": config.method,
         "seed": config.seed,
-        "settings": changes(config),
+        "config": flat(config),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from math import isnan
 from statistics import mean, median
 
@@ -19,14 +18,15 @@ CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
 SEEDS = 3  # fewer are named as missing
 
 _CHOOSING = (
-    "Why IWTD and vanilla dropout may train alike. On test images of the base half, with dropout",
-    "off: how many decisions to keep or drop a token would differ between the two, at the same",
-    "rate and with one random number a token; how many of the tokens that may be dropped are",
-    "protected in effect; in how many layers one token's importance is more than twice the next,",
-    "which flattens min-max; the mean p of patches and of learned prompts. Percent, means over",
-    "images and layers. `minmax` is the published normalisation, the others are ours.",
+    "Why IWTD and vanilla dropout may train alike. On test images of the base half, in the image",
+    "branch, with dropout off: the mean p; how many decisions to keep or drop a token would",
+    "differ between the two, at the same rate and with one random number a token; how far the two",
+    "dropped sets would overlap (Jaccard, of the means); over how many of the tokens protection is",
+    "spread (exponential of the entropy of p_max - p, as a share); in how many layers one token's",
+    "importance is more than twice the next, which flattens min-max; the mean p of patches and of",
+    "learned prompts. Percent, means over images and layers. `minmax` is the published",
+    "normalisation, the others are ours.",
 )
-
 _COSTING = (
     "Median step of each method; their steps took turns in one run, so that whatever slows one",
     "slows all. The ratio is the median over turns, at equal depths only. Memory is the most that",
@@ -35,34 +35,92 @@ _COSTING = (
 
 
 def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
-    """How often IWTD as published decides otherwise than vanilla dropout: a line of the answer."""
-    shares = [one.differing for run in found for one in run.choices
-              if one.normalisation == "minmax"]  # fmt: skip
-    if not shares:
+    """How far IWTD as published differs from vanilla dropout: a line of the answer."""
+    published = [
+        one
+        for run in _of_test(found)
+        for one in run.choices
+        if one.normalisation == "minmax" and not _extras(run)
+    ]
+    if not published:
         return []
+    shares = [one.differing for one in published]
+    overlaps = [one.overlap for one in published]
     return [
-        "- **How much do the two dropouts differ?** At these settings IWTD decides otherwise than "
-        f"vanilla dropout at the same rate in {min(shares):.2f} to {max(shares):.2f} % of its "
-        "decisions (see How far IWTD chooses)."
+        "- **How much do the two dropouts differ?** With the settings we train with, IWTD decides "
+        f"otherwise than vanilla dropout at the same rate in {min(shares):.2f} to "
+        f"{max(shares):.2f} % of its decisions; the sets they drop overlap by {min(overlaps):.0f} "
+        f"to {max(overlaps):.0f} % (image branch; see How far IWTD chooses).",
     ]
 
 
 def choices(found: Sequence[ChoiceResult]) -> list[str]:
     """How far IWTD chooses, a row a model and normalisation."""
-    head = ["data", "method", "normalisation", "decisions that differ", "tokens protected"]
-    head += ["one token stands out", "p of patches", "p of prompts", "images"]
+    head = ["data", "method", "normalisation", "mean p", "decisions that differ", "overlap"]
+    head += ["spread of protection", "one token stands out", "p of patches", "p of prompts"]
     rows = []
-    for one in found:
-        label = f"{one.method}, seed {one.seed}"
+    for one in _of_test(found):
+        extras = [*_extras(one), f"seed {one.seed}"]
+        label = f"{one.method} ({', '.join(extras)})"
         for choice in one.choices:
-            cells = [choice.differing, choice.protected, choice.one_token]
-            cells += [choice.p_patches, choice.p_prompts]
+            cells = [choice.mean_p, choice.differing, choice.overlap, choice.protected]
+            cells += [choice.one_token, choice.p_patches, choice.p_prompts]
             shown = ["" if isnan(cell) else f"{cell:.2f}" for cell in cells]
             rows.append([one.data, label, choice.normalisation, *shown, str(one.images)])
     if not rows:
         return ["Not measured."]
-    made = [f"- `{command('choice', one, [one.seed])}`" for one in found]
-    return [*_CHOOSING, "", *markdown(head, rows), "", *made]
+    made = [f"- `{command('choice', one, [one.seed])}`" for one in _of_test(found)]
+    return [*_CHOOSING, "", *markdown([*head, "images"], rows), "", *made]
+
+
+def _of_test(found: Sequence[ChoiceResult]) -> list[ChoiceResult]:
+    return [one for one in found if one.split == "test"]
+
+
+def _extras(one: ChoiceResult) -> list[str]:
+    """The settings that change what IWTD does."""
+    return [f"{name} {value}" for name, value in one.settings.items() if name.startswith("dropout")]
+
+
+def methods_as_run(found: Sequence[Table]) -> list[str]:
+    """What the methods of the report are: prompts, text, objective and dropout."""
+    ran = dict.fromkeys(row.method for table in found for row in table.rows)
+    rows = []
+    for name in (method for method in METHODS if method in ran and method != FROZEN):
+        config = METHODS[name]
+        plan, dropout = config.plan, config.dropout
+        terms = [f"{term} {weight:g}" for term, weight in vars(config.losses).items() if weight]
+        does = f"{dropout.strategy}, {dropout.normalisation}, {dropout.mode}"
+        rows.append(
+            [
+                name,
+                plan.kind,
+                f"{plan.image_count} x {plan.image_depth}" if plan.image_count else "none",
+                f"{plan.text_count} x {plan.text_depth}" if plan.text_count else "none",
+                f"“{plan.phrase}”",
+                "80 templates" if config.teacher == "ensemble" else f"“{config.template}”",
+                ", ".join(terms) or "none",
+                "learnt" if config.learn_logit_scale else "fixed",
+                "none"
+                if dropout.strategy == "none"
+                else f"{does}, p {dropout.p_min:g} to {dropout.p_max:g}",
+            ]
+        )
+    head = ["method", "prompts", "image: count x depth", "text: count x depth", "text"]
+    head += ["frozen text", "terms beside cross entropy", "logit scale", "token dropout"]
+    return [*_METHODS_AS_RUN, "", *markdown(head, rows)]
+
+
+_METHODS_AS_RUN = (
+    "As declared in drople/training/config.py; depths end at the tower's. All learn with AdamW,",
+    "one learning rate, one batch size and flips, in bf16 on a CPU that has it, for few epochs:",
+    "these are not the published recipes, which differ from method to method (METHODS' comments",
+    "and docstrings cite them), and prompts, depths, frozen text and logit scale differ between",
+    "methods as published. Only DroPLe was tuned on this backbone: its drop mode and range of p",
+    "were chosen on validation images of Caltech-101, novel half included. `drople` has no",
+    "LLM-written prompts, LoRA or patch augmentation (`--augment patch`), which the released code",
+    "also has. PromptSRC's prompts are a weighted mean over the epochs.",
+)
 
 
 def costs(measured: Sequence[Sequence[StepCost]], tested: Sequence[Table]) -> list[str]:
@@ -78,8 +136,8 @@ def costs(measured: Sequence[Sequence[StepCost]], tested: Sequence[Table]) -> li
             shown = [f"{median(one.seconds):.2f}", ratio, _peak(one, tested), one.machine]
             rows.append([one.data, one.method, *shown])
         first = together[0]
-        everyone = replace(first, method=",".join(one.method for one in together))
-        made.append(f"- `{command('cost', everyone, [first.seed])}`")
+        methods = [one.method for one in together]
+        made.append(f"- `{command('cost', first, [first.seed], methods=methods)}`")
     if not rows:
         return ["Not measured; `evaluate cost` does."]
     head = ["data", "method", "seconds a step", "relative to drople-none", "peak memory, MiB"]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from drople.evaluation.intervals import Difference, paired_difference, score
+from drople.errors import DataError
+from drople.evaluation.intervals import Resampled, figure_of, resample
 from drople.evaluation.protocols import Column, columns
 from drople.evaluation.runs import FROZEN, Made, Result
 
@@ -61,10 +62,19 @@ class Table:
         """Any of the results: they agree on protocol, data, backbone and split."""
         return self.rows[0].results[0]
 
+    @property
+    def backbone(self) -> str:
+        """The backbone's name, and which weights."""
+        return f"{self.one.backbone}@{self.one.weights[:6]}"
+
     def reference(self) -> Row | None:
-        """The DroPLe row that ablations and rivals are set against."""
+        """The DroPLe row that ablations and rivals are set against: most rows are set like it."""
         found = [row for row in self.rows if row.method == "drople"]
-        return min(found, key=lambda row: (len(row.extras), -len(row.seeds)), default=None)
+        return max(found, key=lambda row: (len(self.like(row)), len(row.seeds)), default=None)
+
+    def like(self, row: Row) -> list[Row]:
+        """The learnt rows with the same settings, the row itself among them."""
+        return [r for r in self.rows if r.method != FROZEN and r.extras == row.extras]
 
     def partner(self, row: Row, method: str) -> Row | None:
         """The row of another method with the same settings."""
@@ -75,11 +85,15 @@ class Table:
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
-    """Groups results, in the order of protocol, data and split."""
+    """Groups results, in the order of protocol, data and split.
+
+    Raises:
+        DataError: two results are of the same run.
+    """
     groups = defaultdict(list)
     for r in results:
-        key = (r.protocol, r.data_option, r.targets_option, r.backbone, r.split, r.exams)
-        groups[key].append(r)
+        what = (r.protocol, r.data_option, r.targets_option)
+        groups[*what, r.backbone, r.weights, r.split, r.exams].append(r)
     return [_table(groups[key]) for key in sorted(groups)]
 
 
@@ -87,31 +101,36 @@ def figures(result: Result, wanted: Sequence[Column]) -> dict[str, float]:
     """The columns of one run, in percent."""
     return {
         column.title: float(
-            score(np.array([result.accuracy[name] for name in column.exams]), column.harmonic)
+            figure_of(np.array([result.accuracy[name] for name in column.every]), column)
         )
         for column in wanted
     }
 
 
-def difference(first: Row, second: Row, column: Column) -> Difference:
-    """First minus second, paired over test images and, where both learn, over seeds.
+def shared_seeds(first: Row, second: Row) -> tuple[int, ...]:
+    """The seeds over which two rows are compared; the frozen branch has none of its own."""
+    if FROZEN in (first.method, second.method):
+        return first.seeds if second.method == FROZEN else second.seeds
+    return tuple(sorted(set(first.seeds) & set(second.seeds)))
+
+
+def resampled(first: Row, second: Row) -> tuple[Resampled, Resampled]:
+    """Two rows on the images and seeds they share.
 
     Raises:
         ValueError: both learn, and they have no seed in common.
     """
-    shared = set(first.seeds) & set(second.seeds)
-    if FROZEN in (first.method, second.method):
-        shared = {*first.seeds, *second.seeds}
-    if not shared:
+    seeds = shared_seeds(first, second)
+    if not seeds:
         raise ValueError(f"{first.label} and {second.label} share no seed")
-    hits = [
-        {
-            exam: np.stack([r.hits[exam] for r in row.results if r.seed in shared])
-            for exam in column.exams
-        }
-        for row in (first, second)
-    ]
-    return paired_difference(hits[0], hits[1], column, first.results[0].samples)
+    return of_seeds(first, seeds), of_seeds(second, seeds)
+
+
+def of_seeds(row: Row, seeds: Sequence[int]) -> Resampled:
+    """A row's hits of some seeds, resampled; the frozen branch is the same for all."""
+    own = [r for r in row.results if row.method == FROZEN or r.seed in seeds]
+    hits = {exam: np.stack([r.hits[exam] for r in own]) for exam in own[0].hits}
+    return resample(hits, own[0].samples, own[0].data)
 
 
 def _table(results: Sequence[Result]) -> Table:
@@ -124,7 +143,13 @@ def _table(results: Sequence[Result]) -> Table:
     rows: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
         extras = {k: v for k, v in result.settings.items() if common.get(k) != v}
-        rows[result.method, repr(sorted(extras.items()))][result.seed] = result
+        mine = rows[result.method, repr(sorted(extras.items()))]
+        if result.seed in mine:
+            raise DataError(
+                f"Two runs claim to be {result.protocol} on {result.data} with {result.method}, "
+                f"seed {result.seed} and the same settings; delete the one that is out of date."
+            )
+        mine[result.seed] = result
     built = []
     for by_seed in rows.values():
         ordered = tuple(by_seed[seed] for seed in sorted(by_seed))
@@ -143,8 +168,19 @@ def _comparable(first: Row, second: Row) -> bool:
     return first.extras == second.extras and bool(shared)
 
 
-def command(what: str, one: Made, seeds: Sequence[int], *, targets: str = "") -> str:
-    """The words that make it again; DATA and ROOT stand for the reader's folders."""
+def command(
+    what: str,
+    one: Made,
+    seeds: Sequence[int],
+    *,
+    targets: str = "",
+    methods: Sequence[str] = (),
+) -> str:
+    """The words that make it again; DATA and ROOT stand for the reader's folders.
+
+    Args:
+        methods: all that were made together, where there are several.
+    """
     words = ["python -m drople evaluate", what, "--data", one.data_option]
     if not one.data_option.startswith("DATA/"):
         words += ["--root ROOT"]
@@ -152,7 +188,7 @@ def command(what: str, one: Made, seeds: Sequence[int], *, targets: str = "") ->
         words += ["--targets", targets]
     if one.backbone != "mini":
         words += ["--backbone", one.backbone]
-    words += ["--methods", one.method]
+    words += ["--methods", ",".join(methods or [one.method])]
     if one.method != FROZEN:
         words += ["--seeds", ",".join(map(str, seeds))]
     if one.split != "test":

@@ -49,7 +49,7 @@ class TrainConfig:
         "single"  # frozen text: that template, or open_clip's 80
     )
     residual_lambda: float = 0.1
-    # PromptSRC's mean over epochs: where its weights peak, as a share of the run; their sd in epochs
+    # PromptSRC's mean over epochs: its weights' peak, as a share of the run, and their sd in epochs
     gaussian_epochs: tuple[float, float] | None = None
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-3

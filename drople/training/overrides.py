@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -33,13 +33,19 @@ def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
     return config
 
 
-def changes(config: TrainConfig) -> dict[str, Any]:
-    """What of a configuration differs from its method's own declaration, the seed aside."""
-    declared = _flat(asdict(METHODS[config.method]))
+def flat(config: TrainConfig) -> dict[str, Any]:
+    """Every setting by dotted name, as JSON holds it; not the method's name nor the seed."""
+    found = json.loads(json.dumps(_flat(asdict(config))))
+    return {name: value for name, value in found.items() if name not in ("method", "seed")}
+
+
+def changes(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a method's settings, as `flat` gives them, differs from its declaration today."""
+    declared = flat(METHODS[method]) if method in METHODS else {}
     return {
         name: value
-        for name, value in _flat(asdict(config)).items()
-        if name != "seed" and value != declared[name]
+        for name, value in settings.items()
+        if name not in declared or value != declared[name]
     }
 
 
