@@ -8,7 +8,7 @@ AVERAGES = (
     ("CLIP", "69.34", "74.22", "71.70", "PromptSRC's README"),
     ("CoOp", "82.69", "63.22", "71.66", "PromptSRC's README"),
     ("CoCoOp", "80.47", "71.69", "75.83", "PromptSRC's README"),
-    ("ProDA", "81.56", "75.83", "76.65", "PromptSRC's README (as printed)"),
+    ("ProDA", "81.56", "75.83", "76.65", "PromptSRC's README (as printed; its parts give 78.59)"),
     ("MaPLe", "82.28", "75.14", "78.55", "PromptSRC's README"),
     ("IVLP", "84.21", "71.79", "77.51", "PromptSRC's README"),
     ("PromptSRC", "84.26", "76.10", "79.97", "PromptSRC's README"),
