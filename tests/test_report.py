@@ -299,6 +299,14 @@ def test_published_numbers_are_labelled_as_published(finished, report):
     assert row(after, "PromptSRC")[3] == "79.97"
 
 
+def test_a_run_of_another_version_is_named(finished, report, tmp_path):
+    finished("drople", 20, 20)
+    (file,) = (tmp_path / "runs").rglob("*.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"settings": {}}))
+    with pytest.raises(DataError, match=rf"{file.name} was written by another version"):
+        report()
+
+
 def test_without_runs_there_is_no_report(tmp_path, report):
     with pytest.raises(DataError, match="No finished run"):
         report()
@@ -314,6 +322,6 @@ def test_the_leader_is_named_among_rows_set_alike_with_all_seeds(finished, repor
     finished("zero-shot", 40, 40)
     (line,) = [line for line in report().splitlines() if "leads on pets" in line]
     assert line.endswith(
-        "By harmonic mean of 2 methods set alike (seeds 1, 2; 1 rows with fewer seeds left out): "
+        "By harmonic mean of 2 methods set alike (seeds 1, 2; 1 with fewer seeds left out): "
         "`mpl` 60.00, `drople` 58.33."
     )

@@ -173,7 +173,7 @@ def _leaders(table: Table) -> str:
         said += f"; `drople` {means['drople']:.2f}"
     seeds = f"seed{'s' * (len(reference.seeds) > 1)} {', '.join(map(str, reference.seeds))}"
     left = len(table.like(reference)) - len(alike)
-    others = f"; {left} rows with fewer seeds left out" if left else ""
+    others = f"; {left} with fewer seeds left out" if left else ""
     return (
         f"- **Which method leads on {name}?** By {column.title} of {len(alike)} methods set alike "
         f"({seeds}{others}): {said}."

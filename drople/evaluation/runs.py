@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from drople.errors import DataError
 from drople.evaluation.accuracy import adapted_hits, frozen_hits
 from drople.evaluation.attack import attacked_hits
 from drople.evaluation.protocols import PROTOCOLS, Exam, Lesson, Setting
@@ -176,4 +177,9 @@ def write_result(file: Path, result: Result) -> None:
 
 def _read(file: Path) -> Result:
     with np.load(file.with_suffix(".npz")) as arrays:
-        return Result(**json.loads(file.read_text()), hits=dict(arrays))
+        try:
+            return Result(**json.loads(file.read_text()), hits=dict(arrays))
+        except TypeError:
+            raise DataError(
+                f"{file} was written by another version; delete it, and run its command again."
+            ) from None
