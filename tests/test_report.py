@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from shutil import make_archive
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -199,12 +199,15 @@ def test_notes_stand_after_the_answer(finished, report, tmp_path):
     assert text.index("Does DroPLe") < text.index("Small pictures.") < text.index("| drople |")
 
 
-def test_a_zip_of_runs_says_what_the_folder_says(finished, report, tmp_path):
+def test_the_packed_runs_say_what_the_folder_says(finished, tmp_path):
     finished("drople", 20, 20)
-    text = report()
-    packed = make_archive(str(tmp_path / "packed"), "zip", tmp_path / "runs")
-    write_report(Path(packed), tmp_path / "AGAIN.md")
-    assert (tmp_path / "AGAIN.md").read_text() == text
+    folder, text, packed = tmp_path / "runs", tmp_path / "RESULTS.md", tmp_path / "runs.zip"
+    (folder / "trained").mkdir()
+    (folder / "trained" / "large.safetensors").write_text("")
+    write_report(folder, text, packed=packed)
+    write_report(packed, tmp_path / "AGAIN.md")
+    assert (tmp_path / "AGAIN.md").read_text() == text.read_text()
+    assert {name.split("/")[0] for name in ZipFile(packed).namelist()} == {"results"}
 
 
 def test_methods_are_described_as_they_were_run(finished, report):

@@ -42,7 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     report.add_argument("--runs", type=Path, default=Path("runs"), help="a folder, or its ZIP")
     report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
     report.add_argument("--notes", type=Path, help="Markdown to put after the answer")
-    report.set_defaults(run=lambda given: write_report(given.runs, given.out, given.notes))
+    report.add_argument("--zip", type=Path, help="also pack here what the report is made from")
+    report.set_defaults(run=lambda g: write_report(g.runs, g.out, g.notes, g.zip))
 
 
 def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
@@ -48,11 +48,14 @@ QUESTIONS = (
 )
 
 
-def write_report(runs: Path, out: Path, notes: Path | None = None) -> None:
+def write_report(
+    runs: Path, out: Path, notes: Path | None = None, packed: Path | None = None
+) -> None:
     """Writes the report of a folder of runs, or of a ZIP of one.
 
     Args:
         notes: Markdown that is put after the answer.
+        packed: a ZIP to write, with what the report is made from and no more.
 
     Raises:
         DataError: there is no finished run, or one is there twice.
@@ -68,9 +71,19 @@ def write_report(runs: Path, out: Path, notes: Path | None = None) -> None:
         )
     if not found:
         raise DataError(f"No finished run lies in {runs}; python -m drople evaluate makes them.")
+    if packed:
+        _pack(runs, packed)
     said = notes.read_text().strip().splitlines() if notes else []
     out.write_text("\n".join(compose(found, choices, costs, said)) + "\n")
     print(f"wrote {out}")
+
+
+def _pack(runs: Path, out: Path) -> None:
+    with ZipFile(out, "w", ZIP_DEFLATED) as packed:
+        for part in ("results", "choices", "costs"):
+            for file in sorted((runs / part).rglob("*.*")):
+                undated = ZipInfo(file.relative_to(runs).as_posix())  # the same runs, the same ZIP
+                packed.writestr(undated, file.read_bytes(), ZIP_DEFLATED)
 
 
 def compose(
