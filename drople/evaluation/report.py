@@ -81,7 +81,9 @@ def write_report(
 def _pack(runs: Path, out: Path) -> None:
     with ZipFile(out, "w", ZIP_DEFLATED) as packed:
         for part in ("results", "choices", "costs"):
-            for file in sorted((runs / part).rglob("*.*")):
+            for file in sorted((runs / part).rglob("*.json")) + sorted(
+                (runs / part).rglob("*.npz")
+            ):
                 undated = ZipInfo(file.relative_to(runs).as_posix())  # the same runs, the same ZIP
                 packed.writestr(undated, file.read_bytes(), ZIP_DEFLATED)
 
