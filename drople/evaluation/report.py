@@ -79,13 +79,14 @@ def write_report(
 
 
 def _pack(runs: Path, out: Path) -> None:
+    files = [file for part in _REPORTED for file in sorted((runs / part).rglob("*"))]
     with ZipFile(out, "w", ZIP_DEFLATED) as packed:
-        for part in ("results", "choices", "costs"):
-            for file in sorted((runs / part).rglob("*.json")) + sorted(
-                (runs / part).rglob("*.npz")
-            ):
-                undated = ZipInfo(file.relative_to(runs).as_posix())  # the same runs, the same ZIP
-                packed.writestr(undated, file.read_bytes(), ZIP_DEFLATED)
+        for file in (file for file in files if file.suffix in (".json", ".npz")):
+            undated = ZipInfo(file.relative_to(runs).as_posix())  # the same runs, the same ZIP
+            packed.writestr(undated, file.read_bytes(), ZIP_DEFLATED)
+
+
+_REPORTED = ("results", "choices", "costs")
 
 
 def compose(
