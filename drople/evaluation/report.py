@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -11,41 +11,15 @@ import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation import sections
+from drople.evaluation.answer import QUESTIONS, answer, averages, signed
 from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.cost import StepCost, read_costs
-from drople.evaluation.intervals import (
-    RESAMPLES,
-    Difference,
-    difference,
-    mean_difference,
-    over_tasks,
-)
+from drople.evaluation.intervals import RESAMPLES, difference
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
-from drople.evaluation.sections import CORE, markdown
-from drople.evaluation.tables import (
-    Row,
-    Table,
-    of_seeds,
-    resampled,
-    shared_seeds,
-    tables,
-)
+from drople.evaluation.sections import markdown
+from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tables
 from drople.training.config import TrainConfig
-
-QUESTIONS = (
-    # what is asked, first method, second method
-    ("Does DroPLe beat the frozen branch?", "drople", FROZEN),
-    (
-        "Does DroPLe's objective without token dropout beat the frozen branch?",
-        "drople-none",
-        FROZEN,
-    ),
-    ("Does IWTD beat no dropout?", "drople", "drople-none"),
-    ("Does IWTD beat vanilla dropout?", "drople", "drople-vanilla"),
-    ("Does MPL beat the frozen branch?", "mpl", FROZEN),
-    ("Does DroPLe beat MPL?", "drople", "mpl"),
-)
 
 
 def write_report(
@@ -61,14 +35,12 @@ def write_report(
         DataError: there is no finished run, or one is there twice.
     """
     with TemporaryDirectory() as unpacked:
+        folder = runs
         if runs.suffix == ".zip":
-            ZipFile(runs).extractall(unpacked)
-        folder = Path(unpacked) if runs.suffix == ".zip" else runs
-        found, choices, costs = (
-            tables(read_results(folder)),
-            read_choices(folder),
-            read_costs(folder),
-        )
+            folder = Path(unpacked)
+            ZipFile(runs).extractall(folder)
+        found = tables(read_results(folder))
+        choices, costs = read_choices(folder), read_costs(folder)
     if not found:
         raise DataError(f"No finished run lies in {runs}; python -m drople evaluate makes them.")
     if packed:
@@ -103,13 +75,13 @@ def compose(
     backbones = _by_backbone(halves)
     for alike in backbones:
         lines += ["", f"With {alike[0].backbone}:", ""] if len(backbones) > 1 else []
-        lines += _answer(alike)
+        lines += answer(alike)
     if not halves:
         lines += ["**No base-to-novel run has finished, so the main questions are open.**"]
     lines += [*sections.difference_of_dropouts(choices), "", *_READING, ""]
     lines += [*notes, ""] if notes else []
     for alike in backbones:
-        lines += [*_averages(alike), ""]
+        lines += [*averages(alike), ""]
     for table in tested:
         lines += [*_accuracies(table), "", *_differences(table), ""]
     lines += ["## Ablations and sensitivity", "", *_ablations(halves), ""]
@@ -141,94 +113,6 @@ _READING = (
 def _by_backbone(found: Sequence[Table]) -> list[list[Table]]:
     weights = dict.fromkeys(table.one.weights for table in found)
     return [[table for table in found if table.one.weights == one] for one in weights]
-
-
-def _answer(halves: Sequence[Table]) -> list[str]:
-    """The plain answer: each question over all data sets that can answer it."""
-    lines = []
-    for question, first, second in QUESTIONS:
-        pairs = [(table, *pair) for table in halves for pair in _pairs(table, first, second)]
-        if not pairs:
-            lines.append(f"- **{question}** Open: no runs of `{first}` and `{second}` to compare.")
-            continue
-        both = {table.one.data: resampled(a, b) for table, a, b in pairs}
-        parts = []
-        for column in halves[0].columns:
-            merged = mean_difference(list(both.values()), column)
-            each = {name: difference(*pair, column) for name, pair in both.items()}
-            parts.append(f"{_verdict(merged, each)} on {column.title}, {_signed(merged)}")
-            parts[-1] += _of_each(each)
-        fewest = min(len(shared_seeds(a, b)) for _, a, b in pairs)
-        seeds = "a single seed" if fewest == 1 else f"at least {fewest} seeds"
-        where = f"mean over {', '.join(both)}; {seeds}"
-        lines.append(f"- **{question}** {'; '.join(parts)} (points; {where}).")
-    return [*lines, *(_leaders(table) for table in halves)]
-
-
-def _of_each(each: Mapping[str, Difference]) -> str:
-    """What the tasks show by themselves, where there are several and they show anything."""
-    words = {name: _word(one) for name, one in each.items()}
-    shown = [f"{name} {word}" for name, word in words.items() if word != _NOTHING]
-    if len(each) == 1 or not shown:
-        return ""
-    alike = len(shown) == len(each) and len(set(words.values())) == 1
-    return " (on each task)" if alike else f" ({', '.join(shown)})"
-
-
-def _leaders(table: Table) -> str:
-    """Which methods lead a table, of those set like DroPLe and run with all its seeds."""
-    reference, column = table.reference(), table.columns[-1]
-    name = table.one.data
-    if reference is None:
-        return f"- **Which method leads on {name}?** Open: no run of `drople`."
-    alike = [row for row in table.like(reference) if set(row.seeds) >= set(reference.seeds)]
-    means = {row.method: _over(row, reference.seeds, column) for row in alike}
-    leaders = sorted(means, key=lambda method: -means[method])[:4]
-    said = ", ".join(f"`{method}` {means[method]:.2f}" for method in leaders)
-    if "drople" not in leaders:
-        said += f"; `drople` {means['drople']:.2f}"
-    seeds = f"seed{'s' * (len(reference.seeds) > 1)} {', '.join(map(str, reference.seeds))}"
-    left = len(table.like(reference)) - len(alike)
-    others = f"; {left} with fewer seeds left out" if left else ""
-    return (
-        f"- **Which method leads on {name}?** By {column.title} of {len(alike)} methods set alike "
-        f"({seeds}{others}): {said}."
-    )
-
-
-def _over(row: Row, seeds: Sequence[int], column: Column) -> float:
-    values = dict(zip(row.seeds, row.figures(column), strict=True))
-    return float(np.mean([values[seed] for seed in seeds]))
-
-
-def _averages(halves: Sequence[Table]) -> list[str]:
-    """The main methods over the tasks that have all of them."""
-    columns = halves[0].columns
-    rows: dict[str, list[str]] = {}
-    names: list[str] = []
-    found = {method: [] for method in (FROZEN, *CORE)}  # type: dict[str, list[tuple[Table, Row]]]
-    for table in halves:
-        own = {method: _like_reference(table, method) for method in found}
-        if all(own.values()):
-            names.append(table.one.data)
-            for method, row in own.items():
-                found[method] += [(table, row)] if row else []
-    if len(names) < 2:
-        return ["No two tasks have all of the main methods yet."]
-    for method, ofs in found.items():
-        tasks = [of_seeds(row, row.seeds) for _, row in ofs]
-        rows[method] = [f"{over_tasks(tasks, column)[0]:.2f}" for column in columns]
-    head = ["method", *(column.title for column in columns)]
-    return [
-        f"## Over {', '.join(names)}, {halves[0].backbone}",
-        "",
-        *markdown(head, [[method, *cells] for method, cells in rows.items()]),
-    ]
-
-
-def _like_reference(table: Table, method: str) -> Row | None:
-    reference = table.reference()
-    return table.partner(reference, method) if reference else None
 
 
 def _accuracies(table: Table, level: str = "##") -> list[str]:
@@ -270,9 +154,9 @@ def _sizes(table: Table) -> dict[str, int]:
 
 def _differences(table: Table) -> list[str]:
     pairs = [
-        (f"{first} minus {second}", a, b)
+        (f"{first} minus {second}", *pair)
         for _, first, second in QUESTIONS
-        for a, b in _pairs(table, first, second)
+        if (pair := table.pair(first, second))
     ]
     if not pairs:
         return ["No pair of rows to compare yet."]
@@ -303,42 +187,9 @@ def _compared(
     rows = []
     for label, a, b in pairs:
         both = resampled(a, b)
-        cells = [_signed(difference(*both, column)) for column in columns]
+        cells = [signed(difference(*both, column)) for column in columns]
         rows.append([label, *cells, ", ".join(map(str, shared_seeds(a, b)))])
     return markdown([title, *(column.title for column in columns), "seeds compared"], rows)
-
-
-def _pairs(table: Table, first: str, second: str) -> list[tuple[Row, Row]]:
-    """The two rows of a question, at the settings of the reference; none or one pair."""
-    reference = table.reference()
-    a = table.partner(reference, first) if reference else _first(table, first)
-    b = table.partner(a, second) if a else None
-    return [(a, b)] if a and b else []
-
-
-def _first(table: Table, method: str) -> Row | None:
-    return next((row for row in table.rows if row.method == method), None)
-
-
-def _signed(found: Difference) -> str:
-    interval = found.interval()
-    cells = (interval.estimate, interval.low, interval.high)
-    estimate, low, high = (f"{round(cell, 2) + 0.0:+.2f}" for cell in cells)
-    return f"{estimate} [{low}, {high}]"
-
-
-_NOTHING = "no difference shown"
-
-
-def _word(found: Difference) -> str:
-    interval = found.interval()
-    if interval.low > 0:
-        return "better"
-    return "worse" if interval.high < 0 else _NOTHING
-
-
-def _verdict(merged: Difference, each: Mapping[str, Difference]) -> str:
-    return "mixed" if {"better", "worse"} <= {*map(_word, each.values())} else _word(merged)
 
 
 def _mean(values: np.ndarray) -> str:

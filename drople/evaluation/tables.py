@@ -83,6 +83,13 @@ class Table:
                 return other
         return None
 
+    def pair(self, first: str, second: str) -> tuple[Row, Row] | None:
+        """Two methods at the settings of the reference, where both were run so."""
+        found = self.reference() or next((r for r in self.rows if r.method == first), None)
+        a = self.partner(found, first) if found else None
+        b = self.partner(a, second) if a else None
+        return (a, b) if a and b else None
+
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """Groups results, in the order of protocol, data and split.

@@ -1,0 +1,134 @@
+"""The opening of the report: the plain answer, over all tasks that can give it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from drople.evaluation.intervals import Difference, difference, mean_difference, over_tasks
+from drople.evaluation.protocols import Column
+from drople.evaluation.runs import FROZEN
+from drople.evaluation.sections import CORE, markdown
+from drople.evaluation.tables import Row, Table, of_seeds, resampled, shared_seeds
+
+QUESTIONS = (
+    # what is asked, first method, second method
+    ("Does DroPLe beat the frozen branch?", "drople", FROZEN),
+    (
+        "Does DroPLe's objective without token dropout beat the frozen branch?",
+        "drople-none",
+        FROZEN,
+    ),
+    ("Does IWTD beat no dropout?", "drople", "drople-none"),
+    ("Does IWTD beat vanilla dropout?", "drople", "drople-vanilla"),
+    ("Does MPL beat the frozen branch?", "mpl", FROZEN),
+    ("Does DroPLe beat MPL?", "drople", "mpl"),
+)
+
+
+def answer(halves: Sequence[Table]) -> list[str]:
+    """Each question with its intervals, then which methods lead each task.
+
+    Args:
+        halves: base-to-novel tables of one backbone.
+    """
+    tasks = [table.one.data for table in halves]
+    columns = halves[0].columns
+    rows = []
+    for question, first, second in QUESTIONS:
+        found = [(table, *pair) for table in halves if (pair := table.pair(first, second))]
+        if not found:
+            nothing = f"open: no runs of `{first}` and `{second}` to compare"
+            rows.append([question, *[nothing] * len(columns), ""])
+            continue
+        both = {table.one.data: resampled(a, b) for table, a, b in found}
+        cells = []
+        for column in columns:
+            merged = mean_difference(list(both.values()), column)
+            each = {name: difference(*pair, column) for name, pair in both.items()}
+            cells.append(f"{_verdict(merged, each)}, {signed(merged)}{_of_each(each)}")
+        fewest = min(len(shared_seeds(a, b)) for _, a, b in found)
+        over = "all tasks" if len(both) == len(tasks) else ", ".join(both)
+        rows.append([question, *cells, f"{over}; {fewest} seed{'s' * (fewest > 1)}"])
+    head = ["", *(column.title for column in columns), "over"]
+    said = f"The plain answer over {', '.join(tasks)}, in percent points:"
+    return [said, "", *markdown(head, rows), "", *map(_leaders, halves)]
+
+
+def _of_each(each: Mapping[str, Difference]) -> str:
+    """What the tasks show by themselves, where there are several and they show anything."""
+    words = {name: _word(one) for name, one in each.items()}
+    shown = [f"{name} {word}" for name, word in words.items() if word != _NOTHING]
+    if len(each) == 1 or not shown:
+        return ""
+    alike = len(shown) == len(each) and len(set(words.values())) == 1
+    return " (on each task)" if alike else f" ({', '.join(shown)})"
+
+
+def _leaders(table: Table) -> str:
+    """Which methods lead a table, of those set like DroPLe and run with all its seeds."""
+    reference, column = table.reference(), table.columns[-1]
+    name = table.one.data
+    if reference is None:
+        return f"- **Which method leads on {name}?** Open: no run of `drople`."
+    alike = [row for row in table.like(reference) if set(row.seeds) >= set(reference.seeds)]
+    means = {row.method: _over(row, reference.seeds, column) for row in alike}
+    leaders = sorted(means, key=lambda method: -means[method])[:4]
+    said = ", ".join(f"`{method}` {means[method]:.2f}" for method in leaders)
+    if "drople" not in leaders:
+        said += f"; `drople` {means['drople']:.2f}"
+    seeds = f"seed{'s' * (len(reference.seeds) > 1)} {', '.join(map(str, reference.seeds))}"
+    left = len(table.like(reference)) - len(alike)
+    others = f"; {left} with fewer seeds left out" if left else ""
+    return (
+        f"- **Which method leads on {name}?** By {column.title} of {len(alike)} methods set alike "
+        f"({seeds}{others}): {said}."
+    )
+
+
+def _over(row: Row, seeds: Sequence[int], column: Column) -> float:
+    values = dict(zip(row.seeds, row.figures(column), strict=True))
+    return float(np.mean([values[seed] for seed in seeds]))
+
+
+def averages(halves: Sequence[Table]) -> list[str]:
+    """The main methods over the tasks that have all of them."""
+    columns, methods = halves[0].columns, (FROZEN, *CORE)
+    complete: dict[str, list[Row]] = {}  # task -> a row a method
+    for table in halves:
+        reference = table.reference()
+        own = [table.partner(reference, method) for method in methods] if reference else []
+        rows = [row for row in own if row]
+        if len(rows) == len(methods):
+            complete[table.one.data] = rows
+    if len(complete) < 2:
+        return ["No two tasks have all of the main methods yet."]
+    lines = []
+    for method, *rows in zip(methods, *complete.values(), strict=True):
+        tasks = [of_seeds(row, row.seeds) for row in rows]
+        lines.append([method, *(f"{over_tasks(tasks, column)[0]:.2f}" for column in columns)])
+    title = f"## Over {', '.join(complete)}, {halves[0].backbone}"
+    return [title, "", *markdown(["method", *(column.title for column in columns)], lines)]
+
+
+def signed(found: Difference) -> str:
+    """A difference with its interval, as the tables show it."""
+    interval = found.interval()
+    cells = (interval.estimate, interval.low, interval.high)
+    estimate, low, high = (f"{round(cell, 2) + 0.0:+.2f}" for cell in cells)
+    return f"{estimate} [{low}, {high}]"
+
+
+_NOTHING = "no difference shown"
+
+
+def _word(found: Difference) -> str:
+    interval = found.interval()
+    if interval.low > 0:
+        return "better"
+    return "worse" if interval.high < 0 else _NOTHING
+
+
+def _verdict(merged: Difference, each: Mapping[str, Difference]) -> str:
+    return "mixed" if {"better", "worse"} <= {*map(_word, each.values())} else _word(merged)
