@@ -173,7 +173,7 @@ def test_rows_are_compared_over_the_seeds_they_share(finished, report):
     for seed, base in ((1, 20), (2, 28)):
         finished("drople", base, 20, seed=seed)
     finished("drople-self", 24, 20, seed=1)
-    text = report().partition("## Ablations")[2]
+    text = report().partition("## Every row minus DroPLe")[2]
     cells = row(text, "drople-self")
     assert cells[1].startswith("+10.00 [")
     assert cells[-1] == "1"
@@ -242,7 +242,7 @@ def test_ablations_are_set_against_droples_own_row(finished, report):
     finished("drople", 20, 20)
     finished("drople-self", 24, 20)
     finished("drople", 18, 20, settings={"losses.alignment": 0.0})
-    text = report().partition("## Ablations")[2]
+    text = report().partition("## Every row minus DroPLe")[2]
     assert row(text, "drople-self")[1].startswith("+10.00 [")
     assert row(text, "drople (losses.alignment 0.0)")[1].startswith("-5.00 [")
 

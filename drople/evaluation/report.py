@@ -84,7 +84,12 @@ def compose(
         lines += [*averages(alike), ""]
     for table in tested:
         lines += [*_accuracies(table), "", *_differences(table), ""]
-    lines += ["## Ablations and sensitivity", "", *_ablations(halves), ""]
+    lines += [
+        "## Every row minus DroPLe: ablations, sensitivity, rivals",
+        "",
+        *_ablations(halves),
+        "",
+    ]
     lines += ["## How far IWTD chooses", "", *sections.choices(choices), ""]
     lines += ["## What was tried, on validation data", ""]
     lines += [line for table in tried for line in (*_accuracies(table, level="###"), "")]
