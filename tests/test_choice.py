@@ -10,6 +10,7 @@ from squares import coloured_squares
 from tiny import prompted
 
 from drople.dropout import DropoutSettings
+from drople.errors import SettingsError
 from drople.evaluation import choice
 from drople.evaluation.choice import Choice, choices, evaluate_choice, read_choices
 from drople.evaluation.protocols import Setting
@@ -69,7 +70,15 @@ def test_what_was_measured_is_kept_and_reported(backbone, tmp_path, monkeypatch)
     assert [asdict(one) for one in read_choices(tmp_path)] == [asdict(again)] == [asdict(measured)]
     lines = compose([], [measured])
     (row,) = [line for line in lines if "| minmax |" in line]
-    assert row.startswith("| squares | drople (seed 1) | minmax | ")
+    assert row.startswith(
+        f"| squares, {backbone.name}@{backbone.weights_hash[:6]} | drople (seed 1) | minmax | "
+    )
     assert f"| {measured.choices[0].differing:.2f} |" in row
     share = f"{measured.choices[0].differing:.2f}"
-    assert any(f"in {share} to {share} % of its decisions" in line for line in lines)
+    assert any(f"in {share} to {share} % of their decisions" in line for line in lines)
+
+
+def test_what_learns_nothing_has_no_choices(backbone, tmp_path):
+    setting = Setting(backbone, coloured_squares())
+    with pytest.raises(SettingsError, match="zero-shot learns nothing"):
+        evaluate_choice(setting, METHODS["zero-shot"], tmp_path, data_option="DATA/squares")

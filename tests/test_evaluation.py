@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from drople.errors import DataError, SettingsError
-from drople.evaluation.intervals import Interval, difference, resample
+from drople.evaluation.intervals import Interval, difference, mean_difference, resample
 from drople.evaluation.protocols import PROTOCOLS, Column, Setting, columns
 from drople.evaluation.runs import evaluate, frozen_config, read_results
 from drople.evaluation.tables import figures
@@ -246,6 +246,8 @@ def test_changes_lead_back_to_the_configuration(method):
         ("augment=blur", "expected 'none' or 'flip' or 'patch'"),
         ("dropout=0.5", "dropout is 0.5"),
         ("lr.warm=1", "lr.warm is 1"),
+        ("epochs=null", "epochs is None"),
+        ("gaussian_epochs=hello", "gaussian_epochs is 'hello'"),
         ("dropout.p_max=1.5", r"p_max is 1.5; it must lie in \[0, 1\]"),
     ],
 )
@@ -299,15 +301,27 @@ def test_pairing_narrows_the_interval():
     assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
 
 
-def test_seeds_that_disagree_widen_the_interval():
-    rng = np.random.default_rng(0)
-    frozen = draws(rng, 0.5)
-    steady = {"base": np.repeat(frozen["base"], 3, axis=0)}
-    lucky = {"base": np.stack([np.ones(150, bool), frozen["base"][0], frozen["base"][0]])}
-    assert np.abs(compared(steady, frozen).values).max() < 1e-9
-    found = compared(lucky, frozen).interval()
-    assert abs(found.low) < 1e-9  # the lucky seed is missing from (2/3)^3 = 30 % of the draws
-    assert found.high > 30  # and is twice in more than 2.5 %, where it is worth 2/3 of about 50
+def test_the_interval_covers_seeds_too():
+    """Three tasks, three seeds whose accuracy scatters by 5 points: six degrees of freedom."""
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        pairs = []
+        for task in ("pets", "cars", "dogs"):
+            frozen = {"base": rng.random((1, 150)) < 0.5}
+            learnt = {"base": rng.random((3, 150)) < 0.6 + 0.05 * rng.normal(size=(3, 1))}
+            hits = learnt, frozen
+            pairs.append(tuple(resample(one, SAMPLES, task, resamples=300) for one in hits))
+        found = mean_difference(pairs, ONE).interval()
+        covered += found.low <= 10 <= found.high
+    assert 0.91 <= covered / 300 <= 0.99
+
+
+def test_the_spread_of_the_seeds_is_not_underestimated():
+    """Rao and Wu's n - 1 draws: the variance of the mean of three is their variance over three."""
+    accuracies = np.array([0.4, 0.5, 0.6])
+    hits = {"base": np.arange(1000) < 1000 * accuracies[:, None]}
+    seeds = resample(hits, SAMPLES, "pets").seeds[1:]
+    assert (seeds @ accuracies).var() == pytest.approx(accuracies.var(ddof=1) / 3, rel=0.05)
 
 
 def test_exams_over_the_same_pictures_are_resampled_together():

@@ -57,6 +57,24 @@ def finished(tmp_path):
 
 
 @pytest.fixture
+def costed(tmp_path):
+    """Writes measured steps of methods that took turns."""
+
+    def write(turns: dict[str, list[float]]):
+        how = {"data": "pets", "data_option": "DATA/pets", "backbone": "mini", "split": "test"}
+        how |= {"weights": "abcdef0123456789", "seed": 1, "machine": "cpu"}
+        file = tmp_path / "runs" / "costs" / "pets.json"
+        file.parent.mkdir(parents=True)
+        rows = [
+            how | {"method": name, "config": flat(METHODS[name]), "seconds": seconds}
+            for name, seconds in turns.items()
+        ]
+        file.write_text(json.dumps(rows))
+
+    return write
+
+
+@pytest.fixture
 def report(tmp_path):
     """Writes the report and returns its text."""
 
@@ -150,16 +168,15 @@ def test_other_weights_of_a_backbone_are_another_table(finished, report):
     text = report()
     assert "With mini@abcdef:" in text
     assert "With mini@012345:" in text
-    assert [line for line in text.splitlines() if line.startswith("| drople |")]
+    rows = [line for line in text.splitlines() if line.startswith("| drople |")]
+    assert len(rows) == 3  # a table each, and the methods as run
 
 
 def test_a_declaration_that_has_changed_since_shows_as_a_setting(finished, report, monkeypatch):
     finished("drople", 20, 20)
     finished("drople", 20, 20, seed=2)
     monkeypatch.setitem(METHODS, "drople", replace(METHODS["drople"], lr=0.01))
-    text = report()
-    assert "lr 0.002" in text
-    assert "--set lr=0.002" in row(text, "drople")[-1]
+    assert "--set lr=0.002" in row(report(), "drople")[-1]
 
 
 def test_a_run_that_is_there_twice_is_refused(finished, report):
@@ -195,15 +212,39 @@ def test_notes_stand_after_the_answer(finished, report, tmp_path):
     assert text.index("Does DroPLe") < text.index("Small pictures.") < text.index("| drople |")
 
 
-def test_the_packed_runs_say_what_the_folder_says(finished, tmp_path):
+def test_the_packed_runs_say_what_the_folder_says(finished, costed, tmp_path):
     finished("drople", 20, 20)
+    costed({"drople": [0.6, 1.1]})
     folder, text, packed = tmp_path / "runs", tmp_path / "RESULTS.md", tmp_path / "runs.zip"
     (folder / "trained").mkdir()
     (folder / "trained" / "large.safetensors").write_text("")
     write_report(folder, text, packed=packed)
-    write_report(packed, tmp_path / "AGAIN.md")
-    assert (tmp_path / "AGAIN.md").read_text() == text.read_text()
-    assert {name.split("/")[0] for name in ZipFile(packed).namelist()} == {"results"}
+    for _ in range(2):  # packed again, and over itself
+        write_report(packed, tmp_path / "AGAIN.md", packed=packed)
+        assert (tmp_path / "AGAIN.md").read_text() == text.read_text()
+    assert {name.split("/")[0] for name in ZipFile(packed).namelist()} == {"results", "costs"}
+
+
+def test_a_zip_that_is_none_is_named(tmp_path):
+    (tmp_path / "runs.zip").write_text("no zip")
+    for name in ("runs.zip", "absent.zip"):
+        with pytest.raises(DataError, match=f"{name} cannot be read as a ZIP"):
+            write_report(tmp_path / name, tmp_path / "RESULTS.md")
+
+
+def test_a_setting_that_was_taken_away_is_a_row_of_its_own(finished, report):
+    finished("promptsrc", 20, 20)
+    finished("promptsrc", 24, 20, settings={"gaussian_epochs": None})
+    text = report()
+    assert row(text, "promptsrc")[1] == "50.00"
+    assert row(text, "promptsrc (gaussian_epochs null)")[1] == "60.00"
+
+
+def test_one_task_tested_on_different_images_is_refused(finished, report):
+    finished("drople", 20, 20)
+    finished("drople", 20, 20, exams="1")
+    with pytest.raises(DataError, match="pets, pets: the same task was tested on different images"):
+        report()
 
 
 def test_methods_are_described_as_they_were_run(finished, report):
@@ -261,24 +302,16 @@ def test_validation_runs_stand_apart_from_the_test_results(finished, report):
     assert "--split val --set lr=0.01" in after
 
 
-def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, report, tmp_path):
+def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, costed, report):
     finished("drople", 20, 20, cost={"peak_mib": 950.0})
     finished("drople", 20, 20, seed=2, cost={"peak_mib": 960.0})
     finished("drople", 20, 20, cost={"peak_mib": 1.0}, settings={"shots": 2})
-    how = dict(data="pets", data_option="DATA/pets", backbone="mini", split="test", seed=1)
-    how["weights"] = "abcdef0123456789"
-    turns = {"drople-none": [0.5, 1.0, 0.4], "drople": [0.6, 1.1, 0.52], "coop": [0.2, 0.2, 0.1]}
-    file = tmp_path / "runs" / "costs" / "pets.json"
-    file.parent.mkdir()
-    rows = [
-        {"method": name, "config": flat(METHODS[name]), "seconds": seconds, "machine": "cpu", **how}
-        for name, seconds in turns.items()
-    ]
-    file.write_text(json.dumps(rows))
+    costed({"drople-none": [0.5, 1.0, 0.4], "drople": [0.6, 1.1, 0.52], "coop": [0.2, 0.2, 0.1]})
     text = report().partition("## Cost")[2]
-    assert row(text, "pets | drople-none")[2:] == ["0.50", "1.00", "", "cpu"]
-    assert row(text, "pets | drople")[2:] == ["0.60", "1.20", "955", "cpu"]
-    assert row(text, "pets | coop")[2:] == ["0.20", "", "", "cpu"]
+    start = "pets, mini@abcdef"
+    assert row(text, f"{start} | drople-none")[2:5] == ["0.50", "1.00 (1.00 to 1.00)", "3"]
+    assert row(text, f"{start} | drople")[2:] == ["0.60", "1.20 (1.10 to 1.30)", "3", "955", "cpu"]
+    assert row(text, f"{start} | coop")[2:] == ["0.20", "", "3", "", "cpu"]
     command = "python -m drople evaluate cost --data DATA/pets --methods drople-none,drople,coop"
     assert f"- `{command} --seeds 1`" in text
 
@@ -286,8 +319,10 @@ def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, report, tmp_
 def test_single_seeds_and_absent_rows_are_named(finished, report):
     finished("drople", 20, 20)
     missing = report().partition("## What is missing")[2]
-    assert "base-to-novel on pets: no run of drople-none, drople-vanilla, mpl." in missing
-    assert "base-to-novel on pets: drople has a single seed." in missing
+    assert (
+        "base-to-novel on pets, mini@abcdef: no run of drople-none, drople-vanilla, mpl." in missing
+    )
+    assert "base-to-novel on pets, mini@abcdef: drople has a single seed." in missing
     assert "No run at all of the protocols few-shot" in missing
 
 

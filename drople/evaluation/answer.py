@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from drople.errors import DataError
+from drople.evaluation import markdown
 from drople.evaluation.intervals import Difference, difference, mean_difference, over_tasks
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN
-from drople.evaluation.sections import CORE, markdown
+from drople.evaluation.sections import CORE
 from drople.evaluation.tables import Row, Table, of_seeds, resampled, shared_seeds
 
 QUESTIONS = (
@@ -24,36 +26,45 @@ QUESTIONS = (
     ("Does IWTD beat vanilla dropout?", "drople", "drople-vanilla"),
     ("Does MPL beat the frozen branch?", "mpl", FROZEN),
     ("Does DroPLe beat MPL?", "drople", "mpl"),
+    ("Does DroPLe beat PromptSRC?", "drople", "promptsrc"),
 )
 
 
-def answer(halves: Sequence[Table]) -> list[str]:
+def answer(found: Sequence[Table]) -> list[str]:
     """Each question with its intervals, then which methods lead each task.
 
     Args:
-        halves: base-to-novel tables of one backbone.
+        found: base-to-novel tables of one backbone.
+
+    Raises:
+        DataError: a task is there twice.
     """
-    tasks = [table.one.data for table in halves]
-    columns = halves[0].columns
+    tasks = [table.one.data for table in found]
+    if len(set(tasks)) < len(tasks):
+        raise DataError(
+            f"Runs on {', '.join(tasks)}: the same task was tested on different images, or once "
+            "as a folder and once by name; keep one of them."
+        )
+    columns = found[0].columns
     rows = []
     for question, first, second in QUESTIONS:
-        found = [(table, *pair) for table in halves if (pair := table.pair(first, second))]
-        if not found:
+        rivals = [(table, *pair) for table in found if (pair := table.pair(first, second))]
+        if not rivals:
             nothing = f"open: no runs of `{first}` and `{second}` to compare"
             rows.append([question, *[nothing] * len(columns), ""])
             continue
-        both = {table.one.data: resampled(a, b) for table, a, b in found}
+        both = {table.one.data: resampled(a, b) for table, a, b in rivals}
         cells = []
         for column in columns:
             merged = mean_difference(list(both.values()), column)
             each = {name: difference(*pair, column) for name, pair in both.items()}
-            cells.append(f"{_verdict(merged, each)}, {signed(merged)}{_of_each(each)}")
-        fewest = min(len(shared_seeds(a, b)) for _, a, b in found)
+            cells.append(f"{_verdict(merged, each)}, {markdown.signed(merged)}{_of_each(each)}")
+        fewest = min(len(shared_seeds(a, b)) for _, a, b in rivals)
         over = "all tasks" if len(both) == len(tasks) else ", ".join(both)
         rows.append([question, *cells, f"{over}; {fewest} seed{'s' * (fewest > 1)}"])
     head = ["", *(column.title for column in columns), "over"]
     said = f"The plain answer over {', '.join(tasks)}, in percent points:"
-    return [said, "", *markdown(head, rows), "", *map(_leaders, halves)]
+    return [said, "", *markdown.table(head, rows), "", *map(_leaders, found)]
 
 
 def _of_each(each: Mapping[str, Difference]) -> str:
@@ -92,11 +103,11 @@ def _over(row: Row, seeds: Sequence[int], column: Column) -> float:
     return float(np.mean([values[seed] for seed in seeds]))
 
 
-def averages(halves: Sequence[Table]) -> list[str]:
+def averages(found: Sequence[Table]) -> list[str]:
     """The main methods over the tasks that have all of them."""
-    columns, methods = halves[0].columns, (FROZEN, *CORE)
+    columns, methods = found[0].columns, (FROZEN, *CORE)
     complete: dict[str, list[Row]] = {}  # task -> a row a method
-    for table in halves:
+    for table in found:
         reference = table.reference()
         own = [table.partner(reference, method) for method in methods] if reference else []
         rows = [row for row in own if row]
@@ -105,19 +116,16 @@ def averages(halves: Sequence[Table]) -> list[str]:
     if len(complete) < 2:
         return ["No two tasks have all of the main methods yet."]
     lines = []
+    learnt = [row for rows in complete.values() for row in rows if row.method != FROZEN]
+    seeds = sorted(set.intersection(*(set(row.seeds) for row in learnt)))
+    if not seeds:
+        return ["The main methods share no seed over the tasks."]
     for method, *rows in zip(methods, *complete.values(), strict=True):
-        tasks = [of_seeds(row, row.seeds) for row in rows]
+        tasks = [of_seeds(row, seeds) for row in rows]
         lines.append([method, *(f"{over_tasks(tasks, column)[0]:.2f}" for column in columns)])
-    title = f"## Over {', '.join(complete)}, {halves[0].backbone}"
-    return [title, "", *markdown(["method", *(column.title for column in columns)], lines)]
-
-
-def signed(found: Difference) -> str:
-    """A difference with its interval, as the tables show it."""
-    interval = found.interval()
-    cells = (interval.estimate, interval.low, interval.high)
-    estimate, low, high = (f"{round(cell, 2) + 0.0:+.2f}" for cell in cells)
-    return f"{estimate} [{low}, {high}]"
+    title = f"## Over {', '.join(complete)}, {found[0].one.on}"
+    shown = markdown.table(["method", *(column.title for column in columns)], lines)
+    return [title, "", f"Seeds {', '.join(map(str, seeds))}.", "", *shown]
 
 
 _NOTHING = "no difference shown"
@@ -125,9 +133,9 @@ _NOTHING = "no difference shown"
 
 def _word(found: Difference) -> str:
     interval = found.interval()
-    if interval.low > 0:
+    if round(interval.low, 2) > 0:
         return "better"
-    return "worse" if interval.high < 0 else _NOTHING
+    return "worse" if round(interval.high, 2) < 0 else _NOTHING
 
 
 def _verdict(merged: Difference, each: Mapping[str, Difference]) -> str:

@@ -17,8 +17,9 @@ import torch
 
 from drople.analysis import AnalysisSettings
 from drople.dropout import DropoutSettings
+from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
-from drople.evaluation.runs import Made, made
+from drople.evaluation.runs import Made, made, read_as, write_json
 from drople.explain import scored_layers
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
@@ -65,7 +66,13 @@ class ChoiceResult(Made):
 def evaluate_choice(
     setting: Setting, config: TrainConfig, runs: Path, *, data_option: str
 ) -> ChoiceResult:
-    """Trains or reads a method's base-to-novel run and measures its choices; kept in `runs`."""
+    """Trains or reads a method's base-to-novel run and measures its choices; kept in `runs`.
+
+    Raises:
+        SettingsError: the method learns nothing.
+    """
+    if not config.learns():
+        raise SettingsError(f"{config.method} learns nothing, so IWTD has nothing to choose by.")
     (lesson,) = base_to_novel(setting, config)
     stem = training_name(setting.backbone, lesson.task, lesson.config)
     file = runs / "choices" / f"{stem}-{setting.split}.json"
@@ -80,8 +87,7 @@ def evaluate_choice(
         choices=tuple(choices(model, some, config.dropout)),
     )
     if setting.processes.main:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(result), indent=1))
+        write_json(file, asdict(result))
     return result
 
 
@@ -134,4 +140,5 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
 
 def _read(file: Path) -> ChoiceResult:
     known = json.loads(file.read_text())
-    return ChoiceResult(**{**known, "choices": tuple(Choice(**one) for one in known["choices"])})
+    choices = tuple(read_as(Choice, one, file) for one in known.pop("choices"))
+    return read_as(ChoiceResult, known, file, choices=choices)

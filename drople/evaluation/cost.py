@@ -15,19 +15,19 @@ import torch
 
 from drople.errors import DataError
 from drople.evaluation.protocols import Setting, base_to_novel
-from drople.evaluation.runs import Made, made
+from drople.evaluation.runs import Made, made, read_as, write_json
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model, fit
 from drople.training.run import digest
 
-TURNS = 8  # measured steps of each method; one before them pays for warm-up
+TURNS = 16  # measured steps of each method; one before them pays for warm-up
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost(Made):
     """The steps of one method; turn i is measured right beside turn i of the others."""
 
-    seconds: tuple[float, ...]  # of each turn
+    seconds: Sequence[float]  # of each turn
     machine: str
 
 
@@ -64,18 +64,15 @@ def evaluate_costs(
         for config, *reports in zip(configs, *turns, strict=True)
     ]
     if setting.processes.main:
-        file = runs / "costs" / f"{setting.task.name}-{digest([asdict(c) for c in configs])}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps([asdict(one) for one in measured], indent=1))
+        key = digest([asdict(c) for c in configs], setting.backbone.weights_hash, device.type)
+        file = runs / "costs" / f"{setting.task.name}-{key}.json"
+        write_json(file, [asdict(one) for one in measured])
     return measured
 
 
 def read_costs(runs: Path) -> list[list[StepCost]]:
     """All that were measured under a folder: those that took turns together, together."""
     return [
-        [
-            StepCost(**{**one, "seconds": tuple(one["seconds"])})
-            for one in json.loads(file.read_text())
-        ]
+        [read_as(StepCost, one, file) for one in json.loads(file.read_text())]
         for file in sorted((runs / "costs").glob("*.json"))
     ]

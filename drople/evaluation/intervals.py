@@ -76,8 +76,11 @@ def resample(
         counts = _drawn(f"{task} {samples[name]}", right.shape[1], resamples)
         parts.append(100 * (counts.astype(np.float32) @ right.T) / right.shape[1])
     count = len(next(iter(hits.values())))
-    seeds = _drawn(f"{task} seeds", count, resamples) / count
-    return Resampled(tuple(hits), np.stack(parts, axis=-1).astype(float), seeds)
+    # One draw fewer than there are seeds: as many would make their spread (count - 1) / count of
+    # what it is (Rao and Wu, "Resampling Inference with Complex Survey Data", JASA 1988).
+    seeds = _drawn(f"{task} seeds", count, resamples, draws=max(count - 1, 1))
+    shares = seeds / seeds.sum(axis=1, keepdims=True)
+    return Resampled(tuple(hits), np.stack(parts, axis=-1).astype(float), shares)
 
 
 def difference(first: Resampled, second: Resampled, column: Column) -> Difference:
@@ -111,8 +114,8 @@ def figure_of(accuracies: np.ndarray, column: Column) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _drawn(what: str, size: int, resamples: int) -> np.ndarray:
+def _drawn(what: str, size: int, resamples: int, draws: int | None = None) -> np.ndarray:
     """How often each of `size` things is drawn (1 + R, size); first, all of them once."""
     rng = np.random.default_rng(crc32(what.encode()))
-    drawn = rng.multinomial(size, np.full(size, 1 / size), size=resamples)
+    drawn = rng.multinomial(draws or size, np.full(size, 1 / size), size=resamples)
     return np.concatenate([np.ones((1, size)), drawn]).astype(np.uint8)

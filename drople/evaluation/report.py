@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 
 from drople.errors import DataError
-from drople.evaluation import sections
-from drople.evaluation.answer import QUESTIONS, answer, averages, signed
+from drople.evaluation import markdown, sections
+from drople.evaluation.answer import QUESTIONS, answer, averages
 from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.cost import StepCost, read_costs
 from drople.evaluation.intervals import RESAMPLES, difference
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
-from drople.evaluation.sections import markdown
 from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tables
 from drople.training.config import TrainConfig
 
@@ -38,16 +37,24 @@ def write_report(
         folder = runs
         if runs.suffix == ".zip":
             folder = Path(unpacked)
-            ZipFile(runs).extractall(folder)
+            with _open_zip(runs) as zipped:
+                zipped.extractall(folder)
         found = tables(read_results(folder))
+        if not found:
+            raise DataError(f"No finished run lies in {runs}; `evaluate` makes them.")
         choices, costs = read_choices(folder), read_costs(folder)
-    if not found:
-        raise DataError(f"No finished run lies in {runs}; python -m drople evaluate makes them.")
-    if packed:
-        _pack(runs, packed)
+        if packed:
+            _pack(folder, packed)
     said = notes.read_text().strip().splitlines() if notes else []
     out.write_text("\n".join(compose(found, choices, costs, said)) + "\n")
     print(f"wrote {out}")
+
+
+def _open_zip(file: Path) -> ZipFile:
+    try:
+        return ZipFile(file)
+    except (OSError, BadZipFile) as error:
+        raise DataError(f"{file} cannot be read as a ZIP of runs: {error}") from None
 
 
 def _pack(runs: Path, out: Path) -> None:
@@ -70,13 +77,13 @@ def compose(
     """The lines of the report."""
     tested = [table for table in found if table.one.split == "test"]
     tried = [table for table in found if table.one.split == "val"]
-    halves = [table for table in tested if table.one.protocol == "base-to-novel"]
+    base_to_novel = [table for table in tested if table.one.protocol == "base-to-novel"]
     lines = ["# Results", ""]
-    backbones = _by_backbone(halves)
+    backbones = _by_backbone(base_to_novel)
     for alike in backbones:
-        lines += ["", f"With {alike[0].backbone}:", ""] if len(backbones) > 1 else []
+        lines += ["", f"With {alike[0].one.on}:", ""] if len(backbones) > 1 else []
         lines += answer(alike)
-    if not halves:
+    if not base_to_novel:
         lines += ["**No base-to-novel run has finished, so the main questions are open.**"]
     lines += [*sections.difference_of_dropouts(choices), "", *_READING, ""]
     lines += [*notes, ""] if notes else []
@@ -87,7 +94,7 @@ def compose(
     lines += [
         "## Every row minus DroPLe: ablations, sensitivity, rivals",
         "",
-        *_ablations(halves),
+        *_ablations(base_to_novel),
         "",
     ]
     lines += ["## How far IWTD chooses", "", *sections.choices(choices), ""]
@@ -107,8 +114,9 @@ _READING = (
     "harmonic mean is taken for each seed, and over tasks from the averaged accuracies, as the",
     "papers do. A seed decides the few-shot images, the first values, the order and the dropout.",
     f"Brackets hold 95 % bootstrap intervals of paired differences ({RESAMPLES} resamples of the",
-    "test images and, where there are several, of the seeds, of which three are few); they are",
-    "not corrected for how many there are. “better” and “worse” stand where an interval excludes",
+    "test images and, where there are several, of the seeds; three seeds give an interval that",
+    "covers less than it says). They are not corrected for how many there are, and take the tasks",
+    "as given: nothing is said of others. “better” and “worse” stand where an interval excludes",
     "0, “mixed” where tasks contradict one another; “no difference shown” does not prove that",
     "there is none. `zero-shot` is the frozen branch. In commands, DATA and ROOT stand for the",
     "folders that hold the packs and the named data sets.",
@@ -130,11 +138,11 @@ def _accuracies(table: Table, level: str = "##") -> list[str]:
         rows.append([row.label, *cells, seeds, f"`{row.command()}`"])
     sizes = ", ".join(f"{name} {count}" for name, count in _sizes(table).items())
     return [
-        f"{level} {one.protocol}, {one.data}, {table.backbone}",
+        f"{level} {one.protocol}, {one.data}, {one.on}",
         "",
         f"Test images: {sizes}. {_learnt(table)}",
         "",
-        *markdown(["method", *head, "seeds", "command"], rows),
+        *markdown.table(["method", *head, "seeds", "command"], rows),
     ]
 
 
@@ -168,9 +176,9 @@ def _differences(table: Table) -> list[str]:
     return _compared("paired difference", pairs, table.columns)
 
 
-def _ablations(halves: Sequence[Table]) -> list[str]:
+def _ablations(base_to_novel: Sequence[Table]) -> list[str]:
     lines = []
-    for table in halves:
+    for table in base_to_novel:
         reference = table.reference()
         if reference is None:
             continue
@@ -180,7 +188,7 @@ def _ablations(halves: Sequence[Table]) -> list[str]:
             if row.method != FROZEN and row is not reference and shared_seeds(row, reference)
         ]
         if pairs:
-            lines += [f"{table.one.data}:", ""]
+            lines += [f"{table.one.data}, {table.one.on}:", ""]
             lines += [*_compared(f"minus {reference.label}", pairs, table.columns), ""]
     return lines[:-1] or ["No ablation has been run."]
 
@@ -192,9 +200,9 @@ def _compared(
     rows = []
     for label, a, b in pairs:
         both = resampled(a, b)
-        cells = [signed(difference(*both, column)) for column in columns]
+        cells = [markdown.signed(difference(*both, column)) for column in columns]
         rows.append([label, *cells, ", ".join(map(str, shared_seeds(a, b)))])
-    return markdown([title, *(column.title for column in columns), "seeds compared"], rows)
+    return markdown.table([title, *(column.title for column in columns), "seeds compared"], rows)
 
 
 def _mean(values: np.ndarray) -> str:

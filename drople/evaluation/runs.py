@@ -7,9 +7,10 @@ right or wrong for every test image, written first. A run whose files are there 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -25,6 +26,7 @@ from drople.training.overrides import changes, flat
 from drople.training.run import digest, train_run
 from drople.version import VERSION
 
+Kind = TypeVar("Kind")
 FROZEN = "zero-shot"  # the method that is the frozen branch
 
 
@@ -40,6 +42,11 @@ class Made:
     method: str
     seed: int
     config: dict[str, Any]  # every setting by dotted name
+
+    @property
+    def on(self) -> str:
+        """The backbone's name, and which weights."""
+        return f"{self.backbone}@{self.weights[:6]}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -169,17 +176,31 @@ def write_result(file: Path, result: Result) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = result.hits
     np.savez_compressed(file.with_suffix(".npz"), **arrays)
-    figures = {key: value for key, value in asdict(result).items() if key != "hits"}
+    write_json(file, {key: value for key, value in asdict(result).items() if key != "hits"})
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Writes a file that is either whole or not there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part")
-    partial.write_text(json.dumps(figures, indent=1))
+    partial.write_text(json.dumps(value, indent=1))
     partial.rename(file)
+
+
+def read_as(kind: Callable[..., Kind], fields: dict[str, Any], file: Path, **others: Any) -> Kind:
+    """What a file holds.
+
+    Raises:
+        DataError: it was written by a version with other fields.
+    """
+    try:
+        return kind(**fields, **others)
+    except TypeError:
+        raise DataError(
+            f"{file} was written by another version; delete it, and run its command again."
+        ) from None
 
 
 def _read(file: Path) -> Result:
     with np.load(file.with_suffix(".npz")) as arrays:
-        try:
-            return Result(**json.loads(file.read_text()), hits=dict(arrays))
-        except TypeError:
-            raise DataError(
-                f"{file} was written by another version; delete it, and run its command again."
-            ) from None
+        return read_as(Result, json.loads(file.read_text()), file, hits=dict(arrays))

@@ -1,17 +1,18 @@
-"""The parts of RESULTS.md that compare nothing: choices, costs, what others printed, what lacks."""
+"""The parts of RESULTS.md beside accuracies: choices, methods, costs, what others printed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isnan
 from statistics import mean, median
 
+from drople.evaluation import markdown
 from drople.evaluation.choice import ChoiceResult
 from drople.evaluation.cost import StepCost
 from drople.evaluation.protocols import PROTOCOLS
 from drople.evaluation.published import AVERAGES, CALTECH101
 from drople.evaluation.runs import FROZEN
-from drople.evaluation.tables import Table, command
+from drople.evaluation.tables import Table, command, shown
 from drople.training.config import METHODS
 
 CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
@@ -21,16 +22,17 @@ _CHOOSING = (
     "Why IWTD and vanilla dropout may train alike. On test images of the base half, in the image",
     "branch, with dropout off: the mean p; how many decisions to keep or drop a token would",
     "differ between the two, at the same rate and with one random number a token; how far the two",
-    "dropped sets would overlap (Jaccard, of the means); over how many of the tokens protection is",
-    "spread (exponential of the entropy of p_max - p, as a share); in how many layers one token's",
-    "importance is more than twice the next, which flattens min-max; the mean p of patches and of",
-    "learned prompts. Percent, means over images and layers. `minmax` is the published",
-    "normalisation, the others are ours.",
+    "dropped sets would then overlap (Jaccard, of the means); over how many of the tokens",
+    "protection is spread (exponential of the entropy of p_max - p, as a share); in how many",
+    "layers one token's importance is more than twice the next, which flattens min-max; the mean p",
+    "of patches and of learned prompts. Percent, means over images and layers. `minmax` is the",
+    "published normalisation, the others are ours.",
 )
 _COSTING = (
-    "Median step of each method; their steps took turns in one run, so that whatever slows one",
-    "slows all. The ratio is the median over turns, at equal depths only. Memory is the most that",
-    "the process of a run held, mean over seeds.",
+    "Median step of each method; their steps took turns in one run, so that slow spells of the",
+    "machine fall on all about alike. The ratio to `drople-none` is the median over turns (least",
+    "to most), at equal depths only. Memory is the most that the process of a run held, mean over",
+    "seeds.",
 )
 
 
@@ -40,17 +42,18 @@ def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
         one
         for run in _of_test(found)
         for one in run.choices
-        if one.normalisation == "minmax" and not _extras(run)
+        if (run.method, one.normalisation) == ("drople", "minmax") and not _of_dropout(run)
     ]
     if not published:
         return []
     shares = [one.differing for one in published]
     overlaps = [one.overlap for one in published]
     return [
-        "- **How much do the two dropouts differ?** With the settings we train with, IWTD decides "
-        f"otherwise than vanilla dropout at the same rate in {min(shares):.2f} to "
-        f"{max(shares):.2f} % of its decisions; the sets they drop overlap by {min(overlaps):.0f} "
-        f"to {max(overlaps):.0f} % (image branch; see How far IWTD chooses).",
+        "- **How much do the two dropouts differ?** With the settings we train with, at the same "
+        f"rate and given the same random numbers, IWTD and vanilla dropout decide differently in "
+        f"{min(shares):.2f} to {max(shares):.2f} % of their decisions, and the sets of image "
+        f"tokens they drop overlap by {min(overlaps):.0f} to {max(overlaps):.0f} % (see How far "
+        "IWTD chooses).",
     ]
 
 
@@ -60,26 +63,27 @@ def choices(found: Sequence[ChoiceResult]) -> list[str]:
     head += ["spread of protection", "one token stands out", "p of patches", "p of prompts"]
     rows = []
     for one in _of_test(found):
-        extras = [*_extras(one), f"seed {one.seed}"]
-        label = f"{one.method} ({', '.join(extras)})"
+        label = f"{one.method} ({', '.join([*_of_dropout(one), f'seed {one.seed}'])})"
         for choice in one.choices:
             cells = [choice.mean_p, choice.differing, choice.overlap, choice.protected]
             cells += [choice.one_token, choice.p_patches, choice.p_prompts]
-            shown = ["" if isnan(cell) else f"{cell:.2f}" for cell in cells]
-            rows.append([one.data, label, choice.normalisation, *shown, str(one.images)])
+            figures = ["" if isnan(cell) else f"{cell:.2f}" for cell in cells]
+            where = [f"{one.data}, {one.on}", label, choice.normalisation]
+            rows.append([*where, *figures, str(one.images)])
     if not rows:
         return ["Not measured."]
     made = [f"- `{command('choice', one, [one.seed])}`" for one in _of_test(found)]
-    return [*_CHOOSING, "", *markdown([*head, "images"], rows), "", *made]
+    return [*_CHOOSING, "", *markdown.table([*head, "images"], rows), "", *made]
 
 
 def _of_test(found: Sequence[ChoiceResult]) -> list[ChoiceResult]:
     return [one for one in found if one.split == "test"]
 
 
-def _extras(one: ChoiceResult) -> list[str]:
-    """The settings that change what IWTD does."""
-    return [f"{name} {value}" for name, value in one.settings.items() if name.startswith("dropout")]
+def _of_dropout(one: ChoiceResult) -> list[str]:
+    """The settings of the dropout that differ from the method's declaration."""
+    changed = one.settings.items()
+    return [f"{name} {shown(value)}" for name, value in changed if name.startswith("dropout.")]
 
 
 def methods_as_run(found: Sequence[Table]) -> list[str]:
@@ -108,7 +112,7 @@ def methods_as_run(found: Sequence[Table]) -> list[str]:
         )
     head = ["method", "prompts", "image: count x depth", "text: count x depth", "text"]
     head += ["frozen text", "terms beside cross entropy", "logit scale", "token dropout"]
-    return [*_METHODS_AS_RUN, "", *markdown(head, rows)]
+    return [*_METHODS_AS_RUN, "", *markdown.table(head, rows)]
 
 
 _METHODS_AS_RUN = (
@@ -117,9 +121,10 @@ _METHODS_AS_RUN = (
     "these are not the published recipes, which differ from method to method (METHODS' comments",
     "and docstrings cite them), and prompts, depths, frozen text and logit scale differ between",
     "methods as published. Only DroPLe was tuned on this backbone: its drop mode and range of p",
-    "were chosen on validation images of Caltech-101, novel half included. `drople` has no",
-    "LLM-written prompts, LoRA or patch augmentation (`--augment patch`), which the released code",
-    "also has. PromptSRC's prompts are a weighted mean over the epochs.",
+    "were chosen on validation images of Caltech-101, novel half included, in runs that were not",
+    "kept. `drople` has no LLM-written prompts, LoRA or patch augmentation (`--augment patch`),",
+    "which the released code also has. PromptSRC's prompts are a weighted mean over the epochs.",
+    "Settings that a row names replace those declared.",
 )
 
 
@@ -132,16 +137,19 @@ def costs(measured: Sequence[Sequence[StepCost]], tested: Sequence[Table]) -> li
             ratio = ""
             if base and METHODS[one.method].plan == METHODS["drople-none"].plan:
                 turns = zip(one.seconds, base.seconds, strict=True)
-                ratio = f"{median(mine / other for mine, other in turns):.2f}"
-            shown = [f"{median(one.seconds):.2f}", ratio, _peak(one, tested), one.machine]
-            rows.append([one.data, one.method, *shown])
+                ratios = [mine / other for mine, other in turns]
+                ratio = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            figures = [f"{median(one.seconds):.2f}", ratio, str(len(one.seconds))]
+            where = f"{one.data}, {one.on}"
+            rows.append([where, one.method, *figures, _peak(one, tested), one.machine])
         first = together[0]
         methods = [one.method for one in together]
         made.append(f"- `{command('cost', first, [first.seed], methods=methods)}`")
     if not rows:
         return ["Not measured; `evaluate cost` does."]
-    head = ["data", "method", "seconds a step", "relative to drople-none", "peak memory, MiB"]
-    return [*_COSTING, "", *markdown([*head, "machine"], rows), "", *made]
+    head = ["data", "method", "seconds a step", "relative to drople-none", "turns"]
+    head += ["peak memory, MiB", "machine"]
+    return [*_COSTING, "", *markdown.table(head, rows), "", *made]
 
 
 def _peak(one: StepCost, tested: Sequence[Table]) -> str:
@@ -152,7 +160,7 @@ def _peak(one: StepCost, tested: Sequence[Table]) -> str:
         for row in table.rows
         for result in row.results
         if (result.protocol, result.data, result.method) == ("base-to-novel", one.data, one.method)
-        and result.settings == one.settings
+        and (result.weights, result.settings) == (one.weights, one.settings)
         and "peak_mib" in result.cost
     ]
     return f"{mean(found):.0f}" if found else ""
@@ -165,11 +173,11 @@ def published() -> list[str]:
         "ViT-B/16 with OpenAI's weights, as printed by others; not comparable with the rows above,",
         "which use other weights, sizes and test sets. Base-to-novel, average over 11 data sets:",
         "",
-        *markdown(head, AVERAGES),
+        *markdown.table(head, AVERAGES),
         "",
         "Base-to-novel on Caltech101:",
         "",
-        *markdown(head, CALTECH101),
+        *markdown.table(head, CALTECH101),
     ]
 
 
@@ -177,7 +185,7 @@ def missing(tested: Sequence[Table]) -> list[str]:
     """What has not been run, or with too few seeds."""
     lines = []
     for table in tested:
-        name = f"{table.one.protocol} on {table.one.data}"
+        name = f"{table.one.protocol} on {table.one.data}, {table.one.on}"
         present = {row.method for row in table.rows}
         absent = [method for method in CORE if method not in present]
         if absent:
@@ -194,9 +202,3 @@ def missing(tested: Sequence[Table]) -> list[str]:
     if methods:
         lines.append(f"- No run at all of the methods {', '.join(methods)}.")
     return lines or ["Nothing: every method and protocol has at least three seeds."]
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any
@@ -32,7 +32,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        extras = ", ".join(f"{name} {_shown(value)}" for name, value in self.extras.items())
+        extras = ", ".join(f"{name} {shown(value)}" for name, value in self.extras.items())
         return f"{self.method} ({extras})" if extras else self.method
 
     @property
@@ -61,11 +61,6 @@ class Table:
     def one(self) -> Result:
         """Any of the results: they agree on protocol, data, backbone and split."""
         return self.rows[0].results[0]
-
-    @property
-    def backbone(self) -> str:
-        """The backbone's name, and which weights."""
-        return f"{self.one.backbone}@{self.one.weights[:6]}"
 
     def reference(self) -> Row | None:
         """The DroPLe row that ablations and rivals are set against: most rows are set like it."""
@@ -145,12 +140,11 @@ def _table(results: Sequence[Result]) -> Table:
     common = {
         name: value
         for name, value in (learnt[0] if learnt else {}).items()
-        if all(settings.get(name) == value for settings in learnt)
+        if all(name in settings and settings[name] == value for settings in learnt)
     }
     rows: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
-        extras = {k: v for k, v in result.settings.items() if common.get(k) != v}
-        mine = rows[result.method, repr(sorted(extras.items()))]
+        mine = rows[result.method, repr(sorted(_extras(result, common).items()))]
         if result.seed in mine:
             raise DataError(
                 f"Two runs claim to be {result.protocol} on {result.data} with {result.method}, "
@@ -160,11 +154,15 @@ def _table(results: Sequence[Result]) -> Table:
     built = []
     for by_seed in rows.values():
         ordered = tuple(by_seed[seed] for seed in sorted(by_seed))
-        settings = ordered[0].settings
-        built.append(Row(ordered, {k: v for k, v in settings.items() if common.get(k) != v}))
+        built.append(Row(ordered, _extras(ordered[0], common)))
     built.sort(key=lambda row: (row.method != FROZEN, row.method, row.label))
     wanted = columns(results[0].protocol, list(results[0].accuracy))
     return Table(common, tuple(built), tuple(wanted))
+
+
+def _extras(result: Result, common: Mapping[str, Any]) -> dict[str, Any]:
+    settings = result.settings.items()
+    return {name: v for name, v in settings if name not in common or common[name] != v}
 
 
 def _comparable(first: Row, second: Row) -> bool:
@@ -201,10 +199,10 @@ def command(
     if one.split != "test":
         words += ["--split", one.split]
     if one.settings:
-        words += ["--set", *(quote(f"{k}={_shown(v)}") for k, v in one.settings.items())]
+        words += ["--set", *(quote(f"{k}={shown(v)}") for k, v in one.settings.items())]
     return " ".join(words)
 
 
-def _shown(value: Any) -> str:
-    """As `--set` reads it."""
+def shown(value: Any) -> str:
+    """A setting as `--set` reads it."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

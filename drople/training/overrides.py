@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from drople.errors import SettingsError
@@ -62,11 +63,17 @@ def _replaced(part: Any, name: str, path: Sequence[str], value: Any) -> Any:
     if type(old) is float and type(value) is int:
         value = float(value)
     choices = get_args(hint) if get_origin(hint) is Literal else ()
-    fits = value in choices if choices else old is None or type(value) in (type(old), type(None))
+    fits = value in choices if choices else _fits(value, hint)
     if len(path) > 1 or not fits or is_dataclass(old):
         expected = " or ".join(map(repr, choices)) or f"a value like {old!r}"
         raise SettingsError(f"{name} is {value!r}; expected {expected}.")
     return replace(part, **{path[0]: value})
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type, or of one of those it may have."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return any(type(value) is (get_origin(kind) or kind) for kind in kinds)
 
 
 def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
