@@ -114,12 +114,11 @@ _READING = (
     "harmonic mean is taken for each seed, and over tasks from the averaged accuracies, as the",
     "papers do. A seed decides the few-shot images, the first values, the order and the dropout.",
     f"Brackets hold 95 % bootstrap intervals of paired differences ({RESAMPLES} resamples of the",
-    "test images and, where there are several, of the seeds; three seeds give an interval that",
-    "covers less than it says). They are not corrected for how many there are, and take the tasks",
-    "as given: nothing is said of others. “better” and “worse” stand where an interval excludes",
-    "0, “mixed” where tasks contradict one another; “no difference shown” does not prove that",
-    "there is none. `zero-shot` is the frozen branch. In commands, DATA and ROOT stand for the",
-    "folders that hold the packs and the named data sets.",
+    "test images and, where there are several, of the seeds). They are not corrected for how many",
+    "there are, and take the tasks as given: nothing is said of others. “better” and “worse” stand",
+    "where an interval excludes 0, “mixed” where tasks contradict one another; “no difference",
+    "shown” does not prove that there is none. `zero-shot` is the frozen branch. In commands, DATA",
+    "and ROOT stand for the folders that hold the packs and the named data sets.",
 )
 
 
