@@ -169,7 +169,7 @@ def test_other_weights_of_a_backbone_are_another_table(finished, report):
     assert "With mini@abcdef:" in text
     assert "With mini@012345:" in text
     rows = [line for line in text.splitlines() if line.startswith("| drople |")]
-    assert len(rows) == 3  # a table each, and the methods as run
+    assert len(rows) == 3  # a table each, and the methods as declared
 
 
 def test_a_declaration_that_has_changed_since_shows_as_a_setting(finished, report, monkeypatch):
@@ -247,10 +247,10 @@ def test_one_task_tested_on_different_images_is_refused(finished, report):
         report()
 
 
-def test_methods_are_described_as_they_were_run(finished, report):
+def test_methods_are_described_as_they_are_declared(finished, report):
     finished("promptsrc", 20, 20)
     finished("drople-none", 20, 20)
-    after = report().partition("## Methods as run")[2]
+    after = report().partition("## Methods as declared")[2]
     assert row(after, "promptsrc")[2:4] == ["4 x 9", "4 x 9"]
     assert "80 templates" in row(after, "promptsrc")
     assert row(after, "drople-none")[-1] == "none"

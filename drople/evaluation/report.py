@@ -102,7 +102,7 @@ def compose(
     lines += [line for table in tried for line in (*_accuracies(table, level="###"), "")]
     if not tried:
         lines += ["No runs with `--split val`.", ""]
-    lines += ["## Methods as run", "", *sections.methods_as_run(found), ""]
+    lines += ["## Methods as declared", "", *sections.methods_as_declared(found), ""]
     lines += ["## Cost", "", *sections.costs(costs, tested), ""]
     lines += ["## Published numbers, not ours", "", *sections.published(), ""]
     return [*lines, "## What is missing", "", *sections.missing(tested)]

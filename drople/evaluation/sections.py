@@ -86,7 +86,7 @@ def _of_dropout(one: ChoiceResult) -> list[str]:
     return [f"{name} {shown(value)}" for name, value in changed if name.startswith("dropout.")]
 
 
-def methods_as_run(found: Sequence[Table]) -> list[str]:
+def methods_as_declared(found: Sequence[Table]) -> list[str]:
     """What the methods of the report are: prompts, text, objective and dropout."""
     ran = dict.fromkeys(row.method for table in found for row in table.rows)
     rows = []
@@ -112,10 +112,10 @@ def methods_as_run(found: Sequence[Table]) -> list[str]:
         )
     head = ["method", "prompts", "image: count x depth", "text: count x depth", "text"]
     head += ["frozen text", "terms beside cross entropy", "logit scale", "token dropout"]
-    return [*_METHODS_AS_RUN, "", *markdown.table(head, rows)]
+    return [*_AS_DECLARED, "", *markdown.table(head, rows)]
 
 
-_METHODS_AS_RUN = (
+_AS_DECLARED = (
     "As declared in drople/training/config.py; depths end at the tower's. All learn with AdamW,",
     "one learning rate, one batch size and flips, in bf16 on a CPU that has it, for few epochs:",
     "these are not the published recipes, which differ from method to method (METHODS' comments",
