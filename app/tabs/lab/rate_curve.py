@@ -55,7 +55,7 @@ def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
-        draws = gr.Slider(2, 64, 7, step=1, label="Draws", elem_id="rates-draws", min_width=200)
+        draws = gr.Slider(2, 64, 6, step=1, label="Draws", elem_id="rates-draws", min_width=200)
         run = gr.Button("Draw", elem_id="rates-run", min_width=90)
         stop = gr.Button("Stop", elem_id="rates-stop", min_width=90)
     quantity = gr.Radio(
