@@ -300,6 +300,8 @@ def test_validation_runs_stand_apart_from_the_test_results(finished, report):
     before, _, after = report().partition("## What was tried, on validation data")
     assert "100.00" not in before
     assert "--split val --set lr=0.01" in after
+    assert "\nTest images: base 40, novel 40." in before
+    assert "\nValidation images: base 40, novel 40." in after
 
 
 def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, costed, report):

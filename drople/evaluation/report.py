@@ -139,7 +139,7 @@ def _accuracies(table: Table, level: str = "##") -> list[str]:
     return [
         f"{level} {one.protocol}, {one.data}, {one.on}",
         "",
-        f"Test images: {sizes}. {_learnt(table)}",
+        f"{_SPLITS[one.split]} images: {sizes}. {_learnt(table)}",
         "",
         *markdown.table(["method", *head, "seeds", "command"], rows),
     ]
@@ -155,6 +155,7 @@ def _learnt(table: Table) -> str:
     return f"Every learnt row, unless it says otherwise: {said}."
 
 
+_SPLITS = {"test": "Test", "val": "Validation"}
 _BUDGET = ("shots", "epochs", "batch", "lr")
 
 
