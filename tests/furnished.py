@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from gradio import Progress
 from safetensors.torch import save_file
 from tiny import TEXT, VISION, tiny_clip
 
@@ -31,6 +32,12 @@ FORM = {  # what the page's form holds at first, behind picture, classes, backbo
     "drop_text": False,
     "seed": 0,
 }
+
+
+def in_order(form):
+    """The form's values as a callback takes them: Gradio's progress after the first four."""
+    values = [*form.values()]
+    return *values[:4], Progress(), *values[4:]
 
 
 def save_tiny_clip(folder: Path) -> str:

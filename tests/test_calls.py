@@ -119,8 +119,7 @@ def test_elsewhere_no_gpu_is_borrowed(monkeypatch):
 
 
 def test_an_analysis_and_the_page_it_changes_travel(lender, tmp_path):
-    from furnished import save_tiny_clip
-    from test_app import FORM, in_order
+    from furnished import FORM, in_order, save_tiny_clip
     from tiny import noise_picture
 
     from app.page import Page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
@@ -43,7 +44,9 @@ def request(path, method="GET", **kwargs):
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
             return await http.request(method, path, **kwargs)
 
-    return asyncio.run(ask())
+    # In a thread of its own: where browser tests ran before, this one has their event loop.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(ask())).result()
 
 
 @pytest.mark.parametrize("path", [*CLOSED, "/PWA_ICON/64", "/gradio_api/file=HTTPS://elsewhere/"])

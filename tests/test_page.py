@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 from analysed import ODD_NAMES
-from furnished import FORM, FurnishedStudio
-from gradio import Error, Progress
+from furnished import FORM, FurnishedStudio, in_order
+from gradio import Error
 from tiny import noise_picture
 
 from app.demo import build_demo
@@ -16,12 +16,6 @@ from app.studio import NO_PROMPTS
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
-
-
-def in_order(form):
-    """The form's values as a callback takes them: Gradio's progress after the first four."""
-    values = [*form.values()]
-    return *values[:4], Progress(), *values[4:]
 
 
 def last(steps):

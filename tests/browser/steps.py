@@ -36,6 +36,18 @@ def open_tab(page, name):
     expect(page.locator(TABS[name][0]).first).to_be_visible()
 
 
+def come_to_rest(page):
+    """Waits until the page asks the server for nothing more, for a minute at most."""
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    for _ in range(30):
+        before = len(asked)
+        page.wait_for_timeout(2000)
+        if len(asked) == before:
+            return
+    raise AssertionError(f"The page goes on asking: {asked[-3:]}")
+
+
 def analyse(page, classes):
     """Writes a class list and presses Analyse."""
     page.locator("#classes textarea").fill(classes)

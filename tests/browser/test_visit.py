@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from steps import LABELS, MAP, analyse, expect, open_tab, upload
+from steps import LABELS, MAP, analyse, come_to_rest, expect, open_tab, upload
 from tiny import noise_picture
 
 # Pandas warns Gradio, in the threads of the server.
@@ -67,12 +67,7 @@ def test_the_page_comes_to_rest_after_a_choice(visit):
     for key in ("ArrowRight", "ArrowLeft", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
     expect(page.locator("#importance-note")).to_contain_text("Layer 8,")
-    for _ in range(30):
-        before = len(asked)
-        page.wait_for_timeout(2000)
-        if len(asked) == before:
-            break
-    assert len(asked) == before
+    come_to_rest(page)
     assert any("queue/join" in url for url in asked)
 
 
