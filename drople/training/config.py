@@ -29,8 +29,8 @@ PAPER_MIN = LossWeights(text_l1=0, image_l1=0, distillation=0)
 """The objective without the terms that are in the code but not known to be in the paper."""
 NO_DROPOUT = DropoutSettings(strategy="none")
 OUR_DROPOUT = DropoutSettings(mode="hide", p_min=0.02, p_max=0.1)
-"""What we train with. With the released range, 0.1 to 0.5, and zeroing in six layers, `mini` stayed
-at chance while it learnt Caltech-101; this range and mode did best there on validation data."""
+"""What we train with. With the released range, 0.1 to 0.5, and zeroing in six layers, the loss of
+`mini` stayed at chance on Caltech-101; this range and mode did best there on validation data."""
 RELEASED_RANGE = DropoutSettings(mode="zero", p_min=0.1, p_max=0.5)
 
 
