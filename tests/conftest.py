@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
+from reports import costed, finished, report  # noqa: F401  # fixtures
 from tiny import noise_picture, noise_pixels, prompted, tiny_clip, wrap
 
 from drople.models.backbone import load_backbone

@@ -46,7 +46,8 @@ def whole_model(clip, learner: dict[str, torch.Tensor], **others: torch.Tensor):
     return learnt | image | text | {"logit_scale": torch.tensor(3.5)} | others
 
 
-def maple(clip, count: int = 2) -> dict[str, torch.Tensor]:
+def coupled(count: int) -> dict[str, torch.Tensor]:
+    """What MaPLe's and MPL's prompt learners have in common."""
     learner = {
         "ctx": random(count, WORDS, seed=1),
         "proj.weight": random(IMAGE, WORDS, seed=2),
@@ -54,19 +55,20 @@ def maple(clip, count: int = 2) -> dict[str, torch.Tensor]:
     }
     for i in range(DEPTH - 1):
         learner[f"compound_prompts_text.{i}"] = random(count, WORDS, seed=10 + i)
+    return learner
+
+
+def maple(clip, count: int = 2) -> dict[str, torch.Tensor]:
+    learner = coupled(count)
+    for i in range(DEPTH - 1):
         learner[f"compound_prompt_projections.{i}.weight"] = random(IMAGE, WORDS, seed=20 + i)
         learner[f"compound_prompt_projections.{i}.bias"] = random(IMAGE, seed=30 + i)
     return whole_model(clip, learner | buffers(clip, "a photo of a", count))
 
 
 def mpl(clip, count: int = 1, adds: int = 2) -> dict[str, torch.Tensor]:
-    learner = {
-        "ctx": random(count, WORDS, seed=1),
-        "proj.weight": random(IMAGE, WORDS, seed=2),
-        "proj.bias": random(IMAGE, seed=3),
-    }
+    learner = coupled(count)
     for i in range(DEPTH - 1):
-        learner[f"compound_prompts_text.{i}"] = random(count, WORDS, seed=10 + i)
         for a in range(adds):
             key = f"txt2img_proj.{a}.{i}"
             learner[f"{key}.weight"] = random(IMAGE, WORDS, seed=40 + 7 * a + i)

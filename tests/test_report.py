@@ -6,89 +6,12 @@ import json
 from dataclasses import replace
 from zipfile import ZipFile
 
-import numpy as np
 import pytest
+from reports import row
 
 from drople.errors import DataError
 from drople.evaluation.report import write_report
-from drople.evaluation.runs import Result, write_result
 from drople.training.config import METHODS
-from drople.training.overrides import flat
-
-IMAGES = 40
-DROPLE = "Does DroPLe beat the frozen branch?"  # the first question
-
-
-@pytest.fixture
-def finished(tmp_path):
-    """Writes a finished base-to-novel run with so many hits on each half of 40 images."""
-
-    def write(
-        method: str,
-        base: int,
-        novel: int,
-        *,
-        seed: int = 1,
-        data: str = "pets",
-        settings: dict[str, object] | None = None,
-        **changes,
-    ):
-        hits = {"base": np.arange(IMAGES) < base, "novel": np.arange(IMAGES) < novel}
-        fields = {
-            "protocol": "base-to-novel",
-            "data": data,
-            "data_option": f"DATA/{data}",
-            "targets_option": "",
-            "backbone": "mini",
-            "weights": "abcdef0123456789",
-            "split": "test",
-            "config": flat(METHODS[method]) | (settings or {}),
-            "images": {"base": IMAGES, "novel": IMAGES},
-            "exams": "0",
-            "samples": {"base": "base", "novel": "novel"},
-            "accuracy": {name: 100 * float(right.mean()) for name, right in hits.items()},
-            "cost": {},
-        }
-        result = Result(method=method, seed=seed, hits=hits, **fields | changes)
-        name = f"{method}-{seed}-{len(list(tmp_path.rglob('*.json')))}.json"
-        write_result(tmp_path / "runs" / "results" / result.protocol / data / name, result)
-
-    return write
-
-
-@pytest.fixture
-def costed(tmp_path):
-    """Writes measured steps of methods that took turns."""
-
-    def write(turns: dict[str, list[float]]):
-        how = {"data": "pets", "data_option": "DATA/pets", "backbone": "mini", "split": "test"}
-        how |= {"weights": "abcdef0123456789", "seed": 1, "machine": "cpu"}
-        file = tmp_path / "runs" / "costs" / "pets.json"
-        file.parent.mkdir(parents=True)
-        rows = [
-            how | {"method": name, "config": flat(METHODS[name]), "seconds": seconds}
-            for name, seconds in turns.items()
-        ]
-        file.write_text(json.dumps(rows))
-
-    return write
-
-
-@pytest.fixture
-def report(tmp_path):
-    """Writes the report and returns its text."""
-
-    def written() -> str:
-        write_report(tmp_path / "runs", tmp_path / "RESULTS.md")
-        return (tmp_path / "RESULTS.md").read_text()
-
-    return written
-
-
-def row(text: str, start: str) -> list[str]:
-    """The cells of the first table row that starts so."""
-    line = next(line for line in text.splitlines() if line.startswith(f"| {start} |"))
-    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_a_row_holds_mean_and_deviation_over_the_seeds(finished, report):
@@ -118,48 +41,6 @@ def test_a_command_quotes_what_a_shell_would_break(finished, report):
 def test_a_named_data_set_is_commanded_by_name(finished, report):
     finished("mpl", 20, 20, data_option="dtd", backbone="ViT-B-16/openai")
     assert "--data dtd --root ROOT --backbone ViT-B-16/openai --methods mpl" in report()
-
-
-def test_the_report_opens_with_the_answer(finished, report):
-    finished("zero-shot", 10, 30, seed=0)
-    finished("drople", 30, 10)
-    _, base, novel, harmonic, over = row(report(), DROPLE)
-    assert base.startswith("better, +50.00 [")
-    assert novel.startswith("worse, -50.00 [")
-    assert harmonic.startswith("no difference shown, +0.00 [")
-    assert over == "all tasks; 1 seed"
-
-
-def test_the_answer_is_the_mean_over_data_sets(finished, report):
-    for data, base in (("pets", 30), ("cars", 20)):
-        finished("zero-shot", 10, 10, seed=0, data=data)
-        finished("drople", base, 10, data=data)
-    _, base, novel, harmonic, _ = row(report(), DROPLE)
-    assert base.startswith("better, +37.50 [")  # of 50 and 25
-    assert base.endswith("] (on each task)")
-    assert novel.startswith("no difference shown, +0.00 [")
-    # Of the averages 62.5 and 25 and of 25 and 25, not the mean of two harmonic means.
-    assert harmonic.startswith("better, +10.71 [")
-
-
-def test_tasks_that_contradict_one_another_are_mixed(finished, report):
-    for data, base in (("pets", 40), ("cars", 0), ("dogs", 20)):
-        finished("zero-shot", 20, 10, seed=0, data=data)
-        finished("drople", base, 10, data=data)
-    base = row(report(), DROPLE)[1]
-    assert base.startswith("mixed, +0.00 [")
-    assert base.endswith("] (cars worse, pets better)")
-
-
-def test_the_averages_are_over_the_tasks_that_have_all_main_methods(finished, report):
-    for data, base in (("pets", 40), ("cars", 20), ("dogs", 4)):
-        finished("zero-shot", 20, 10, seed=0, data=data)
-        for method in ("drople", "drople-none", "drople-vanilla", "mpl"):
-            if (method, data) != ("mpl", "dogs"):
-                finished(method, base, 20, data=data)
-    _, _, after = report().partition("## Over cars, pets, mini@abcdef")
-    assert row(after, "drople")[1:] == ["75.00", "50.00", "60.00"]
-    assert row(after, "zero-shot")[1:] == ["50.00", "25.00", "33.33"]
 
 
 def test_other_weights_of_a_backbone_are_another_table(finished, report):
@@ -194,14 +75,6 @@ def test_rows_are_compared_over_the_seeds_they_share(finished, report):
     cells = row(text, "drople-self")
     assert cells[1].startswith("+10.00 [")
     assert cells[-1] == "1"
-
-
-def test_the_reference_is_the_row_that_most_others_are_set_like(finished, report):
-    finished("zero-shot", 10, 10, seed=0)
-    finished("drople", 40, 40, settings={})
-    finished("drople", 20, 20, settings={"epochs": 4})
-    finished("drople-none", 10, 20, settings={"epochs": 4})
-    assert row(report(), "Does IWTD beat no dropout?")[1].startswith("better, +25.00 [")
 
 
 def test_notes_stand_after_the_answer(finished, report, tmp_path):
@@ -240,13 +113,6 @@ def test_a_setting_that_was_taken_away_is_a_row_of_its_own(finished, report):
     assert row(text, "promptsrc (gaussian_epochs null)")[1] == "60.00"
 
 
-def test_one_task_tested_on_different_images_is_refused(finished, report):
-    finished("drople", 20, 20)
-    finished("drople", 20, 20, exams="1")
-    with pytest.raises(DataError, match="pets, pets: the same task was tested on different images"):
-        report()
-
-
 def test_methods_are_described_as_they_are_declared(finished, report):
     finished("promptsrc", 20, 20)
     finished("drople-none", 20, 20)
@@ -261,11 +127,6 @@ def test_methods_that_hit_alike_show_no_difference(finished, report):
         finished(method, 20, 20)
     cells = row(report(), "drople minus drople-vanilla")
     assert cells[1:] == [*["+0.00 [+0.00, +0.00]"] * 3, "1"]
-
-
-def test_a_question_without_runs_stays_open(finished, report):
-    finished("drople", 20, 20)
-    assert row(report(), "Does IWTD beat vanilla dropout?")[1].startswith("open: no runs")
 
 
 def test_settings_of_every_row_are_said_once_and_others_in_the_row(finished, report):
@@ -286,12 +147,6 @@ def test_ablations_are_set_against_droples_own_row(finished, report):
     text = report().partition("## Every row minus DroPLe")[2]
     assert row(text, "drople-self")[1].startswith("+10.00 [")
     assert row(text, "drople (losses.alignment 0.0)")[1].startswith("-5.00 [")
-
-
-def test_methods_with_other_settings_are_not_compared(finished, report):
-    finished("drople", 20, 20, settings={"epochs": 4})
-    finished("drople-none", 30, 20, settings={"epochs": 8})
-    assert row(report(), "Does IWTD beat no dropout?")[1].startswith("open: no runs")
 
 
 def test_validation_runs_stand_apart_from_the_test_results(finished, report):
@@ -347,17 +202,3 @@ def test_without_runs_there_is_no_report(tmp_path, report):
     with pytest.raises(DataError, match="No finished run"):
         report()
     assert not (tmp_path / "RESULTS.md").exists()
-
-
-def test_the_leader_is_named_among_rows_set_alike_with_all_seeds(finished, report):
-    for seed, novel in ((1, 20), (2, 40)):
-        finished("drople", 20, novel, seed=seed)
-        finished("mpl", 24, 24, seed=seed)
-        finished("drople", 40, 40, seed=seed, settings={"lr": 0.1})
-    finished("coop", 38, 38, seed=1)
-    finished("zero-shot", 40, 40)
-    (line,) = [line for line in report().splitlines() if "leads on pets" in line]
-    assert line.endswith(
-        "By harmonic mean of 2 methods set alike (seeds 1, 2; 1 with fewer seeds left out): "
-        "`mpl` 60.00, `drople` 58.33."
-    )
