@@ -60,7 +60,8 @@ def test_it_computes_open_clips_features_and_a_whole_analysis(name):
 
     dropout = DropoutSettings(image_depth=1, text_depth=1)
     model = PromptedClip(backbone, PromptPlan(image_depth=2, text_depth=2), bridge_tokens=4)
-    found = analyse(model, noise_picture(), NAMES, AnalysisSettings(dropout=dropout))
+    settings = AnalysisSettings(strategies=("iwtd",), matched=False, dropout=dropout)
+    found = analyse(model, noise_picture(), NAMES, settings)
     vision = open_clip.get_model_config(name)["vision_cfg"]
     G = vision["image_size"] // vision["patch_size"]
     assert found.maps.values["iwtd"].shape == (2, G, G)

@@ -13,12 +13,12 @@ pytestmark = pytest.mark.slow
 
 def test_a_crowd_at_once_is_all_served(tmp_path):
     with served(tmp_path / "space") as space:
-        found = crowd(space, 20)  # fifty: python tests/load.py
+        found = crowd(space, 10)  # fifty: python tests/load.py
     assert found.other == []
-    assert found.served == found.visitors == 20
+    assert found.served == found.visitors == 10
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_after_many_analyses(tmp_path):
-    before, after = repeat(300, 50, tmp_path)
+    before, after = repeat(150, 50, tmp_path)
     assert after <= before * 1.05

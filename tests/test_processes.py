@@ -17,12 +17,17 @@ from drople.training.processes import ALONE, Processes, device_of
 pytest.importorskip("accelerate", reason="needs accelerate")
 
 
-def launch(folder, method, count=2):
-    """Starts `tests/together.py` in several processes and waits for them."""
-    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+METHODS = "drople", "drople-code", "coop"
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The folder in which two processes have learnt each method, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("together")
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = Path(__file__).with_name("together.py")
     ended = subprocess.run(
-        [sys.executable, *command, str(script), str(folder), method],
+        [sys.executable, *command, str(script), str(folder), *METHODS],
         capture_output=True,
         text=True,
         timeout=300,
@@ -30,22 +35,21 @@ def launch(folder, method, count=2):
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[1])},
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(count)]
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["drople", "drople-code", "coop"])
-def test_two_processes_learn_what_one_learns(method, tmp_path):
-    alone = train(tmp_path / "alone", method, ALONE).model.state_dict()
-    together = tmp_path / "together"
-    together.mkdir()
-    first, second = launch(together, method)
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_learn_what_one_learns(method, together, tmp_path):
+    alone = train(tmp_path, method, ALONE).model.state_dict()
+    folder = together / method
+    first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2))
     for name, value in alone.items():
         assert torch.equal(first[name], second[name]), name
         torch.testing.assert_close(first[name], value, atol=2e-6, rtol=1e-4, msg=name)
-    (log,) = together.glob("trained/*.jsonl")
+    (log,) = folder.glob("trained/*.jsonl")
     assert len(log.read_text().splitlines()) == 6  # the main process alone writes: 2 epochs of 3
-    assert len(list(together.glob("trained/*.safetensors"))) == 1
+    assert len(list(folder.glob("trained/*.safetensors"))) == 1
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 16])

@@ -1,6 +1,6 @@
 """Trains a tiny model on coloured squares; several processes may run it together (torchrun).
 
-python tests/together.py FOLDER METHOD
+python tests/together.py FOLDER METHOD...
 """
 
 from __future__ import annotations
@@ -35,5 +35,7 @@ def train(folder: Path, method: str, processes: Processes) -> Trained:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     processes = Processes.started("cpu")
-    trained = train(Path(sys.argv[1]), sys.argv[2], processes)
-    torch.save(trained.model.state_dict(), Path(sys.argv[1]) / f"{processes.rank}.pt")
+    for method in sys.argv[2:]:
+        folder = Path(sys.argv[1]) / method
+        trained = train(folder, method, processes)
+        torch.save(trained.model.state_dict(), folder / f"{processes.rank}.pt")

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from steps import start_over
 
 from app.demo import build_demo, launch
 from app.studio import Studio
@@ -125,8 +126,26 @@ def visit(visitors):
     """Opens the page for a new visitor: no error on it, no request from it to another host."""
     visitors.problems.clear()
     yield visitors.arrive
+    problems = list(visitors.problems)  # before leaving, which cuts off what is still asked for
     visitors.leave()
-    assert visitors.problems == []
+    assert problems == []
+
+
+@pytest.fixture(scope="session")
+def regular(chromium, site):
+    """A visitor who leaves the settings alone, and all that went wrong."""
+    visitors = Visitors(chromium, site.url)
+    yield visitors.arrive(), visitors.problems
+    visitors.close()
+
+
+@pytest.fixture
+def stay(regular):
+    """The page of a visitor who stays, back at the first example."""
+    page, problems = regular
+    start_over(page)
+    yield page
+    assert problems == []
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
@@ -34,6 +36,17 @@ def open_tab(page, name):
         page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
     expect(tab).to_have_attribute("aria-selected", "true")
     expect(page.locator(TABS[name][0]).first).to_be_visible()
+
+
+def start_over(page):
+    """Back to the page's first tab and example, with what was said put away."""
+    for close in page.locator(".toast-close").all():
+        close.click()
+    open_tab(page, "Predictions")
+    page.locator("#examples").get_by_text("cheetah", exact=True).click()
+    expect(page.locator("#answer")).to_contain_text("Precomputed example.")
+    expect(page.locator(LABELS)).to_have_count(6)
+    expect(page.locator("#classes textarea")).to_have_value(re.compile("^cheetah, "))
 
 
 def come_to_rest(page):

@@ -6,7 +6,7 @@ import re
 import zipfile
 
 import pytest
-from steps import come_to_rest, expect, open_tab
+from steps import expect, open_tab
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
@@ -38,8 +38,8 @@ def test_the_browser_keeps_the_settings_until_they_are_reset(visit):
     page.locator("#seed input").fill("4")
     page.locator("#run").click()
     expect(page.locator("#answer")).to_contain_text("(seed 4)")
-    come_to_rest(page)  # else the reload cuts requests off, which the console calls errors
-    page.reload()
+    page.close()
+    page = visit()
     expect(page.locator("#answer")).to_contain_text("(seed 4)")
     page.locator("#dropout > button").click()
     expect(page.locator("#seed input")).to_have_value("4")

@@ -30,15 +30,14 @@ def test_the_page_opens_with_the_example_and_says_it_is_precomputed(look, site):
     expect(page.locator("#provenance")).to_contain_text("mini@")
 
 
-def test_a_visitor_gets_an_answer_for_their_own_picture_and_classes(visit, site, photo):
-    page = visit()
+def test_a_visitor_gets_an_answer_for_their_own_picture_and_classes(stay, site, photo):
     asked = site.studio.asked
-    upload(page, photo)
-    analyse(page, "walrus, teapot")
-    expect(page.locator("#answer")).to_contain_text("Frozen: ")
-    expect(page.locator(LABELS)).to_have_count(2)
+    upload(stay, photo)
+    analyse(stay, "walrus, teapot")
+    expect(stay.locator("#answer")).to_contain_text("Frozen: ")
+    expect(stay.locator(LABELS)).to_have_count(2)
     for name in ("walrus", "teapot"):
-        expect(page.locator(LABELS).filter(has_text=name)).to_have_count(1)
+        expect(stay.locator(LABELS).filter(has_text=name)).to_have_count(1)
     assert site.studio.asked == asked + 1
 
 
@@ -100,14 +99,13 @@ def test_dropped_tokens_follow_the_layer(look, site):
     assert site.studio.asked == asked
 
 
-def test_maps_of_another_layer_are_computed_on_demand(visit, site):
-    page = visit()
+def test_maps_of_another_layer_are_computed_on_demand(stay, site):
     asked = site.studio.asked
-    open_tab(page, "Grad-CAM")
-    page.locator("#cam-more > button").click()
-    page.locator("#cam-layer input[type=number]").fill("6")
-    page.locator("#cam-compute").click()
-    expect(page.locator("#cam-bar")).to_contain_text("block 6")
+    open_tab(stay, "Grad-CAM")
+    stay.locator("#cam-more > button").click()
+    stay.locator("#cam-layer input[type=number]").fill("6")
+    stay.locator("#cam-compute").click()
+    expect(stay.locator("#cam-bar")).to_contain_text("block 6")
     assert site.studio.asked == asked + 1
 
 
@@ -119,34 +117,32 @@ def test_another_draw_is_another_seed(visit):
     expect(page.locator("#answer")).to_contain_text("In this one draw (seed 1)")
 
 
-def test_an_example_fills_the_form_and_shows_its_own_answer(visit, site):
-    page = visit()
+def test_an_example_fills_the_form_and_shows_its_own_answer(stay, site):
     asked = site.studio.asked
-    page.locator("#examples").get_by_text("tower", exact=True).click()
-    expect(page.locator("#classes textarea")).to_have_value(
+    stay.locator("#examples").get_by_text("tower", exact=True).click()
+    expect(stay.locator("#classes textarea")).to_have_value(
         "tower, bridge, church, ship, skyscraper, tree"
     )
-    expect(page.locator(LABELS).filter(has_text="skyscraper")).to_have_count(1)
-    expect(page.locator("#answer")).to_contain_text("Precomputed example.")
+    expect(stay.locator(LABELS).filter(has_text="skyscraper")).to_have_count(1)
+    expect(stay.locator("#answer")).to_contain_text("Precomputed example.")
     assert site.studio.asked == asked
-    page.locator("#run").click()
-    expect(page.locator("#answer")).not_to_contain_text("Precomputed example.")
+    stay.locator("#run").click()
+    expect(stay.locator("#answer")).not_to_contain_text("Precomputed example.")
     assert site.studio.asked == asked + 1
 
 
-def test_stop_ends_the_draws(visit, site):
-    page = visit()
-    open_tab(page, "Lab")
-    page.get_by_role("tab", name="Many draws", exact=True).click()
+def test_stop_ends_the_draws(stay, site):
+    open_tab(stay, "Lab")
+    stay.get_by_role("tab", name="Many draws", exact=True).click()
     for knob, value in (("most", "128"), ("width", "0.05")):
-        number = page.locator(f"#draws-{knob} input[type=number]")
+        number = stay.locator(f"#draws-{knob} input[type=number]")
         number.fill(value)
         number.press("Tab")
-        expect(page.locator(f"#draws-{knob} input[type=range]")).to_have_value(value)
-    page.locator("#draws-run").click()
-    expect(page.locator("#draws-note")).to_contain_text(re.compile("changes the answer|stays"))
-    page.locator("#draws-stop").click()
-    analyse(page, "walrus, teapot")  # waits for the turn of the draws, were they going on
-    expect(page.locator(".lens-chip").first).to_contain_text(re.compile("walrus|teapot"))
+        expect(stay.locator(f"#draws-{knob} input[type=range]")).to_have_value(value)
+    stay.locator("#draws-run").click()
+    expect(stay.locator("#draws-note")).to_contain_text(re.compile("changes the answer|stays"))
+    stay.locator("#draws-stop").click()
+    analyse(stay, "walrus, teapot")  # waits for the turn of the draws, were they going on
+    expect(stay.locator(".lens-chip").first).to_contain_text(re.compile("walrus|teapot"))
     # 128 draws take a first turn and one for each eight.
     assert 1 <= site.studio.turns < 17
