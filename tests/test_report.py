@@ -149,6 +149,17 @@ def test_ablations_are_set_against_droples_own_row(finished, report):
     assert row(text, "drople (losses.alignment 0.0)")[1].startswith("-5.00 [")
 
 
+def test_rivals_with_a_changed_setting_are_set_against_droples_row_with_it(finished, report):
+    wide = {"dropout.p_max": 0.5}
+    finished("drople", 20, 20)
+    finished("drople-vanilla", 20, 20)
+    finished("drople", 26, 20, settings=wide)
+    finished("drople-vanilla", 24, 20, settings=wide)
+    after = report().partition("| minus drople (dropout.p_max 0.5) |")[2]
+    assert row(after, "drople-vanilla (dropout.p_max 0.5)")[1].startswith("-5.00 [")
+    assert "| drople-vanilla |" not in after.partition("\n\n")[0]
+
+
 def test_validation_runs_stand_apart_from_the_test_results(finished, report):
     finished("drople", 20, 20)
     finished("drople", 40, 40, split="val", settings={"lr": 0.01})

@@ -177,19 +177,23 @@ def _differences(table: Table) -> list[str]:
 
 
 def _ablations(base_to_novel: Sequence[Table]) -> list[str]:
+    """All rows against the reference, then, where DroPLe has other settings, those set like it."""
     lines = []
     for table in base_to_novel:
         reference = table.reference()
         if reference is None:
             continue
-        pairs = [
-            (row.label, row, reference)
-            for row in table.rows
-            if row.method != FROZEN and row is not reference and shared_seeds(row, reference)
-        ]
-        if pairs:
-            lines += [f"{table.one.data}, {table.one.on}:", ""]
-            lines += [*_compared(f"minus {reference.label}", pairs, table.columns), ""]
+        others = [row for row in table.rows if row.method == "drople" and row is not reference]
+        rivals = [(reference, table.rows), *((row, table.like(row)) for row in others)]
+        for against, rows in rivals:
+            pairs = [
+                (row.label, row, against)
+                for row in rows
+                if row.method != FROZEN and row is not against and shared_seeds(row, against)
+            ]
+            if pairs:
+                lines += [f"{table.one.data}, {table.one.on}:", ""]
+                lines += [*_compared(f"minus {against.label}", pairs, table.columns), ""]
     return lines[:-1] or ["No ablation has been run."]
 
 
