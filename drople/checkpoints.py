@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from drople.dropout import DropoutSettings
@@ -59,7 +59,8 @@ def save_prompts(path: str | Path, model: PromptedClip, card: PromptCard) -> Non
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
-    save_file(tensors, partial, metadata={"drople": json.dumps(header)})
+    # Not save_file: what that writes is the owner's alone to read, whatever the umask.
+    partial.write_bytes(save(tensors, metadata={"drople": json.dumps(header)}))
     partial.rename(path)
 
 

@@ -113,6 +113,11 @@ def test_a_folder_is_made_and_no_partial_file_is_left(model, tmp_path):
     assert read_card(path).seed == 3
 
 
+def test_others_may_read_a_file_as_they_may_any_file(file):
+    file.with_name("any").touch()
+    assert file.stat().st_mode == file.with_name("any").stat().st_mode
+
+
 def test_prompts_of_another_backbone_are_refused(model, file):
     other = wrap(tiny_clip(seed=5))
     with pytest.raises(CheckpointError) as caught:
