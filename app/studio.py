@@ -17,7 +17,8 @@ from PIL import Image
 from drople.analysis import Analysis, AnalysisSettings, analyse
 from drople.checkpoints import PromptCard, load_prompts, read_card, shipped_prompts
 from drople.class_texts import ClassTexts, describe_classes
-from drople.errors import BackboneError, CheckpointError, ClassListError, SettingsError
+from drople.devices import pick_device
+from drople.errors import BackboneError, CheckpointError, ClassListError
 from drople.hub import fetch_prompts, is_hub_id
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
@@ -31,23 +32,8 @@ BACKBONES = (
     "ViT-L-14/openai",
     "ViT-B-16/laion2b_s34b_b88k",
 )
-DEVICES = ("auto", "cpu", "cuda")
 MAX_TEXT_TOKENS = 40_000  # names times tokens of the longest
 Value = TypeVar("Value")
-
-
-def pick_device(wanted: str = "auto") -> str:
-    """The device to work on: CUDA when there is one, else the CPU.
-
-    Raises:
-        SettingsError: CUDA was asked for by name and there is none.
-    """
-    if wanted not in DEVICES:
-        raise SettingsError(f"The device is {wanted!r}; choose one of {', '.join(DEVICES)}.")
-    present = torch.cuda.is_available()
-    if wanted == "cuda" and not present:
-        raise SettingsError("There is no CUDA device here. Start with --device cpu or auto.")
-    return "cuda" if present and wanted != "cpu" else "cpu"
 
 
 def digest_of(image: Image.Image) -> str:

@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DropleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from what is finished", file=sys.stderr)
+        return 130
     return 0
 
 

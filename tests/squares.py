@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
+from tiny import Shown
 
 from drople.training.data import ImageSet, Task
 
@@ -20,5 +21,5 @@ def coloured_squares() -> Task:
     ]
     labels = np.repeat(np.arange(3), 4)
     keys = tuple(f"square {i}" for i in range(12))
-    images = ImageSet([lambda p=p: p for p in pictures], labels, np.zeros(12, int), keys)
+    images = ImageSet([Shown(p) for p in pictures], labels, np.zeros(12, int), keys)
     return Task("squares", tuple(COLOURS), images, images, images)

@@ -87,6 +87,7 @@ def test_the_leader_is_named_among_rows_set_alike_with_all_seeds(finished, repor
     finished("zero-shot", 40, 40)
     (line,) = [line for line in report().splitlines() if "leads on pets" in line]
     assert line.endswith(
-        "By harmonic mean of 2 methods set alike (seeds 1, 2; 1 with fewer seeds left out): "
+        "The first of 2 methods with the same settings, by harmonic mean "
+        "(seeds 1, 2; 1 with fewer seeds left out): "
         "`mpl` 60.00, `drople` 58.33."
     )

@@ -16,6 +16,7 @@ from drople.commands import convert, evaluate, replay, train
 from drople.evaluation.cost import read_costs
 from drople.evaluation.runs import read_results
 from drople.evidence import save_analysis
+from drople.training.data import load_task
 
 QUICK = ["--epochs", "1", "--shots", "2", "--precision", "fp32", "--device", "cpu"]
 
@@ -94,10 +95,59 @@ def test_cross_dataset_takes_its_targets_from_an_option(here):
 
 def test_training_writes_prompts_that_load(here, backbone, capsys):
     options = ["--method", "drople-vanilla", "--seed", "3", "--out", "p.safetensors"]
+    options += ["--classes", "base"]
     assert main(["train", "--data", "DATA/pets", *QUICK, *options]) == 0
     _, card = load_prompts(here / "p.safetensors", backbone)
     assert (card.method, card.seed, card.classes) == ("drople-vanilla", 3, ("boat", "cat"))
     assert {"adapted_base", "frozen_novel", "train_seconds"} <= card.metrics.keys()
+
+
+def test_training_on_all_classes_is_tested_on_all(here, backbone, capsys):
+    assert main(["train", "--data", "DATA/pets", *QUICK, "--out", "p.safetensors"]) == 0
+    _, card = load_prompts(here / "p.safetensors", backbone)
+    assert card.classes == ("boat", "cat", "dog", "house")
+    assert {"adapted_accuracy", "frozen_accuracy"} <= card.metrics.keys()
+    said = capsys.readouterr().out
+    assert f"adapted {card.metrics['adapted_accuracy']:5.2f}" in said
+    assert "percent of 12 test images" in said
+    (log,) = (here / "runs" / "trained").glob("*.jsonl")
+    assert str(log.relative_to(here)) in said
+
+
+def test_a_damaged_test_image_is_named_and_costs_no_prompts(here, backbone, capsys):
+    damaged = load_task("DATA/pets").test.keys[0]
+    (here / "DATA" / "pets" / damaged).write_text("I am no picture")
+    assert main(["train", "--data", "DATA/pets", *QUICK, "--out", "p.safetensors"]) == 2
+    assert damaged in capsys.readouterr().err
+    load_prompts(here / "p.safetensors", backbone)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_learnt(here, capsys):
+    out = "DATA/pets/cat/0.png/p.safetensors"
+    assert main(["train", "--data", "DATA/pets", *QUICK, "--out", out]) == 2
+    said = capsys.readouterr().err
+    assert f"{out} cannot be written" in said
+    assert "Choose another --out." in said
+    assert not (here / "runs").exists()
+
+
+def test_stopping_says_how_to_go_on(here, capsys, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train_run", stop)
+    assert main(["train", "--data", "DATA/pets", *QUICK]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_picture_that_was_replaced_is_not_taken_for_the_old_one(here, part):
+    base_to_novel("--methods", "drople")
+    images = getattr(load_task("DATA/pets").base().few(2, 1), part)
+    Image.new("RGB", (32, 32), "red").save(here / "DATA" / "pets" / images.keys[-1])
+    base_to_novel("--methods", "drople")
+    found = [result.method for result in read_results(here / "runs")]
+    assert sorted(found) == ["drople", "drople", *["zero-shot"] * (2 if part == "test" else 1)]
 
 
 def test_a_stored_analysis_is_replayed_with_the_prompts_it_was_made_with(here, backbone, capsys):
@@ -149,6 +199,9 @@ def test_info_lists_the_backbones_that_load(capsys):
         (["evaluate", "pgd", "--set", "dropout.q=1"], "no setting “dropout.q”"),
         (["evaluate", "few-shot", "--root", "."], "No data set is called 'DATA/pets'"),
         (["train", "--method", "zero-shot"], "zero-shot learns nothing"),
+        (["train", "--set", "shots=0"], "shots is 0; expected at least 1"),
+        (["train", "--set", "batch=-3"], "batch is -3; expected at least 1"),
+        (["train", "--lr", "-1"], "lr is -1"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_two(here, capsys, arguments, message):

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import Shown
 
 from drople.errors import DataError
 from drople.training.data import ImageSet, Task, imbalanced_counts, load_task, sample_shots
@@ -17,7 +18,7 @@ def image_set(labels, domains=None):
     """Images whose key is their number and whose grey value is their number too."""
     labels = np.array(labels)
     return ImageSet(
-        [lambda i=i: Image.new("RGB", (16, 16), (i, i, i)) for i in range(len(labels))],
+        [Shown(Image.new("RGB", (16, 16), (i, i, i))) for i in range(len(labels))],
         labels,
         np.zeros_like(labels) if domains is None else np.array(domains),
         tuple(str(i) for i in range(len(labels))),
@@ -266,3 +267,10 @@ def test_a_damaged_pack_is_refused(tmp_path, damage):
         np.savez(pack, blob=np.zeros(3))
     with pytest.raises(DataError, match=r"pack\.npz is not a pack that can be read"):
         load_task(pack)
+
+
+def test_a_class_without_a_picture_is_named(tmp_path):
+    write_folder(tmp_path, {"cat": 3, "dog": 3})
+    (tmp_path / "bird").mkdir()
+    with pytest.raises(DataError, match="no images to learn from in bird"):
+        load_task(tmp_path)

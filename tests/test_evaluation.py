@@ -193,7 +193,18 @@ def test_the_log_of_a_resumed_run_holds_each_step_once(backbone, task, tmp_path,
     (log,) = (tmp_path / "trained").glob("*.jsonl")
     steps = [(step["epoch"], step["step"]) for step in read_log(log)]
     assert steps == [(epoch, step) for epoch in range(3) for step in range(3)]
-    assert len(log.read_text().splitlines()) == 9 + 2  # two steps of the cut epoch ran twice
+
+
+def test_a_resumed_run_says_where_it_goes_on(backbone, task, tmp_path, monkeypatch, capsys):
+    learnt = task.few(2, 1)
+    with monkeypatch.context() as patch:
+        cut_off(patch, after=5)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(backbone, learnt, CONFIG, tmp_path)
+    capsys.readouterr()
+    train_run(backbone, learnt, CONFIG, tmp_path)
+    captured = capsys.readouterr()
+    assert "going on after epoch 1 of 3" in captured.out + captured.err
 
 
 def test_a_finished_training_is_read_back_bit_for_bit(backbone, task, tmp_path):

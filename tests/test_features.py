@@ -7,7 +7,7 @@ import pytest
 import torch
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
-from tiny import NAMES, noise_picture, tiny_clip, wrap
+from tiny import NAMES, Shown, noise_picture, tiny_clip, wrap
 from torch.nn import functional as F
 
 from drople.training.config import TrainConfig
@@ -26,7 +26,7 @@ def image_set(pictures, keys=None):
     """Pictures in memory, without labels that matter."""
     nothing = np.zeros(len(pictures), dtype=int)
     keys = keys or tuple(str(i) for i in range(len(pictures)))
-    return ImageSet([lambda p=p: p for p in pictures], nothing, nothing, keys)
+    return ImageSet([Shown(p) for p in pictures], nothing, nothing, keys)
 
 
 def noises(count, seed=0):
@@ -73,8 +73,9 @@ def test_the_cache_mistakes_no_set_for_another(backbone, tmp_path, changed):
         precision = "bf16"
     if changed == "keys":
         images = image_set([noise_picture(seed=i) for i in range(20)], ("other",) * 20)
-    if changed == "pixels":  # the same file names in another folder
-        images = noises(20, seed=50)
+    if changed == "pixels":  # of one file
+        pictures = [noise_picture(seed=i if i != 13 else 50) for i in range(20)]
+        images = image_set(pictures)
     if changed == "order":
         images = images.select(np.arange(20)[::-1])
     cached = frozen_image_features(backbone, images, precision=precision, cache=tmp_path)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from together import train
 
+from drople.devices import device_of
 from drople.draws import RowsOfDraws, StreamDraws
-from drople.training.processes import ALONE, Processes, device_of
+from drople.training.processes import ALONE, Processes
 
 pytest.importorskip("accelerate", reason="needs accelerate")
 
@@ -73,6 +74,7 @@ def test_a_row_draws_what_it_draws_in_the_whole_batch():
 
 def test_each_process_computes_on_the_gpu_it_was_given(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert (device_of("cuda"), device_of("cpu")) == ("cuda:3", "cpu")
 
 

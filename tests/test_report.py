@@ -191,7 +191,7 @@ def test_single_seeds_and_absent_rows_are_named(finished, report):
         "base-to-novel on pets, mini@abcdef: no run of drople-none, drople-vanilla, mpl." in missing
     )
     assert "base-to-novel on pets, mini@abcdef: drople has a single seed." in missing
-    assert "No run at all of the protocols few-shot" in missing
+    assert "No test of the protocols few-shot" in missing
 
 
 def test_published_numbers_are_labelled_as_published(finished, report):

@@ -15,9 +15,10 @@ from furnished import save_fresh_prompts, save_model, save_tiny_clip
 from safetensors.torch import save_file
 from tiny import NAMES, noise_picture
 
-from app.studio import NO_PROMPTS, Studio, pick_device
+from app.studio import NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings, analyse
 from drople.checkpoints import shipped_prompts
+from drople.devices import pick_device
 from drople.errors import BackboneError, CheckpointError, DropleError, SettingsError
 from drople.models.backbone import load_backbone
 from drople.models.prompts import PromptPlan

@@ -76,3 +76,16 @@ def noise_picture(width: int = 40, height: int = 36, seed: int = 2) -> Image.Ima
     """A picture of coloured noise."""
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+class Shown:
+    """A picture in memory, as the source of an image set."""
+
+    def __init__(self, picture: Image.Image):
+        self.picture = picture
+
+    def read(self) -> Image.Image:
+        return self.picture
+
+    def content(self) -> bytes:
+        return self.picture.tobytes()

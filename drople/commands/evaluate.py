@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from drople.commands.options import add_config_options, add_data_options, config_of
+from drople.devices import device_of
 from drople.errors import SettingsError
 from drople.evaluation.choice import evaluate_choice
 from drople.evaluation.cost import evaluate_costs
@@ -20,7 +21,7 @@ from drople.models.backbone import load_backbone
 from drople.training.config import METHODS
 from drople.training.data import Task
 from drople.training.datasets import open_task
-from drople.training.processes import Processes, device_of
+from drople.training.processes import Processes
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -7,20 +7,19 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from drople.analysis import AnalysisSettings
 from drople.checkpoints import load_prompts, shipped_prompts
 from drople.class_texts import describe_classes
 from drople.classes import parse_class_list
+from drople.devices import DEVICES, device_of
 from drople.dropout import STRATEGIES, DropoutSettings
 from drople.errors import SettingsError
 from drople.explain import explain, find_images
 from drople.image_table import Table, about_table
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.training.processes import device_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--draws", type=int, default=8, help="of each image, for the flip rate; default 8")
     add("--seed", type=int, default=0, help="of the first draw")
     add("--batch", type=int, default=16)
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", default="auto", choices=DEVICES, help="auto takes CUDA where there is one")
     parser.set_defaults(run=run)
 
 

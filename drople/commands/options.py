@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
+from drople.devices import DEVICES
 from drople.training.config import METHODS, TrainConfig
 from drople.training.overrides import override
 
@@ -24,7 +23,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     add("--root", type=Path, help="the folder that holds named data sets, such as caltech101")
     add("--backbone", default="mini")
     add("--runs", type=Path, default=Path("runs"), help="folder of logs, states, prompts, results")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", default="auto", choices=DEVICES, help="auto takes CUDA where there is one")
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

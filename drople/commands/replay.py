@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from drople.checkpoints import load_prompts, read_card, shipped_prompts
+from drople.devices import DEVICES, device_of
 from drople.errors import EvidenceError
 from drople.evidence import TOLERANCE, load_analysis, replay
 from drople.models.backbone import Backbone, hash_weights, load_backbone
@@ -17,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="an analysis (.npz) from the app or from Python")
     parser.add_argument("--prompts", type=Path, help="the prompts file; default: the shipped ones")
     parser.add_argument("--backbone", help="default: the one the file names")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=DEVICES)
     parser.set_defaults(run=run)
 
 
@@ -25,7 +26,7 @@ def run(given: argparse.Namespace) -> None:
     """Carries the command out; exit code 2 where the analysis differs."""
     stored = load_analysis(given.file)
     known = stored.provenance
-    backbone = load_backbone(given.backbone or known["backbone"], given.device)
+    backbone = load_backbone(given.backbone or known["backbone"], device_of(given.device))
     report = replay(stored, _model(known.get("prompts_hash"), backbone, given.prompts))
     for quantity, gap in report.differences.items():
         print(f"{quantity:18s} largest difference {gap:.2e}")

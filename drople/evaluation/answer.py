@@ -93,8 +93,8 @@ def _leaders(table: Table) -> str:
     left = len(table.like(reference)) - len(alike)
     others = f"; {left} with fewer seeds left out" if left else ""
     return (
-        f"- **Which method leads on {name}?** By {column.title} of {len(alike)} methods set alike "
-        f"({seeds}{others}): {said}."
+        f"- **Which method leads on {name}?** The first of {len(alike)} methods with the same "
+        f"settings, by {column.title} ({seeds}{others}): {said}."
     )
 
 

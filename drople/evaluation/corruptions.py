@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -23,7 +23,7 @@ from scipy import ndimage
 
 from drople.errors import SettingsError
 from drople.evaluation.filters import clouds, convolve, grey, soften, streak, zoom
-from drople.training.data import ImageSet
+from drople.training.data import ImageSet, Source
 
 Pixels = np.ndarray
 Corruption = Callable[[Pixels, int, np.random.Generator], Pixels]
@@ -54,18 +54,32 @@ def corrupted(images: ImageSet, cropped: np.ndarray, name: str, severity: int) -
         cropped: what the model sees of them, (I, S, S, 3) uint8: ImageNet-C corrupts after the
             crop.
     """
-
-    def reader(index: int) -> Image.Image:
-        seed = blake2b(f"{name} {images.keys[index]}".encode(), digest_size=8).digest()
-        rng = np.random.default_rng(int.from_bytes(seed))
-        return Image.fromarray(corrupt(cropped[index], name, severity, rng))
-
+    keyed = zip(cropped, images.keys, images.sources, strict=True)
     return ImageSet(
-        [partial(reader, i) for i in range(len(images))],
+        [_Corrupted(pixels, key, clean, name, severity) for pixels, key, clean in keyed],
         images.labels,
         images.domains,
         tuple(f"{key} {name}-{severity}" for key in images.keys),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Corrupted:
+    """A picture that is corrupted whenever it is read."""
+
+    pixels: np.ndarray  # (S, S, 3) uint8
+    key: str
+    clean: Source
+    name: str
+    severity: int
+
+    def read(self) -> Image.Image:
+        seed = blake2b(f"{self.name} {self.key}".encode(), digest_size=8).digest()
+        rng = np.random.default_rng(int.from_bytes(seed))
+        return Image.fromarray(corrupt(self.pixels, self.name, self.severity, rng))
+
+    def content(self) -> bytes:
+        return f"{self.name} {self.severity} ".encode() + self.clean.content()
 
 
 # --- noise ---

@@ -1,7 +1,8 @@
 """Runs on disk: a protocol carried out with one method and seed, once and for all.
 
 A result is two files in RUNS/results/PROTOCOL/DATA: NAME.json with the figures and NAME.npz with
-right or wrong for every test image, written first. A run whose files are there is not run again.
+right or wrong for every test image, written first. A run whose files are there is not run again;
+NAME holds a digest of all that decides it, the images themselves included.
 """
 
 from __future__ import annotations
@@ -148,6 +149,7 @@ def _sit(model: PromptedClip, exam: Exam, config: TrainConfig, cache: Path) -> T
 
 
 def _exams_digest(lessons: list[Lesson]) -> str:
+    """What was asked, by the images' names: the same for all who have the data."""
     return digest(
         [
             (exam.name, exam.classes, exam.images.keys, exam.images.labels.tolist(), exam.epsilon)
@@ -159,14 +161,16 @@ def _exams_digest(lessons: list[Lesson]) -> str:
 
 def _name(protocol: str, setting: Setting, config: TrainConfig, lessons: list[Lesson]) -> str:
     """A file name that two runs share only where all that decides them is equal."""
+    tasks = [lesson.task for lesson in lessons if config.learns()]
     key = digest(
         VERSION,
         protocol,
         setting.backbone.weights_hash,
         setting.split,
         asdict(config),
-        [(lesson.task.classes, lesson.task.train.keys) for lesson in lessons if config.learns()],
+        [(task.classes, task.train.digest()) for task in tasks],
         _exams_digest(lessons),
+        [exam.images.digest() for lesson in lessons for exam in lesson.exams],
     )
     return f"{config.method}-seed{config.seed}-{key}"
 

@@ -196,9 +196,9 @@ def missing(tested: Sequence[Table]) -> list[str]:
                 lines.append(f"- {name}: {row.label} has {count}.")
     protocols = [name for name in PROTOCOLS if name not in {t.one.protocol for t in tested}]
     if protocols:
-        lines.append(f"- No run at all of the protocols {', '.join(protocols)}.")
+        lines.append(f"- No test of the protocols {', '.join(protocols)}.")
     ran = {row.method for table in tested for row in table.rows}
     methods = [name for name in METHODS if name not in ran]
     if methods:
-        lines.append(f"- No run at all of the methods {', '.join(methods)}.")
+        lines.append(f"- No test of the methods {', '.join(methods)}.")
     return lines or ["Nothing: every method and protocol has at least three seeds."]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from drople.dropout import OFFICIAL_CODE, DropoutSettings
+from drople.errors import SettingsError
 from drople.models.prompts import PromptPlan
 
 
@@ -36,7 +38,11 @@ RELEASED_RANGE = DropoutSettings(mode="zero", p_min=0.1, p_max=0.5)
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything a training run depends on but the data and the backbone."""
+    """Everything a training run depends on but the data and the backbone.
+
+    Raises:
+        SettingsError: a number is out of its range.
+    """
 
     method: str = "drople"
     plan: PromptPlan = field(default_factory=PromptPlan)
@@ -62,6 +68,13 @@ class TrainConfig:
     seed: int = 1
     augment: Literal["none", "flip", "patch"] = "flip"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "shots"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if not 0 <= self.lr < math.inf:
+            raise SettingsError(f"lr is {self.lr}; expected 0 or more.")
 
     def learns(self) -> bool:
         return self.method != "zero-shot"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,14 +22,52 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TRAIN, VAL, TEST = 0, 1, 2
 
 
+class Source(Protocol):
+    """Where a picture comes from."""
+
+    def read(self) -> Image.Image:
+        """The picture, RGB; an `ImageError` where it cannot be read."""
+
+    def content(self) -> bytes:
+        """What the picture is decoded from: another picture has another content."""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A picture in a file of its own."""
+
+    path: Path
+
+    def read(self) -> Image.Image:
+        return read_image(self.path)
+
+    def content(self) -> bytes:
+        return self.path.read_bytes()
+
+
+@dataclass(frozen=True, eq=False)
+class PackedImage:
+    """A picture in a pack."""
+
+    blob: np.ndarray  # all files of the pack, one after the other, uint8
+    start: int
+    stop: int
+
+    def read(self) -> Image.Image:
+        return read_image(io.BytesIO(self.content()))
+
+    def content(self) -> bytes:
+        return self.blob[self.start : self.stop].tobytes()
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """Labelled images that are read one by one."""
 
-    readers: Sequence[Callable[[], Image.Image]]
+    sources: Sequence[Source]
     labels: np.ndarray  # (I,) int, index into the class list
     domains: np.ndarray  # (I,) int, 0 where the data have no domains
-    keys: tuple[str, ...]  # what names each image, for caches and messages
+    keys: tuple[str, ...]  # what names each image, for messages
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,7 +75,7 @@ class ImageSet:
     def select(self, index: np.ndarray) -> ImageSet:
         """The images at `index` (J,), in that order."""
         return ImageSet(
-            [self.readers[i] for i in index],
+            [self.sources[i] for i in index],
             self.labels[index],
             self.domains[index],
             tuple(self.keys[i] for i in index),
@@ -49,9 +88,24 @@ class ImageSet:
             DataError: it cannot be read; the message names it.
         """
         try:
-            return self.readers[index]()
+            return self.sources[index].read()
         except ImageError as error:
             raise DataError(f"{self.keys[index]}: {error}") from error
+
+    def digest(self) -> str:
+        """16 hex digits that another image, key, label or order changes: what caches go by.
+
+        Raises:
+            DataError: a file cannot be read; the message names it.
+        """
+        digest = blake2b(digest_size=8)
+        for source, key, label in zip(self.sources, self.keys, self.labels, strict=True):
+            try:
+                content = source.content()
+            except OSError as error:
+                raise DataError(f"{key} cannot be read: {error.strerror}.") from error
+            digest.update(f"{key}\0{label}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -187,11 +241,8 @@ def _load_pack(pack: Path) -> Task:
     if not np.isin(labels, np.arange(len(classes))).all():
         raise ValueError(f"labels beyond its {len(classes)} classes")
 
-    def reader(start: int, stop: int) -> Image.Image:
-        return read_image(io.BytesIO(blob[start:stop].tobytes()))
-
     images = ImageSet(
-        [partial(reader, int(a), int(b)) for a, b in pairwise(offsets)],
+        [PackedImage(blob, int(a), int(b)) for a, b in pairwise(offsets)],
         labels,
         domains,
         tuple(f"{pack.stem}[{i}]" for i in range(len(labels))),
@@ -206,7 +257,7 @@ def _load_folder(root: Path) -> Task:
     if named[0].is_dir() and named[2].is_dir():
         classes = tuple(sorted(p.name for p in named[0].iterdir() if p.is_dir()))
         parts = [_folder_images(part, classes) for part in named]
-        # The parts may hold files of the same names, and the cache of features goes by keys.
+        # The parts may hold files of the same names.
         parts = [
             replace(images, keys=tuple(f"{part.name}/{key}" for key in images.keys))
             for part, images in zip(named, parts, strict=True)
@@ -216,10 +267,16 @@ def _load_folder(root: Path) -> Task:
         images = _folder_images(root, classes)
         part = draw_parts(images.labels, (0.6, 0.7))
         parts = [images.select(np.flatnonzero(part == split)) for split in (TRAIN, VAL, TEST)]
+    readable = f"read here: {', '.join(sorted(SUFFIXES))}"
     if not len(parts[TRAIN]):
         raise DataError(
-            f"{root} has no images to learn from. Put them in one folder a class; "
-            f"read here: {', '.join(sorted(SUFFIXES))}."
+            f"{root} has no images to learn from. Put them in one folder a class; {readable}."
+        )
+    empty = [name for label, name in enumerate(classes) if label not in parts[TRAIN].labels]
+    if empty:
+        raise DataError(
+            f"{root} has no images to learn from in {', '.join(empty)}. Every folder there is a "
+            f"class: put images in, or take the folder away; {readable}."
         )
     names = tuple(name.replace("_", " ") for name in classes)
     return Task(root.name, names, parts[TRAIN], parts[VAL], parts[TEST])
@@ -245,7 +302,7 @@ def images_of_files(files: Sequence[tuple[Path, int]]) -> ImageSet:
     """A set of (path, label) pairs; a key is the file with its folder, which names the class."""
     labels = np.array([label for _, label in files], dtype=int)
     return ImageSet(
-        [partial(read_image, path) for path, _ in files],
+        [ImageFile(path) for path, _ in files],
         labels,
         np.zeros_like(labels),
         tuple(f"{path.parent.name}/{path.name}" for path, _ in files),

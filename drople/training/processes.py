@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from drople.devices import pick_device
 from drople.errors import SettingsError
 
 
@@ -40,7 +41,7 @@ class Processes:
             raise SettingsError(
                 "Training in several processes needs the package accelerate: pip install accelerate"
             ) from None
-        state = PartialState(cpu=device == "cpu")
+        state = PartialState(cpu=pick_device(device) == "cpu")
         return cls(state.process_index, state.num_processes)
 
     @property
@@ -90,8 +91,3 @@ class Processes:
 
 
 ALONE = Processes()
-
-
-def device_of(name: str) -> str:
-    """The device of this process: with `cuda`, the GPU that its launcher gave it."""
-    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" else name

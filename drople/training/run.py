@@ -58,6 +58,10 @@ def train_run(
     # Line by line, so that a run that is killed leaves no half line.
     with log.open("a", buffering=1) as lines, tqdm(unit="step", desc=config.method) as bar:
         for report in steps:
+            if bar.total is None:
+                _forget_from(report.epoch, log)
+                if report.epoch:
+                    bar.write(f"going on after epoch {report.epoch} of {config.epochs}")
             lines.write(json.dumps(asdict(report)) + "\n")
             bar.total = config.epochs * report.steps
             bar.n = report.epoch * report.steps + report.step + 1
@@ -85,8 +89,7 @@ def training_name(backbone: Backbone, task: Task, config: TrainConfig) -> str:
         backbone.weights_hash,
         asdict(config),
         task.classes,
-        task.train.keys,
-        task.train.labels.tolist(),
+        task.train.digest(),
     )
     backbone_name = backbone.name.replace("/", "-")
     return f"{backbone_name}-{task.name}-{config.method}-seed{config.seed}-{key}"
@@ -98,12 +101,14 @@ def digest(*parts: Any) -> str:
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:
-    """The steps of a log in order; of a step that was run again after a kill, the last."""
-    steps = {}
-    for line in log.read_text().splitlines():
-        step = json.loads(line)
-        steps[step["epoch"], step["step"]] = step
-    return [steps[key] for key in sorted(steps)]
+    """The steps of a log, in order."""
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def _forget_from(epoch: int, log: Path) -> None:
+    """Takes an epoch that was cut off, and is run again, out of a log."""
+    kept = [step for step in read_log(log) if step["epoch"] < epoch]
+    log.write_text("".join(json.dumps(step) + "\n" for step in kept))
 
 
 def describe(model: PromptedClip, task: Task, config: TrainConfig) -> PromptCard:
