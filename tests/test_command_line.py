@@ -178,7 +178,9 @@ def test_info_says_what_a_file_says_of_itself(here, capsys):
     main(["train", "--data", "DATA/pets", *QUICK, "--out", "p.safetensors"])
     capsys.readouterr()
     assert main(["info", "p.safetensors"]) == 0
-    assert "drople on pets" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "drople on pets" in said
+    assert "4 classes (boat, cat, dog, house), 2 shots" in said
 
 
 def test_info_lists_the_backbones_that_load(capsys):

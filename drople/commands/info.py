@@ -31,7 +31,8 @@ def run(given: argparse.Namespace) -> None:
         figures = ", ".join(f"{k} {v}" for k, v in card.metrics.items())
         print(f"{path}\n  {card.method} on {card.data}, seed {card.seed}")
         print(f"  needs {card.backbone} with weights {card.backbone_hash}")
-        print(f"  {len(card.classes)} classes, {card.shots} shots; {figures}")
+        names = ", ".join(card.classes[:5]) + ", …" * (len(card.classes) > 5)
+        print(f"  {len(card.classes)} classes ({names}), {card.shots} shots; {figures}")
 
 
 def backbone_lines() -> list[str]:

@@ -58,7 +58,7 @@ def run(given: argparse.Namespace) -> None:
     seconds = trained.card.metrics["train_seconds"]
     print(f"learnt on {len(task.train)} images of {len(task.classes)} classes in {seconds:.0f} s")
     log = training_name(backbone, task, config) + ".jsonl"
-    print(f"every step and loss term: {given.runs / 'trained' / log}")
+    print(f"every step, its loss terms before their weights: {given.runs / 'trained' / log}")
     test = _base_to_novel if halves else _all_classes
     metrics = {**trained.card.metrics, **test(trained.model, whole, config, given.runs / "cache")}
     save_prompts(out, trained.model, replace(trained.card, metrics=metrics))
