@@ -19,14 +19,18 @@ CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
 SEEDS = 3  # fewer are named as missing
 
 _CHOOSING = (
-    "Why IWTD and vanilla dropout may train alike. On test images of the base half, in the image",
-    "branch, with dropout off: the mean p; how many decisions to keep or drop a token would",
-    "differ between the two, at the same rate and with one random number a token; how far the two",
-    "dropped sets would then overlap (Jaccard, of the means); over how many of the tokens",
-    "protection is spread (exponential of the entropy of p_max - p, as a share); in how many",
-    "layers one token's importance is more than twice the next, which flattens min-max; the mean p",
-    "of patches and of learned prompts. Percent, means over images and layers. `minmax` is the",
-    "published normalisation, the others are ours.",
+    "Why IWTD and vanilla dropout may train alike: on test images of the base half, in the image",
+    "branch, with dropout off. Percent, means over images and layers.",
+    "",
+    "- *mean p*: of all tokens, *of patches* and *of* learned *prompts*.",
+    "- *decisions that differ*: to keep or drop a token, between IWTD and vanilla dropout at the",
+    "  same rate and with one random number a token.",
+    "- *overlap*: of the sets that the two then drop (Jaccard, of the means).",
+    "- *spread of protection*: over how many of the tokens (exponential of the entropy of",
+    "  p_max - p, as a share).",
+    "- *one token stands out*: layers in which the importance of one is more than twice the next,",
+    "  which flattens min-max.",
+    "- *normalisation*: `minmax` is the published one, the others are ours.",
 )
 _COSTING = (
     "Median step of each method; their steps took turns in one run, so that slow spells of the",
