@@ -108,7 +108,7 @@ def test_training_on_all_classes_is_tested_on_all(here, backbone, capsys):
     assert card.classes == ("boat", "cat", "dog", "house")
     assert {"adapted_accuracy", "frozen_accuracy"} <= card.metrics.keys()
     said = capsys.readouterr().out
-    assert f"adapted {card.metrics['adapted_accuracy']:5.2f}" in said
+    assert f"adapted  accuracy {card.metrics['adapted_accuracy']:.2f}" in said
     assert "percent of 12 test images" in said
     (log,) = (here / "runs" / "trained").glob("*.jsonl")
     assert str(log.relative_to(here)) in said

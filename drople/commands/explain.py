@@ -13,7 +13,8 @@ from drople.analysis import AnalysisSettings
 from drople.checkpoints import load_prompts, shipped_prompts
 from drople.class_texts import describe_classes
 from drople.classes import parse_class_list
-from drople.devices import DEVICES, device_of
+from drople.commands.options import add_device_option
+from drople.devices import device_of
 from drople.dropout import STRATEGIES, DropoutSettings
 from drople.errors import SettingsError
 from drople.explain import explain, find_images
@@ -35,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--draws", type=int, default=8, help="of each image, for the flip rate; default 8")
     add("--seed", type=int, default=0, help="of the first draw")
     add("--batch", type=int, default=16)
-    add("--device", default="auto", choices=DEVICES, help="auto takes CUDA where there is one")
+    add_device_option(parser)
     parser.set_defaults(run=run)
 
 

@@ -23,7 +23,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     add("--root", type=Path, help="the folder that holds named data sets, such as caltech101")
     add("--backbone", default="mini")
     add("--runs", type=Path, default=Path("runs"), help="folder of logs, states, prompts, results")
-    add("--device", default="auto", choices=DEVICES, help="auto takes CUDA where there is one")
+    add_device_option(parser)
+
+
+def add_device_option(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """Where to compute."""
+    says = f"auto takes CUDA where there is one; default {default}"
+    parser.add_argument("--device", default=default, choices=DEVICES, help=says)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from drople.checkpoints import load_prompts, read_card, shipped_prompts
-from drople.devices import DEVICES, device_of
+from drople.commands.options import add_device_option
+from drople.devices import device_of
 from drople.errors import EvidenceError
 from drople.evidence import TOLERANCE, load_analysis, replay
 from drople.models.backbone import Backbone, hash_weights, load_backbone
@@ -18,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="an analysis (.npz) from the app or from Python")
     parser.add_argument("--prompts", type=Path, help="the prompts file; default: the shipped ones")
     parser.add_argument("--backbone", help="default: the one the file names")
-    parser.add_argument("--device", default="cpu", choices=DEVICES)
+    add_device_option(parser, "cpu")
     parser.set_defaults(run=run)
 
 

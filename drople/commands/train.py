@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -11,14 +12,14 @@ from drople.checkpoints import save_prompts
 from drople.commands.options import add_config_options, add_data_options, config_of
 from drople.devices import device_of
 from drople.errors import SettingsError
-from drople.evaluation.accuracy import adapted_hits, base_to_novel, frozen_hits, percent
+from drople.evaluation.accuracy import accuracies, harmonic_mean
 from drople.models.backbone import load_backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import METHODS, TrainConfig
 from drople.training.data import Task
 from drople.training.datasets import open_task
 from drople.training.processes import Processes
-from drople.training.run import train_run, training_name
+from drople.training.run import train_run
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -57,40 +58,31 @@ def run(given: argparse.Namespace) -> None:
     save_prompts(out, trained.model, trained.card)  # a damaged test image costs no prompts
     seconds = trained.card.metrics["train_seconds"]
     print(f"learnt on {len(task.train)} images of {len(task.classes)} classes in {seconds:.0f} s")
-    log = training_name(backbone, task, config) + ".jsonl"
-    print(f"every step, its loss terms before their weights: {given.runs / 'trained' / log}")
-    test = _base_to_novel if halves else _all_classes
-    metrics = {**trained.card.metrics, **test(trained.model, whole, config, given.runs / "cache")}
+    print(f"every step, its loss terms before their weights: {trained.log}")
+    exams = {"base": whole.base(), "novel": whole.novel()} if halves else {"accuracy": whole}
+    metrics = {
+        **trained.card.metrics,
+        **_tested(trained.model, exams, config, given.runs / "cache"),
+    }
     save_prompts(out, trained.model, replace(trained.card, metrics=metrics))
     print(f"wrote {out}")
 
 
-def _base_to_novel(
-    model: PromptedClip, whole: Task, config: TrainConfig, cache: Path
+def _tested(
+    model: PromptedClip, exams: Mapping[str, Task], config: TrainConfig, cache: Path
 ) -> dict[str, float]:
-    """Prints and returns accuracies on each half of the classes, against its own names."""
-    metrics = {}
-    branches = base_to_novel(model, whole, config, split="test", cache=cache)
-    for branch, found in zip(("adapted", "frozen"), branches, strict=True):
-        for measure in ("base", "novel", "harmonic_mean"):
-            metrics[f"{branch}_{measure}"] = round(getattr(found, measure), 2)
-        print(
-            f"{branch:8s} base {found.base:5.2f}  novel {found.novel:5.2f}  "
-            f"harmonic mean {found.harmonic_mean:5.2f}"
-        )
-    print(f"percent of {len(whole.base().test)} and {len(whole.novel().test)} test images")
+    """Prints and returns what both branches get right in each task, against its own names."""
+    found = [accuracies(model, task.classes, task.test, config, cache) for task in exams.values()]
+    metrics: dict[str, float] = {}
+    for branch, percents in zip(("adapted", "frozen"), zip(*found, strict=True), strict=True):
+        figures = dict(zip(exams, percents, strict=True))
+        if len(percents) == 2:
+            figures["harmonic_mean"] = harmonic_mean(*percents)
+        print(f"{branch:8s}", *(f"{name} {value:.2f}" for name, value in figures.items()))
+        metrics |= {f"{branch}_{name}": round(value, 2) for name, value in figures.items()}
+    sizes = " and ".join(str(len(task.test)) for task in exams.values())
+    print(f"percent of {sizes} test images")
     return metrics
-
-
-def _all_classes(
-    model: PromptedClip, whole: Task, config: TrainConfig, cache: Path
-) -> dict[str, float]:
-    """Prints and returns accuracies over all classes."""
-    names, images = whole.classes, whole.test
-    adapted = percent(adapted_hits(model, names, images, config.precision))
-    frozen = percent(frozen_hits(model, names, images, config, cache))
-    print(f"adapted {adapted:5.2f}  frozen {frozen:5.2f}   percent of {len(images)} test images")
-    return {"adapted_accuracy": round(adapted, 2), "frozen_accuracy": round(frozen, 2)}
 
 
 def _check_writable(out: Path) -> None:

@@ -1,8 +1,7 @@
-"""Accuracy of the frozen and the adapted branch on base and novel classes."""
+"""Accuracy of the frozen and the adapted branch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,24 +10,12 @@ from torch.nn import functional as F
 
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet, Task
+from drople.training.data import ImageSet
 from drople.training.features import (
     frozen_image_features,
     frozen_text_features,
     image_features,
 )
-
-
-@dataclass(frozen=True)
-class BaseToNovel:
-    """Accuracies in percent; each half is classified against its own names (METHOD.md 5.4)."""
-
-    base: float
-    novel: float
-
-    @property
-    def harmonic_mean(self) -> float:
-        return harmonic_mean(self.base, self.novel)
 
 
 def harmonic_mean(a: float, b: float) -> float:
@@ -72,13 +59,13 @@ def percent(right: Tensor) -> float:
     return 100 * float(right.float().mean()) if len(right) else 0.0
 
 
-def base_to_novel(
-    model: PromptedClip, task: Task, config: TrainConfig, *, split: str, cache: Path | None
-) -> tuple[BaseToNovel, BaseToNovel]:
-    """Adapted and frozen accuracy on one split ("val" or "test") of a whole task."""
-    adapted, frozen = [], []
-    for half in (task.base(), task.novel()):
-        images = half.val if split == "val" else half.test
-        adapted.append(percent(adapted_hits(model, half.classes, images, config.precision)))
-        frozen.append(percent(frozen_hits(model, half.classes, images, config, cache)))
-    return BaseToNovel(*adapted), BaseToNovel(*frozen)
+def accuracies(
+    model: PromptedClip,
+    names: tuple[str, ...],
+    images: ImageSet,
+    config: TrainConfig,
+    cache: Path | None,
+) -> tuple[float, float]:
+    """Accuracy of the adapted and of the frozen branch, in percent."""
+    adapted = percent(adapted_hits(model, names, images, config.precision))
+    return adapted, percent(frozen_hits(model, names, images, config, cache))

@@ -29,6 +29,7 @@ class Trained:
 
     model: PromptedClip
     card: PromptCard
+    log: Path
 
 
 def train_run(
@@ -47,14 +48,14 @@ def train_run(
     stem = runs / "trained" / training_name(backbone, task, config)
     log, state, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
     if prompts.is_file():
-        return Trained(*load_prompts(prompts, backbone))
+        return Trained(*load_prompts(prompts, backbone), log)
     stem.parent.mkdir(parents=True, exist_ok=True)
     model = build_model(backbone, config)
     measured = _forget_peak_memory(backbone)
     steps = fit(model, task, config, state=state, cache=runs / "cache", processes=processes)
     if not processes.main:
         deque(steps, maxlen=0)
-        return Trained(model, describe(model, task, config))
+        return Trained(model, describe(model, task, config), log)
     # Line by line, so that a run that is killed leaves no half line.
     with log.open("a", buffering=1) as lines, tqdm(unit="step", desc=config.method) as bar:
         for report in steps:
@@ -76,7 +77,7 @@ def train_run(
     card = replace(describe(model, task, config), metrics=cost)
     save_prompts(prompts, model, card)
     state.unlink(missing_ok=True)
-    return Trained(model, card)
+    return Trained(model, card, log)
 
 
 _ENDINGS = ("jsonl", "state", "safetensors")
