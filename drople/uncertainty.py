@@ -136,7 +136,7 @@ def run_draws(
         pixels: (S, S, 3) uint8, what the model sees.
         target, plain: indices of the class looked at and of the undropped answer.
     """
-    grid = patch_grid(model, pixels)
+    grid = (model.backbone.grid_size,) * 2
     nothing = np.zeros(0)
     known = {
         name: DrawStatistics(
@@ -156,12 +156,6 @@ def run_draws(
         yield known
         if all(narrow_enough(one.flips, one.count, width, minimum) for one in known.values()):
             return
-
-
-def patch_grid(model: PromptedClip, pixels: np.ndarray) -> tuple[int, int]:
-    """Rows and columns of patches of a picture (S, S, 3)."""
-    rows, columns = model.backbone.visual.conv1.stride
-    return pixels.shape[0] // int(rows), pixels.shape[1] // int(columns)
 
 
 def dropped_run(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import cast
+from typing import Any, cast
 
 import httpx
 import numpy as np
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms import Compose, Normalize, ToTensor
 
@@ -25,6 +28,7 @@ from drople.dropout import TokenDropout
 from drople.errors import BackboneError, ClassListError
 from drople.layout import PromptStep
 from drople.models.coverage import refusal, refuse_uncovered, uncovered_part
+from drople.models.stem import Stem, build_clip
 from drople.models.towers import (
     LayerRecord,
     ReadBridge,
@@ -72,15 +76,18 @@ class Backbone:
         """
         refuse_uncovered(name, clip, tokenizer)
         clip.eval().requires_grad_(False)
+        digest = weights_hash or hash_weights(clip.state_dict())  # of the weights as stored
+        visual: Any = clip.visual
+        if isinstance(visual.conv1, Stem):
+            visual.conv1 = visual.conv1.optimised()
         steps = preprocess.transforms
         assert isinstance(steps[-1], Normalize), "open_clip normalises last"
         crop = Compose([step for step in steps[:-1] if not isinstance(step, ToTensor)])
         mean, std = (tuple(float(v) for v in part) for part in (steps[-1].mean, steps[-1].std))
-        digest = weights_hash or hash_weights(clip.state_dict())
         return cls(name, clip, tokenizer, crop, mean, std, digest)
 
     # The towers' own types are open_clip's; ours name the parts the forward relies on.
-    @property
+    @cached_property
     def visual(self) -> VisualTower:
         return cast(VisualTower, self.clip.visual)
 
@@ -90,11 +97,11 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        return self.visual.conv1.weight.device
+        return self.visual.class_embedding.device
 
     @property
     def image_width(self) -> int:
-        return self.visual.conv1.out_channels
+        return len(self.visual.class_embedding)
 
     @property
     def text_width(self) -> int:
@@ -114,8 +121,23 @@ class Backbone:
 
     @property
     def image_size(self) -> int:
-        patch = self.visual.conv1.kernel_size[0]
-        return round((len(self.visual.positional_embedding) - 1) ** 0.5) * patch
+        """S, pixels a side of what the model sees."""
+        return self.visual.image_size[0]
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels a side of the cell that a patch token stands for."""
+        return self.visual.patch_size[0]
+
+    @property
+    def grid_size(self) -> int:
+        """G, patches a side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def has_stem(self) -> bool:
+        """Whether a patch token sees more of the picture than its own cell (see `Stem`)."""
+        return isinstance(self.visual.conv1, Stem)
 
     @property
     def context_length(self) -> int:
@@ -260,14 +282,19 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
 
     Args:
         name: "mini", which travels with the project; "architecture/weights" as open_clip lists
-            them, such as "ViT-B-16/openai"; or "hf-hub:user/repo". The last two come from the
-            local cache or the Hub.
+            them, such as "ViT-B-16/openai"; "hf-hub:user/repo"; or "local-dir:FOLDER" with
+            open_clip's two files. The second and third come from the local cache or the Hub.
 
     Raises:
         BackboneError: no such model, no network, or a model the forward does not cover.
     """
+    folder = CHECKPOINTS / name if name in BUNDLED else _local_folder(name)
+    config = _config(folder) if folder else {}
+    if folder and "stem" in config:
+        clip, preprocess = _build_with_stem(folder, config)
+        return Backbone.of_clip(name, clip.to(device), preprocess, SimpleTokenizer())
     if name in BUNDLED:
-        source, weights, tokenizer = f"local-dir:{CHECKPOINTS / name}", None, SimpleTokenizer()
+        source, weights, tokenizer = f"local-dir:{folder}", None, SimpleTokenizer()
     elif name.startswith(("hf-hub:", "local-dir:")):
         source, weights, tokenizer = name, None, None
     else:
@@ -304,6 +331,46 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
             "network."
         ) from error
     return Backbone.of_clip(name, clip.to(device), preprocess, tokenizer)
+
+
+def _local_folder(name: str) -> Path | None:
+    """The folder that "local-dir:FOLDER" names; None for another kind of name."""
+    return Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The open_clip config of a folder; empty where there is none, which open_clip reports."""
+    file = folder / "open_clip_config.json"
+    try:
+        config = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise BackboneError(f"{file.name} is not JSON ({error}). Copy it again.") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _build_with_stem(folder: Path, config: Mapping[str, Any]) -> tuple[nn.Module, Compose]:
+    """A CLIP whose patch embedding is a stem, with its stored weights, and its preprocessing.
+
+    open_clip builds the towers, but knows no stems.
+
+    Raises:
+        BackboneError: an unknown stem; weights that are absent, damaged or of another shape.
+    """
+    file = folder / "open_clip_model.safetensors"
+    clip = build_clip(config)
+    try:
+        state = load_file(file)
+        clip.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise BackboneError(
+            f"{file.name} beside the config of {folder.name} is absent, damaged or does not fit it "
+            f"({error}). Copy both files again."
+        ) from error
+    size = config["model_cfg"]["vision_cfg"]["image_size"]
+    preprocess = PreprocessCfg(size=size, **config.get("preprocess_cfg", {}))
+    return clip, image_transform_v2(preprocess, is_train=False)
 
 
 def hash_weights(state: dict[str, Tensor]) -> str:

@@ -45,6 +45,8 @@ class ImageLora(nn.Module):
             for place, layer in enumerate(self.plan.layers):
                 blocks[layer] = _with_weight(blocks[layer], self._weight(blocks[layer], place))
         return _Tower(
+            visual.image_size,
+            visual.patch_size,
             visual.conv1,
             visual.class_embedding,
             visual.positional_embedding,
@@ -81,7 +83,9 @@ class _Blocks:
 class _Tower:
     """A `VisualTower` put together from the parts of another."""
 
-    conv1: nn.Conv2d
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]
+    conv1: nn.Module
     class_embedding: Tensor
     positional_embedding: Tensor
     ln_pre: nn.Module

@@ -28,7 +28,9 @@ class Transformer(Protocol):
 class VisualTower(Protocol):
     """`CLIP.visual`, a VisionTransformer read at its class token."""
 
-    conv1: nn.Conv2d
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]  # pixels of the cell a patch token stands for
+    conv1: nn.Module  # the patch embedding: (B, 3, S, S) -> (B, D, G, G)
     class_embedding: Tensor  # (D,)
     positional_embedding: Tensor  # (1 + G*G, D)
     ln_pre: nn.Module

@@ -141,8 +141,7 @@ def _augment(
     if config.augment == "flip":
         pixels = flip(pixels, rng)
     elif config.augment == "patch":
-        patch = model.backbone.visual.conv1.kernel_size[0]
-        pixels = patch_randaugment(pixels, rng, patch)
+        pixels = patch_randaugment(pixels, rng, model.backbone.patch_size)
     return model.backbone.normalise(torch.from_numpy(np.ascontiguousarray(pixels)))
 
 
