@@ -17,7 +17,7 @@ from torch import Tensor
 from drople.dropout import DropoutSettings
 from drople.errors import CheckpointError, SettingsError
 from drople.importance import Bridge, SignalWeights
-from drople.models.backbone import CHECKPOINTS, Backbone
+from drople.models.backbone import CHECKPOINTS, Backbone, other_weights
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan, build_prompts
@@ -74,9 +74,7 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
     name = Path(path).name
     if card.backbone_hash != backbone.weights_hash:
         raise CheckpointError(
-            f"{name} was trained on {card.backbone} (weights {card.backbone_hash}), but the "
-            f"backbone loaded is {backbone.name} (weights {backbone.weights_hash}). Choose that "
-            "backbone, or prompts trained on this one."
+            f"{name} was {other_weights(card.backbone, card.backbone_hash, backbone)}"
         )
     if card.lora and max(card.lora.layers, default=0) >= backbone.image_layer_count:
         raise CheckpointError(f"{name} changes layers that {backbone.name} does not have.")

@@ -23,7 +23,7 @@ from drople.analysis import Analysis, analyse
 from drople.class_texts import FROZEN
 from drople.dropout import TokenDrop
 from drople.errors import DropleError, EvidenceError
-from drople.models.backbone import Backbone, hash_weights
+from drople.models.backbone import Backbone, hash_weights, other_weights
 from drople.models.prompted_clip import PromptedClip
 
 FORMAT, SCHEMA = "drople-analysis", 1
@@ -199,8 +199,8 @@ def check_model(stored: Analysis, model: Backbone | PromptedClip) -> None:
     backbone = model if isinstance(model, Backbone) else model.backbone
     if backbone.weights_hash != known["backbone_hash"]:
         raise EvidenceError(
-            f"The analysis was made with {known['backbone']} (weights {known['backbone_hash']}); "
-            f"the backbone loaded is {backbone.name} (weights {backbone.weights_hash})."
+            "The analysis was "
+            + other_weights(str(known["backbone"]), str(known["backbone_hash"]), backbone)
         )
     prompts = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
     if prompts != known.get("prompts_hash"):

@@ -14,7 +14,7 @@ from tiny import TOKENIZER, custom_text_clip, noise_picture, tiny_clip, wrap
 
 from drople import load_backbone
 from drople.errors import BackboneError, ClassListError
-from drople.models.backbone import CHECKPOINTS, Backbone, hash_weights
+from drople.models.backbone import CHECKPOINTS, Backbone, hash_weights, other_weights
 
 REFUSED = {
     "attentional pooling": lambda: tiny_clip(vision={"attentional_pool": True}),
@@ -162,3 +162,9 @@ def test_equal_weights_have_an_equal_hash():
 
 def test_the_tokenizer_of_the_bundled_backbone_is_clips(mini):
     assert type(mini.tokenizer) is SimpleTokenizer
+
+
+def test_what_was_made_for_the_former_mini_says_which_version_reads_it(mini):
+    said = other_weights("mini", "b454d4c554683269", mini)
+    assert "made for the mini of 0.1 (weights b454d4c554683269); install 0.1.0 to recompute" in said
+    assert mini.weights_hash in said

@@ -123,7 +123,7 @@ def test_prompts_of_another_backbone_are_refused(model, file):
     with pytest.raises(CheckpointError) as caught:
         load_prompts(file, other)
     message = str(caught.value)
-    assert f"was trained on tiny (weights {model.backbone.weights_hash})" in message
+    assert f"was made with tiny (weights {model.backbone.weights_hash})" in message
     assert f"the backbone loaded is tiny (weights {other.weights_hash})" in message
 
 

@@ -44,6 +44,7 @@ from drople.models.towers import (
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 BUNDLED = ("mini",)  # backbones that travel with the project, in checkpoints/<name>
+EARLIER_MINI = {"b454d4c554683269": "0.1"}  # weights hash -> the versions that shipped them
 TEXT_BATCH = 256  # class phrases in one forward of the text tower
 
 
@@ -371,6 +372,20 @@ def _build_with_stem(folder: Path, config: Mapping[str, Any]) -> tuple[nn.Module
     size = config["model_cfg"]["vision_cfg"]["image_size"]
     preprocess = PreprocessCfg(size=size, **config.get("preprocess_cfg", {}))
     return clip, image_transform_v2(preprocess, is_train=False)
+
+
+def other_weights(made_with: str, weights_hash: str, backbone: Backbone) -> str:
+    """Why something made with other weights cannot be used with a backbone, and what to do."""
+    version = EARLIER_MINI.get(weights_hash)
+    if version:
+        return (
+            f"made for the {made_with} of {version} (weights {weights_hash}); install {version}.0 "
+            f"to recompute. This version's {backbone.name} has the weights {backbone.weights_hash}."
+        )
+    return (
+        f"made with {made_with} (weights {weights_hash}), but the backbone loaded is "
+        f"{backbone.name} (weights {backbone.weights_hash}). Choose the one it was made with."
+    )
 
 
 def hash_weights(state: dict[str, Tensor]) -> str:
