@@ -202,6 +202,29 @@ def imbalanced_counts(counts: np.ndarray, ratio: float) -> np.ndarray:
     return np.minimum(counts, np.ceil(np.maximum(counts.max() * share, 1))).astype(int)
 
 
+def join_tasks(tasks: Sequence[Task]) -> Task:
+    """One task over several data sets; classes of the same name are one class.
+
+    Its domains are not kept.
+    """
+    classes = tuple(dict.fromkeys(name for task in tasks for name in task.classes))
+    number = {name: label for label, name in enumerate(classes)}
+
+    def joined(part: str) -> ImageSet:
+        sets = [(task, getattr(task, part)) for task in tasks]
+        labels = [[number[task.classes[c]] for c in images.labels] for task, images in sets]
+        whole = np.array([label for part in labels for label in part], dtype=int)
+        return ImageSet(
+            [source for _, images in sets for source in images.sources],
+            whole,
+            np.zeros_like(whole),
+            tuple(f"{task.name}/{key}" for task, images in sets for key in images.keys),
+        )
+
+    name = "+".join(task.name for task in tasks)
+    return Task(name, classes, joined("train"), joined("val"), joined("test"))
+
+
 def load_task(path: str | Path) -> Task:
     """Reads a task.
 

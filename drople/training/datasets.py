@@ -18,7 +18,16 @@ import numpy as np
 from torchvision import datasets as vision
 
 from drople.errors import DataError
-from drople.training.data import TEST, TRAIN, VAL, ImageSet, Task, draw_parts, images_of_files
+from drople.training.data import (
+    TEST,
+    TRAIN,
+    VAL,
+    ImageSet,
+    Task,
+    draw_parts,
+    images_of_files,
+    join_tasks,
+)
 from drople.training.data import load_task as load_path
 
 Files = Iterable[tuple[str | Path, int]]
@@ -101,9 +110,13 @@ DATASETS = {
 def open_task(data: str, root: Path | None = None) -> Task:
     """A task from a path, or with `root` from the name of a data set that lies under it.
 
+    Several, separated by commas, are joined into one.
+
     Raises:
         DataError: an unknown name, or files that are not there.
     """
+    if "," in data and not Path(data).exists():
+        return join_tasks([open_task(one.strip(), root) for one in data.split(",") if one.strip()])
     if root is None:
         if data in DATASETS and not Path(data).exists():
             raise DataError(f"{data} is a data set's name; say with --root where its folder lies.")
