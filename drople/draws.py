@@ -22,6 +22,12 @@ class Draws(Protocol):
         """Returns standard normal noise (B, N, D) for one layer."""
 
 
+def generator_of(*names: int | str) -> np.random.Generator:
+    """A generator that these names alone decide."""
+    digest = blake2b("/".join(map(str, names)).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
 @dataclass(frozen=True)
 class SeededDraws:
     """u is a function of (seed, branch, layer, token position, class name) alone (DESIGN 4).
@@ -46,10 +52,7 @@ class SeededDraws:
         drawn: dict[tuple[int, str], np.ndarray] = {}
         for key in zip(self.seeds, names, strict=True):
             if key not in drawn:
-                text = f"{key[0]}/{self.branch}/{depth}/{kind}/{key[1]}"
-                digest = blake2b(text.encode(), digest_size=16).digest()
-                bits = np.random.Philox(key=int.from_bytes(digest, "little"))
-                drawn[key] = sample(np.random.Generator(bits))
+                drawn[key] = sample(generator_of(key[0], self.branch, depth, kind, key[1]))
         return torch.from_numpy(np.stack([drawn[k] for k in zip(self.seeds, names, strict=True)]))
 
 

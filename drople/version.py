@@ -1,3 +1,3 @@
 """The version written into checkpoints and provenance."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

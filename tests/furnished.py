@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from gradio import Progress
@@ -14,7 +15,7 @@ from drople.analysis import Analysis
 from drople.checkpoints import PromptCard, read_card, save_prompts
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.training.config import TrainConfig
+from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 
 FORM = {  # what the page's form holds at first, behind picture, classes, backbone and prompts
@@ -52,7 +53,7 @@ def save_tiny_clip(folder: Path) -> str:
 
 def save_fresh_prompts(path: Path, backbone: Backbone, *, seed: int = 1) -> Path:
     """Writes untrained DroPLe prompts for a backbone."""
-    config = TrainConfig(seed=seed)
+    config = replace(METHODS["drople"], seed=seed)
     return save_model(path, build_model(backbone, config), config)
 
 

@@ -46,6 +46,13 @@ def card_of(model, **changes):
     return replace(card, **changes)
 
 
+def test_prompts_whose_card_leaves_the_precision_to_the_machine_still_load(model, tmp_path):
+    """As version 0.1.0 wrote them."""
+    card = card_of(model, training={"precision": "auto"}, drople_version="0.1.0")
+    save_prompts(tmp_path / "a.safetensors", model, card)
+    assert load_prompts(tmp_path / "a.safetensors", model.backbone)[1] == card
+
+
 @pytest.fixture
 def file(model, tmp_path):
     """The tiny model's prompts on disk."""

@@ -102,6 +102,23 @@ def test_training_writes_prompts_that_load(here, backbone, capsys):
     assert {"adapted_base", "frozen_novel", "train_seconds"} <= card.metrics.keys()
 
 
+def test_the_precision_that_is_faster_is_said_and_kept(here, backbone, capsys):
+    at = QUICK.index("--precision")
+    quick = [*QUICK[:at], *QUICK[at + 2 :]]
+    assert main(["train", "--data", "DATA/pets", *quick, "--out", "p.safetensors"]) == 0
+    taken = load_prompts(here / "p.safetensors", backbone)[1].training["precision"]
+    assert taken in ("fp32", "bf16")
+    assert f"--precision {taken}: the faster one on cpu" in capsys.readouterr().out
+    chosen = ["--methods", "zero-shot", *quick]
+    assert main(["evaluate", "base-to-novel", "--data", "DATA/pets", *chosen]) == 0
+    assert [one.config["precision"] for one in read_results(here / "runs")] == [taken]
+
+
+def test_the_precision_is_no_other_setting(here, capsys):
+    assert base_to_novel("--set", "precision=bf16") == 2
+    assert "write --precision fp32 or bf16" in capsys.readouterr().err
+
+
 def test_training_on_all_classes_is_tested_on_all(here, backbone, capsys):
     assert main(["train", "--data", "DATA/pets", *QUICK, "--out", "p.safetensors"]) == 0
     _, card = load_prompts(here / "p.safetensors", backbone)

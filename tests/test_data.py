@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -106,15 +108,59 @@ def test_few_shots_take_that_many_of_each_class(shots):
 
 def test_a_sample_keeps_each_image_with_its_label():
     images = image_set([0, 0, 0, 1, 1, 1])
-    sampled = sample_shots(images, 2, seed=1)
+    sampled = sample_shots(images, ("cat", "dog"), shots=2, seed=1)
     assert sampled.labels.tolist() == [images.labels[int(key)] for key in sampled.keys]
 
 
 def test_a_seed_fixes_the_sample_and_another_changes_it():
     images = image_set([0] * 40 + [1] * 40)
-    first, again, other = (sample_shots(images, 8, seed).keys for seed in (1, 1, 2))
+    classes = ("cat", "dog")
+    first, again, other = (
+        sample_shots(images, classes, shots=8, seed=seed).keys for seed in (1, 1, 2)
+    )
     assert first == again
     assert first != other
+
+
+def named_task(**counts):
+    """A task whose keys say class and number, so that they can be compared between tasks."""
+    labels = [label for label, count in enumerate(counts.values()) for _ in range(count)]
+    keys = tuple(f"{name}{i}" for name, count in counts.items() for i in range(count))
+    images = replace(image_set(labels), keys=keys)
+    return Task("pets", tuple(counts), images, images, images)
+
+
+DOGS = {"cat": 30, "dog": 30}
+
+
+def keys_of(task, name):
+    return [key for key in task.train.keys if key.startswith(name)]
+
+
+@pytest.mark.parametrize("changed", [{"cat": 31, "dog": 30}, {"bee": 31, "cat": 30, "dog": 30}])
+def test_a_picture_or_class_added_moves_no_other_classs_shots(changed):
+    before, after = (named_task(**counts).few(5, seed=1) for counts in (DOGS, changed))
+    assert keys_of(before, "dog") == keys_of(after, "dog")
+
+
+@pytest.mark.parametrize("changed", [{"cat": 31, "dog": 30}, {"bee": 31, "cat": 30, "dog": 30}])
+def test_a_long_tail_may_keep_more_of_a_class_but_never_others(changed):
+    before, after = (named_task(**counts).long_tail(3, seed=1) for counts in (DOGS, changed))
+    fewer, more = sorted((set(keys_of(one, "dog")) for one in (before, after)), key=len)
+    assert 0 < len(fewer) < 30
+    assert fewer <= more
+
+
+def test_two_classes_of_one_size_draw_by_themselves():
+    few = named_task(cat=30, dog=30).few(10, seed=1)
+    cat, dog = ([key[3:] for key in keys_of(few, name)] for name in ("cat", "dog"))
+    assert cat != dog
+
+
+def test_fewer_shots_are_among_more():
+    task = named_task(cat=30, dog=20)
+    drawn = [set(task.few(shots, seed=3).train.keys) for shots in (1, 2, 4, 8, 16)]
+    assert all(few < more for few, more in pairwise(drawn))
 
 
 def test_sampling_touches_the_training_images_only():
@@ -133,7 +179,17 @@ def test_sampling_touches_the_training_images_only():
     ],
 )
 def test_imbalance_falls_exponentially_from_the_largest_class(counts, ratio, expected):
-    assert imbalanced_counts(np.array(counts), ratio).tolist() == expected
+    labels = np.repeat(np.arange(len(counts)), counts)
+    assert imbalanced_counts(labels, len(counts), ratio).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([0, 0, 1, 1], [2, 1]), ([1, 0, 1, 0], [1, 2]), ([2, 1, 1, 2], [0, 1, 2])],
+)
+def test_of_equal_classes_the_one_seen_first_keeps_more(labels, expected):
+    """As Counter.most_common ranks them in the released code."""
+    assert imbalanced_counts(np.array(labels), len(expected), 10).tolist() == expected
 
 
 def test_a_long_tail_keeps_the_images_it_says():

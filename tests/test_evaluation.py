@@ -10,15 +10,19 @@ import pytest
 import torch
 from PIL import Image
 
+from drople.checkpoints import load_prompts, save_prompts
+from drople.dropout import DropoutSettings
 from drople.errors import DataError, SettingsError
+from drople.evaluation import runs
 from drople.evaluation.protocols import PROTOCOLS, Setting, columns
 from drople.evaluation.runs import evaluate, frozen_config, read_results
 from drople.evaluation.tables import figures
+from drople.models.prompts import PromptPlan
 from drople.training import run
-from drople.training.config import METHODS
+from drople.training.config import METHODS, LossWeights, TrainConfig
 from drople.training.data import ImageSet, Task, images_of_files
-from drople.training.overrides import changes, flat, override
-from drople.training.run import read_log, train_run
+from drople.training.overrides import changes, flat, named, override
+from drople.training.run import digest, read_log, train_run, training_name
 
 CONFIG = replace(METHODS["drople"], epochs=3, shots=2, batch=3, precision="fp32")
 
@@ -159,6 +163,80 @@ def test_another_setting_is_another_run(tested, tmp_path):
     for config in (CONFIG, replace(CONFIG, lr=1e-3), replace(CONFIG, seed=2)):
         tested("base-to-novel", config)
     assert len(read_results(tmp_path)) == 3
+
+
+def test_a_stored_result_that_contradicts_its_name_is_refused(tested, tmp_path):
+    tested("base-to-novel", CONFIG)
+    (file,) = (tmp_path / "results").glob("*/*/drople-*.json")
+    stored = json.loads(file.read_text())
+    stored["config"]["dropout.p_max"] = 0.9
+    file.write_text(json.dumps(stored))
+    expected = f"p_max 0.9 instead of {CONFIG.dropout.p_max}. Delete it"
+    with pytest.raises(DataError, match=expected):
+        tested("base-to-novel", CONFIG)
+
+
+def test_stored_prompts_that_contradict_their_name_are_refused(backbone, task, tmp_path):
+    few = task.few(2, 1)
+    train_run(backbone, few, CONFIG, tmp_path)
+    (file,) = (tmp_path / "trained").glob("*.safetensors")
+    model, card = load_prompts(file, backbone)
+    save_prompts(file, model, replace(card, training={**card.training, "lr": 0.5}))
+    with pytest.raises(DataError, match=f"lr 0.5 instead of {CONFIG.lr}"):
+        train_run(backbone, few, CONFIG, tmp_path)
+
+
+def test_a_setting_added_after_a_result_was_stored_is_at_its_default(tested, tmp_path):
+    first = tested("base-to-novel", CONFIG)
+    (file,) = (tmp_path / "results").glob("*/*/drople-*.json")
+    stored = json.loads(file.read_text())
+    del stored["config"]["plan.n_add"]  # as if the result were older than the setting
+    file.write_text(json.dumps(stored))
+    assert tested("base-to-novel", CONFIG).accuracy == first.accuracy
+
+
+RELEASED = TrainConfig(method="a")
+CHANGED = replace(RELEASED, seed=2, lr=0.01, dropout=DropoutSettings(mode="hide", p_max=0.4))
+MODULAR = replace(
+    RELEASED, plan=PromptPlan("modular", text_count=1, image_count=1), gaussian_epochs=(0.75, 1.0)
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "pinned"),
+    [(RELEASED, "17f8632189f6"), (CHANGED, "dcbf5f3f22ab"), (MODULAR, "b8454593a31c")],
+)
+def test_the_name_of_a_run_never_changes(config, pinned):
+    """Where this fails, every finished run would be run again: put the default back."""
+    assert digest(named(config)) == pinned
+
+
+def test_a_name_leaves_out_what_is_at_its_default():
+    assert named(TrainConfig()) == {}
+    assert named(CHANGED) == {
+        "method": "a", "seed": 2, "lr": 0.01, "dropout.mode": "hide", "dropout.p_max": 0.4,
+    }  # fmt: skip
+
+
+def test_the_defaults_are_those_of_the_parts():
+    parts = {"plan": PromptPlan(), "losses": LossWeights(), "dropout": DropoutSettings()}
+    assert TrainConfig() == TrainConfig(**parts)
+
+
+def test_the_version_is_in_no_name(backbone, task, tested, tmp_path, monkeypatch):
+    few = task.few(2, 1)
+    before = training_name(backbone, few, CONFIG)
+    tested("base-to-novel", frozen_config(CONFIG))
+    for module in (run, runs):
+        monkeypatch.setattr(module, "VERSION", "9.9.9", raising=False)
+    tested("base-to-novel", frozen_config(CONFIG))
+    assert training_name(backbone, few, CONFIG) == before
+    assert len(read_results(tmp_path)) == 1
+
+
+def test_another_dropout_of_ours_is_another_run(backbone, task):
+    other = replace(CONFIG, dropout=replace(CONFIG.dropout, p_max=0.2))
+    assert training_name(backbone, task, CONFIG) != training_name(backbone, task, other)
 
 
 def test_protocols_that_learn_the_same_share_the_training(tested, tmp_path):

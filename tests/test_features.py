@@ -102,9 +102,17 @@ def test_the_ensemble_is_the_direction_of_the_mean_over_open_clips_templates(bac
     torch.testing.assert_close(found[0], F.normalize(mean, dim=-1), rtol=1e-5, atol=1e-6)
 
 
+def test_a_precision_that_only_a_command_knows_is_none_here(backbone):
+    with pytest.raises(KeyError):
+        autocast(backbone, "auto")
+
+
 @pytest.mark.parametrize(
     ("precision", "kind"),
-    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("auto", torch.bfloat16)],
+    [
+        ("fp32", torch.float32),
+        ("bf16", torch.bfloat16),
+    ],
 )
 def test_precision_decides_the_type_of_a_product(backbone, precision, kind):
     with autocast(backbone, precision):

@@ -34,7 +34,7 @@ from drople.errors import SettingsError
 from drople.images import MAX_SIDE
 from drople.importance import SignalWeights
 from drople.models.backbone import load_backbone
-from drople.training.config import TrainConfig
+from drople.training.config import OUR_DROPOUT
 
 
 def given(path):
@@ -252,7 +252,7 @@ def test_choosing_the_official_code_lets_sos_be_dropped_too(furnished):
 
 @pytest.mark.parametrize(
     ("preset", "expected"),
-    [(TRAINED, TrainConfig().dropout), (PAPER, DropoutSettings()), (CODE, OFFICIAL_CODE)],
+    [(TRAINED, OUR_DROPOUT), (PAPER, DropoutSettings()), (CODE, OFFICIAL_CODE)],
 )
 def test_a_dropout_preset_fills_the_form(furnished, preset, expected):
     values = preset_dropout(furnished[0], preset, *furnished[1:])

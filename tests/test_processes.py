@@ -53,6 +53,12 @@ def test_two_processes_learn_what_one_learns(method, together, tmp_path):
     assert len(list(folder.glob("trained/*.safetensors"))) == 1
 
 
+@pytest.mark.slow
+def test_processes_agree_on_what_the_main_one_found(together):
+    found = [(together / f"{rank}.txt").read_text() for rank in range(2)]
+    assert found == ["of process 0", "of process 0"]
+
+
 @pytest.mark.parametrize("batch", [1, 2, 5, 16])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_parts_of_a_batch_make_it_up(batch, count):

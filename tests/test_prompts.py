@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import NAMES, noise_pixels, prompted, tiny_clip, wrap
@@ -10,6 +12,7 @@ from drople.errors import SettingsError
 from drople.layout import PromptStep, TokenLayout
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan
+from drople.training.config import METHODS
 
 COUPLED = PromptPlan("coupled", image_count=2, image_depth=3, text_count=2, text_depth=3)
 MODULAR = PromptPlan("modular", image_count=1, text_count=1, image_depth=9, text_depth=9)
@@ -174,6 +177,44 @@ def test_the_readout_moves_with_prompts_in_front_of_it():
 def test_modular_prompts_that_would_run_out_are_refused():
     with pytest.raises(SettingsError, match=r"n_rm < n_add \* n_ctx \+ 1, got n_rm=3, n_add=2"):
         PromptPlan("modular", text_count=1, n_add=2, n_rm=3)
+
+
+def test_modular_prompts_that_would_remove_patches_are_refused():
+    with pytest.raises(SettingsError, match=r"n_rm <= n_ctx, got n_rm=3, n_ctx=2.*patches"):
+        PromptPlan("modular", text_count=2, n_add=2, n_rm=3)  # 2 prompts, then 4 are added
+    assert PromptPlan("modular", text_count=2, n_add=2, n_rm=2).n_rm == 2
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_mpls_first_text_prompts_start_from_the_letter_x(backbone, count):
+    """trainers/mpl.py: "X" for every prompt, then "a photo of a" as fixed words."""
+    plan = replace(METHODS["mpl"].plan, image_count=count, text_count=count)
+    model = PromptedClip(backbone, plan)
+    (x,) = backbone.tokenise(["X"])[:, 1:-1]
+    expected = backbone.text.token_embedding(x)
+    torch.testing.assert_close(model.prompts.text[0], expected.expand(count, -1))
+
+
+def test_maples_first_text_prompts_start_from_a_photo(backbone):
+    """trainers/maple.py: the first n_ctx words of "a photo of a"."""
+    model = PromptedClip(backbone, METHODS["maple"].plan)
+    ids = backbone.tokenise(["a photo"])[0, 1:-1]
+    torch.testing.assert_close(model.prompts.text[0], backbone.text.token_embedding(ids))
+
+
+def test_maples_deeper_maps_start_as_clones_of_one(backbone):
+    first, *deeper = PromptedClip(backbone, METHODS["maple"].plan).prompts.couple
+    assert len({tuple(one.weight.flatten().tolist()) for one in deeper}) == 1
+    assert not torch.equal(first.weight, deeper[0].weight)
+    assert len({id(one.weight) for one in deeper}) == len(deeper) == 3  # equal, but not shared
+
+
+def test_mpls_deeper_maps_start_as_clones_of_one(backbone):
+    prompts = PromptedClip(backbone, METHODS["mpl"].plan).prompts
+    deeper = [one for maps in prompts.add for one in maps]
+    assert len({tuple(one.weight.flatten().tolist()) for one in deeper}) == 1
+    assert not torch.equal(prompts.first.weight, deeper[0].weight)
+    assert len({id(one.weight) for one in deeper}) == len(deeper) == 6
 
 
 @pytest.mark.parametrize(

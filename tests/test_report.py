@@ -29,7 +29,7 @@ def test_a_row_holds_the_command_that_makes_it(finished, report):
         finished("drople", 20, 20, seed=seed, settings={"epochs": 4, "dropout.p_max": 0.7})
     assert row(report(), "drople")[-1] == (
         "`python -m drople evaluate base-to-novel --data DATA/pets --methods drople --seeds 1,2 "
-        "--set dropout.p_max=0.7 epochs=4`"
+        "--precision fp32 --set dropout.p_max=0.7 epochs=4`"
     )
 
 
@@ -165,7 +165,7 @@ def test_validation_runs_stand_apart_from_the_test_results(finished, report):
     finished("drople", 40, 40, split="val", settings={"lr": 0.01})
     before, _, after = report().partition("## What was tried, on validation data")
     assert "100.00" not in before
-    assert "--split val --set lr=0.01" in after
+    assert "--split val --precision fp32 --set lr=0.01" in after
     assert "\nTest images: base 40, novel 40." in before
     assert "\nValidation images: base 40, novel 40." in after
 
@@ -181,7 +181,7 @@ def test_costs_are_relative_to_no_dropout_at_equal_depths(finished, costed, repo
     assert row(text, f"{start} | drople")[2:] == ["0.60", "1.20 (1.10 to 1.30)", "3", "955", "cpu"]
     assert row(text, f"{start} | coop")[2:] == ["0.20", "", "3", "", "cpu"]
     command = "python -m drople evaluate cost --data DATA/pets --methods drople-none,drople,coop"
-    assert f"- `{command} --seeds 1`" in text
+    assert f"- `{command} --seeds 1 --precision fp32`" in text
 
 
 def test_single_seeds_and_absent_rows_are_named(finished, report):

@@ -13,6 +13,8 @@ from squares import coloured_squares
 from tiny import tiny_clip, wrap
 
 from drople import METHODS, fit
+from drople.errors import SettingsError
+from drople.importance import SignalWeights
 from drople.training.augment import flip, patch_randaugment
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model, lr_at
@@ -31,7 +33,7 @@ LEARNT = {
     "mpl": TEXT_ONLY
     | {f"prompts.first.{k}" for k in ("weight", "bias")}
     | {f"prompts.add.{i}.{a}.{k}" for i in range(3) for a in range(2) for k in ("weight", "bias")},
-    # Nothing but the alignment loss trains the bridge (METHOD.md 2.1).
+    # Nothing but the alignment loss trains a bridge (METHOD.md 2.1), so it has none.
     "drople-no-alignment": BOTH | {"logit_scale"},
 }
 DROPLE = BOTH | BRIDGE | {"logit_scale"}
@@ -117,6 +119,18 @@ def test_a_logit_scale_that_is_learnt_stays_at_most_a_hundred(squares):
     clip = tiny_clip(init_logit_scale=5.5)
     model, _ = trained(wrap(clip), squares, toy("drople", epochs=1))
     assert float(model.logit_scale.detach()) <= 4.605 + 1e-6
+
+
+def test_drople_without_alignment_has_no_bridge(backbone):
+    config = METHODS["drople-no-alignment"]
+    assert build_model(backbone, config).bridge is None
+    assert config.dropout.weights.s_cross == config.losses.alignment == 0
+    assert replace(config.dropout, weights=SignalWeights()) == METHODS["drople"].dropout
+
+
+def test_a_precision_that_only_a_command_knows_is_refused():
+    with pytest.raises(SettingsError, match="precision is 'auto'; expected one of fp32, bf16"):
+        TrainConfig(precision="auto")
 
 
 def test_zero_shot_learns_nothing():

@@ -35,6 +35,8 @@ def train(folder: Path, method: str, processes: Processes) -> Trained:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     processes = Processes.started("cpu")
+    agreed = processes.agreed(f"of process {processes.rank}")
+    (Path(sys.argv[1]) / f"{processes.rank}.txt").write_text(agreed)
     for method in sys.argv[2:]:
         folder = Path(sys.argv[1]) / method
         trained = train(folder, method, processes)

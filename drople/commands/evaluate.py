@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from drople.commands.options import add_config_options, add_data_options, config_of
+from drople.commands.options import add_config_options, add_data_options, config_of, precision_of
 from drople.devices import device_of
 from drople.errors import SettingsError
 from drople.evaluation.choice import evaluate_choice
@@ -18,7 +18,7 @@ from drople.evaluation.report import write_report
 from drople.evaluation.runs import evaluate, frozen_config
 from drople.evaluation.tables import figures
 from drople.models.backbone import load_backbone
-from drople.training.config import METHODS
+from drople.training.config import METHODS, TrainConfig
 from drople.training.data import Task
 from drople.training.datasets import open_task
 from drople.training.processes import Processes
@@ -60,7 +60,8 @@ def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def _run(protocol: str, given: argparse.Namespace) -> None:
     methods, seeds = _methods(given.methods), _seeds(given.seeds)
     setting = _setting(given)
-    planned = [config_of(given, method, seed) for method in methods for seed in seeds]
+    configure = _configurer(given, setting)
+    planned = [configure(method, seed) for method in methods for seed in seeds]
     configs = dict.fromkeys([frozen_config(planned[0]), *(c for c in planned if c.learns())])
     for config in configs:
         result = evaluate(
@@ -87,12 +88,19 @@ def _setting(given: argparse.Namespace) -> Setting:
     return Setting(backbone, task, given.split, targets, processes)
 
 
+def _configurer(given: argparse.Namespace, setting: Setting) -> Callable[[str, int], TrainConfig]:
+    """Makes the configuration of a method and seed that the options ask for."""
+    precision = precision_of(given, setting.backbone, setting.processes)
+    return partial(config_of, given, precision=precision)
+
+
 def _run_choice(given: argparse.Namespace) -> None:
     setting = _setting(given)
+    configure = _configurer(given, setting)
     option = _option([setting.task], given.root)
     for method in _methods(given.methods):
         for seed in _seeds(given.seeds):
-            config = config_of(given, method, seed)
+            config = configure(method, seed)
             found = evaluate_choice(setting, config, given.runs, data_option=option)
             for one in found.choices if setting.processes.main else ():
                 print(f"{method:20s} seed {seed}  {one}")
@@ -100,7 +108,8 @@ def _run_choice(given: argparse.Namespace) -> None:
 
 def _run_cost(given: argparse.Namespace) -> None:
     setting, seed = _setting(given), _seeds(given.seeds)[0]
-    configs = [config_of(given, method, seed) for method in _methods(given.methods)]
+    configure = _configurer(given, setting)
+    configs = [configure(method, seed) for method in _methods(given.methods)]
     learnt = [config for config in configs if config.learns()]
     option = _option([setting.task], given.root)
     for one in evaluate_costs(setting, learnt, given.runs, data_option=option):

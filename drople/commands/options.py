@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from drople.devices import DEVICES
+from drople.devices import DEVICES, PRECISIONS, Precision, faster_precision
+from drople.errors import SettingsError
+from drople.models.backbone import Backbone
 from drople.training.config import METHODS, TrainConfig
 from drople.training.overrides import override
+from drople.training.processes import Processes
 
-_OWN = ("epochs", "shots", "batch", "lr", "template", "augment", "precision")
+_OWN = ("epochs", "shots", "batch", "lr", "template", "augment")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +44,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, help=f"default {default.lr}")
     add("--template", help=f"of the frozen text branch; default “{default.template}”")
     add("--augment", choices=["none", "flip", "patch"])
-    add("--precision", choices=["auto", "fp32", "bf16"])
+    says = "auto measures which is faster here and says which it took; default auto"
+    add("--precision", default="auto", choices=["auto", *PRECISIONS], help=says)
     add(
         "--set",
         nargs="+",
@@ -51,12 +55,31 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_of(given: argparse.Namespace, method: str, seed: int) -> TrainConfig:
+def precision_of(given: argparse.Namespace, backbone: Backbone, processes: Processes) -> Precision:
+    """The precision the options ask for, or the one that is faster here; says which that is."""
+    if given.precision != "auto":
+        found: Precision = given.precision
+        return found
+    width = max(backbone.image_width, backbone.text_width)
+    found = processes.agreed(faster_precision(str(backbone.device), width))
+    if processes.main:
+        print(f"--precision {found}: the faster one on {backbone.device.type}, by measurement")
+    return found
+
+
+def config_of(
+    given: argparse.Namespace, method: str, seed: int, *, precision: Precision = "fp32"
+) -> TrainConfig:
     """The configuration of a method with what the options change.
+
+    Args:
+        precision: see `precision_of`.
 
     Raises:
         SettingsError: an option names no setting, or a value does not fit.
     """
+    if any(one.startswith("precision=") for one in given.set):
+        raise SettingsError("--set does not take the precision; write --precision fp32 or bf16.")
     options = {name: getattr(given, name) for name in _OWN}
     named = [f"{name}={value}" for name, value in options.items() if value is not None]
-    return override(METHODS[method], [f"seed={seed}", *named, *given.set])
+    return override(METHODS[method], [f"seed={seed}", f"precision={precision}", *named, *given.set])

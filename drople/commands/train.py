@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from drople.checkpoints import save_prompts
-from drople.commands.options import add_config_options, add_data_options, config_of
+from drople.commands.options import add_config_options, add_data_options, config_of, precision_of
 from drople.devices import device_of
 from drople.errors import SettingsError
 from drople.evaluation.accuracy import accuracies, harmonic_mean
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Carries the command out; started by `accelerate launch`, on several GPUs at once."""
-    config = config_of(given, given.method, given.seed)
+    config = config_of(given, given.method, given.seed)  # before anything is loaded
     if not config.learns():
         raise SettingsError("zero-shot learns nothing; choose another --method.")
     whole = open_task(given.data, given.root)
@@ -52,6 +52,8 @@ def run(given: argparse.Namespace) -> None:
     _check_writable(out)
     processes = Processes.started(given.device)
     backbone = load_backbone(given.backbone, device_of(given.device))
+    precision = precision_of(given, backbone, processes)
+    config = config_of(given, given.method, given.seed, precision=precision)
     trained = train_run(backbone, task, config, given.runs, processes)
     if not processes.main:
         return

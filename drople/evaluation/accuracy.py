@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from drople.devices import Precision
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
 from drople.training.data import ImageSet
@@ -29,7 +30,7 @@ def hits(images: Tensor, text: Tensor, labels: Tensor) -> Tensor:
 
 
 def adapted_hits(
-    model: PromptedClip, names: tuple[str, ...], images: ImageSet, precision: str
+    model: PromptedClip, names: tuple[str, ...], images: ImageSet, precision: Precision
 ) -> Tensor:
     """Right or wrong for each image (I,) of the adapted branch, dropout off."""
     features = image_features(

@@ -19,7 +19,7 @@ from drople.analysis import AnalysisSettings
 from drople.dropout import DropoutSettings
 from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
-from drople.evaluation.runs import Made, made, read_as, write_json
+from drople.evaluation.runs import Made, as_asked, made, read_as, write_json
 from drople.explain import scored_layers
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
@@ -77,7 +77,7 @@ def evaluate_choice(
     stem = training_name(setting.backbone, lesson.task, lesson.config)
     file = runs / "choices" / f"{stem}-{setting.split}.json"
     if file.is_file():
-        return _read(file)
+        return as_asked(_read(file), setting, config, file)
     model = train_run(setting.backbone, lesson.task, lesson.config, runs, setting.processes).model
     images = lesson.exams[0].images
     some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))

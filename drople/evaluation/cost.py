@@ -18,6 +18,7 @@ from drople.evaluation.protocols import Setting, base_to_novel
 from drople.evaluation.runs import Made, made, read_as, write_json
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model, fit
+from drople.training.overrides import named
 from drople.training.run import digest
 
 TURNS = 16  # measured steps of each method; one before them pays for warm-up
@@ -64,7 +65,7 @@ def evaluate_costs(
         for config, *reports in zip(configs, *turns, strict=True)
     ]
     if setting.processes.main:
-        key = digest([asdict(c) for c in configs], setting.backbone.weights_hash, device.type)
+        key = digest([named(c) for c in configs], setting.backbone.weights_hash, device.type)
         file = runs / "costs" / f"{setting.task.name}-{key}.json"
         write_json(file, [asdict(one) for one in measured])
     return measured

@@ -23,11 +23,12 @@ from drople.evaluation.protocols import PROTOCOLS, Exam, Lesson, Setting
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
-from drople.training.overrides import changes, flat
+from drople.training.overrides import changes, contradictions, flat, named
 from drople.training.run import digest, train_run
 from drople.version import VERSION
 
 Kind = TypeVar("Kind")
+Kept = TypeVar("Kept", bound="Made")
 FROZEN = "zero-shot"  # the method that is the frozen branch
 
 
@@ -103,7 +104,7 @@ def evaluate(
     folder = runs / "results" / protocol / setting.task.name
     file = folder / f"{_name(protocol, setting, config, lessons)}.json"
     if file.is_file():
-        return _read(file)
+        return as_asked(_read(file), setting, config, file)
     hits: dict[str, np.ndarray] = {}
     costs = []
     for lesson in lessons:
@@ -163,11 +164,10 @@ def _name(protocol: str, setting: Setting, config: TrainConfig, lessons: list[Le
     """A file name that two runs share only where all that decides them is equal."""
     tasks = [lesson.task for lesson in lessons if config.learns()]
     key = digest(
-        VERSION,
         protocol,
         setting.backbone.weights_hash,
         setting.split,
-        asdict(config),
+        named(config),
         [(task.classes, task.train.digest()) for task in tasks],
         _exams_digest(lessons),
         [exam.images.digest() for lesson in lessons for exam in lesson.exams],
@@ -203,6 +203,26 @@ def read_as(kind: Callable[..., Kind], fields: dict[str, Any], file: Path, **oth
         raise DataError(
             f"{file} was written by another version; delete it, and run its command again."
         ) from None
+
+
+def as_asked(kept: Kept, setting: Setting, config: TrainConfig, file: Path) -> Kept:
+    """What a file holds, where it is what was asked for.
+
+    Raises:
+        DataError: it was made in another way than its name says.
+    """
+    asked = made(setting, config, kept.data_option)
+    wrong = [
+        f"{name} {getattr(kept, name)!r} instead of {asked[name]!r}"
+        for name in ("weights", "split", "method", "seed")
+        if getattr(kept, name) != asked[name]
+    ]
+    wrong += contradictions(kept.config, config)
+    if wrong:
+        raise DataError(
+            f"{file} was made with {'; '.join(wrong)}. Delete it, and run its command again."
+        )
+    return kept
 
 
 def _read(file: Path) -> Result:

@@ -198,8 +198,10 @@ def command(
         words += ["--seeds", ",".join(map(str, seeds))]
     if one.split != "test":
         words += ["--split", one.split]
-    if one.settings:
-        words += ["--set", *(quote(f"{k}={shown(v)}") for k, v in one.settings.items())]
+    words += ["--precision", one.config["precision"]]  # else the machine decides
+    settings = {name: value for name, value in one.settings.items() if name != "precision"}
+    if settings:
+        words += ["--set", *(quote(f"{k}={shown(v)}") for k, v in settings.items())]
     return " ".join(words)
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from drople.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.errors import CheckpointError
 from drople.models.lora import LoraPlan
-from drople.models.prompted_clip import FIRST_WORDS
-from drople.models.prompts import PromptPlan
+from drople.models.prompts import FIRST_WORDS, PromptPlan
 
 
 @dataclass(frozen=True)

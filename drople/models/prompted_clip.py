@@ -14,8 +14,6 @@ from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompts import PromptPlan, build_prompts
 from drople.models.towers import LayerRecord, VisualTower, last, read_image, read_text
 
-FIRST_WORDS = "a photo of a"  # what the first text prompts start from, where they are that many
-
 
 class PromptedClip(nn.Module):
     """The adapted branch. `parameters()` is what is learnt, `state_dict()` what is saved.
@@ -59,8 +57,8 @@ class PromptedClip(nn.Module):
         return self.lora.merged(self.backbone.visual) if self.lora else self.backbone.visual
 
     def _first_words(self) -> Tensor | None:
-        """The embedding (P, D) the first text prompts start from (METHOD.md 1.3)."""
-        ids = self.backbone.tokenise([FIRST_WORDS])[:, 1:-1]
+        """The embedding (P, D) the first text prompts start from; None: they stay as drawn."""
+        ids = self.backbone.tokenise([self.plan.first_words])[:, 1:-1]
         count = self.plan.text_count
         if not 0 < count <= ids.shape[1]:
             return None

@@ -5,6 +5,7 @@ Every plan ends in one `PromptStep` a layer and branch, so the forward knows a s
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +17,7 @@ from drople.layout import PromptStep
 
 PromptKind = Literal["replace", "coupled", "modular"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
+FIRST_WORDS = "a photo of a"  # what the first text prompts of all but MPL start from
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ class PromptPlan:
                 f"Modular prompts need n_rm < n_add * n_ctx + 1, got n_rm={self.n_rm}, "
                 f"n_add={self.n_add}, n_ctx={self.text_count}."
             )
+        # The second layer has only the first layer's prompts to remove: else patches would go.
+        if self.kind == "modular" and self.n_rm > self.text_count:
+            raise SettingsError(
+                f"Modular prompts need n_rm <= n_ctx, got n_rm={self.n_rm}, "
+                f"n_ctx={self.text_count}: more would remove patches. Lower plan.n_rm or raise "
+                "plan.text_count."
+            )
+
+    @property
+    def first_words(self) -> str:
+        """The words whose embedding the first text prompts start from; too few: drawn at random.
+
+        MPL starts from an X a prompt (trainers/mpl.py, ModularPromptLearner), the others from the
+        beginning of "a photo of a" (METHOD.md 1.3, 8; trainers/maple.py of MaPLe).
+        """
+        return "X " * self.text_count if self.kind == "modular" else FIRST_WORDS
 
     def capped(self, image_layers: int, text_layers: int) -> PromptPlan:
         """The plan with its depths capped at the towers' depths."""
@@ -106,16 +124,20 @@ class DeepPrompts(nn.Module):
 
 
 class CoupledPrompts(nn.Module):
-    """Text prompts (L, P, D) and one linear map a layer that makes the image prompts (MaPLe)."""
+    """Text prompts (L, P, D) and one linear map a layer that makes the image prompts (MaPLe).
+
+    The first map is drawn by itself; those of the deeper layers start as clones of one
+    (trainers/maple.py, `_get_clones`).
+    """
 
     def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
         super().__init__()
         self.text = nn.Parameter(
             torch.empty(plan.text_depth, plan.text_count, text_width).normal_(std=0.02)
         )
-        self.couple = nn.ModuleList(
-            nn.Linear(text_width, image_width) for _ in range(plan.image_depth)
-        )
+        first, deeper = (nn.Linear(text_width, image_width) for _ in range(2))
+        clones = [deepcopy(deeper) for _ in range(1, plan.image_depth)]
+        self.couple = nn.ModuleList([first, *clones][: plan.image_depth])
 
     def start_from(self, words: Tensor) -> None:
         """Sets the first text prompts (P, D) to the embedding of words."""
@@ -134,6 +156,8 @@ class ModularPrompts(nn.Module):
     """MPL: text prompts replace one another; image prompts are added, removed and carried.
 
     Image prompts entering layer l number n_ctx + (l - 1)(n_add n_ctx - n_rm) (METHOD.md 8.1).
+    The first map is drawn by itself; all deeper ones, of every layer and group, start as clones of
+    one (trainers/mpl.py, `_get_clones`).
     """
 
     def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
@@ -143,8 +167,9 @@ class ModularPrompts(nn.Module):
             torch.empty(plan.text_depth, plan.text_count, text_width).normal_(std=0.02)
         )
         self.first = nn.Linear(text_width, image_width)
+        deeper = nn.Linear(text_width, image_width)
         self.add = nn.ModuleList(
-            nn.ModuleList(nn.Linear(text_width, image_width) for _ in range(plan.n_add))
+            nn.ModuleList(deepcopy(deeper) for _ in range(plan.n_add))
             for _ in range(1, plan.image_depth)
         )
 

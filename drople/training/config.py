@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from drople.devices import PRECISIONS, Precision
 from drople.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.errors import SettingsError
+from drople.importance import SignalWeights
 from drople.models.prompts import PromptPlan
 
 
@@ -40,6 +42,9 @@ RELEASED_RANGE = DropoutSettings(mode="zero", p_min=0.1, p_max=0.5)
 class TrainConfig:
     """Everything a training run depends on but the data and the backbone.
 
+    The defaults here and of the parts never change, since a run's name leaves out what is at them
+    (`named` in overrides.py); what we train with today is in `METHODS`.
+
     Raises:
         SettingsError: a number is out of its range.
     """
@@ -47,7 +52,7 @@ class TrainConfig:
     method: str = "drople"
     plan: PromptPlan = field(default_factory=PromptPlan)
     losses: LossWeights = field(default_factory=LossWeights)
-    dropout: DropoutSettings = OUR_DROPOUT
+    dropout: DropoutSettings = field(default_factory=DropoutSettings)
     bridge_tokens: int = 64
     learn_logit_scale: bool = True
     template: str = "a photo of a {}."  # of the frozen text branch
@@ -67,7 +72,7 @@ class TrainConfig:
     shots: int = 16
     seed: int = 1
     augment: Literal["none", "flip", "patch"] = "flip"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "shots"):
@@ -75,12 +80,16 @@ class TrainConfig:
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected at least 1.")
         if not 0 <= self.lr < math.inf:
             raise SettingsError(f"lr is {self.lr}; expected 0 or more.")
+        if self.precision not in PRECISIONS:
+            raise SettingsError(
+                f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}."
+            )
 
     def learns(self) -> bool:
         return self.method != "zero-shot"
 
 
-_DROPLE = TrainConfig()
+_DROPLE = TrainConfig(dropout=OUR_DROPOUT)
 _IVLP = replace(
     _DROPLE,
     method="ivlp",
@@ -162,7 +171,11 @@ METHODS: dict[str, TrainConfig] = {
         _drople("drople-released-range", dropout=RELEASED_RANGE),
         _drople("drople-code", dropout=OFFICIAL_CODE),
         _without("drople-no-entropy", "residual_entropy"),
-        _without("drople-no-alignment", "alignment"),
+        replace(  # nothing trains a bridge there, so there is none, and no s_cross
+            _without("drople-no-alignment", "alignment"),
+            dropout=replace(OUR_DROPOUT, weights=SignalWeights(s_cross=0.0)),
+            bridge_tokens=0,
+        ),
         _drople("drople-paper-min", losses=PAPER_MIN),
     )
 }

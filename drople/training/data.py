@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -15,6 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 from PIL import Image
 
+from drople.draws import generator_of
 from drople.errors import DataError, ImageError
 from drople.images import read_image
 
@@ -166,40 +169,51 @@ class Task:
 
     def few(self, shots: int, seed: int) -> Task:
         """At most `shots` training images a class, drawn with the seed (METHOD.md 5.4)."""
-        return replace(self, train=sample_shots(self.train, shots, seed))
+        return replace(self, train=sample_shots(self.train, self.classes, shots=shots, seed=seed))
 
     def long_tail(self, ratio: float, seed: int) -> Task:
-        """An exponentially imbalanced training set (METHOD.md 5.4, after shijxcs/Candle)."""
-        counts = np.bincount(self.train.labels, minlength=len(self.classes))
-        wanted = imbalanced_counts(counts, ratio)
-        rng = np.random.default_rng(seed)
-        chosen = [
-            rng.permutation(np.flatnonzero(self.train.labels == c))[:n]
-            for c, n in enumerate(wanted)
-        ]
-        return replace(self, train=self.train.select(np.sort(np.concatenate(chosen))))
+        """An exponentially imbalanced training set (METHOD.md 5.4), drawn with the seed."""
+        wanted = imbalanced_counts(self.train.labels, len(self.classes), ratio)
+        return replace(self, train=_sample(self.train, self.classes, counts=wanted, seed=seed))
 
 
-def sample_shots(images: ImageSet, shots: int, seed: int) -> ImageSet:
-    """At most `shots` images a class, without replacement; all where a class has fewer."""
-    rng = np.random.default_rng(seed)
+def sample_shots(images: ImageSet, classes: Sequence[str], *, shots: int, seed: int) -> ImageSet:
+    """At most `shots` images a class, without replacement; all where a class has fewer.
+
+    With the same seed, fewer shots are among more, and the shots of a class depend on its name and
+    its own images alone.
+    """
+    return _sample(images, classes, counts=[shots] * len(classes), seed=seed)
+
+
+def _sample(
+    images: ImageSet, classes: Sequence[str], *, counts: Sequence[int] | np.ndarray, seed: int
+) -> ImageSet:
+    """The first `counts[c]` of each class's images, shuffled by the seed and the class's name."""
     chosen = [
-        rng.permutation(np.flatnonzero(images.labels == label))[:shots]
-        for label in np.unique(images.labels)
+        generator_of(seed, "shots", name).permutation(np.flatnonzero(images.labels == label))[:n]
+        for label, (name, n) in enumerate(zip(classes, counts, strict=True))
     ]
     return images.select(np.sort(np.concatenate(chosen)))
 
 
-def imbalanced_counts(counts: np.ndarray, ratio: float) -> np.ndarray:
+def imbalanced_counts(labels: np.ndarray, classes: int, ratio: float) -> np.ndarray:
     """Images to keep of each class (K,): ceil(n_max ratio^(-rank/(K-1))), at most what there is.
 
-    Classes are ranked by their count, the largest first (METHOD.md 5.4).
+    Classes are ranked by their count, the largest first; of equal ones that which comes first in
+    the training set. So does `gen_imbalanced_data` in data/coop/oxford_pets.py of the released
+    code, after datasets/oxford_pets.py of shijxcs/Candle: it ranks by `Counter.most_common`.
+
+    Args:
+        labels: (I,) of the training set, in its order.
+        classes: K; those without an image have no rank.
     """
-    order = np.argsort(-counts, kind="stable")
-    ranks = np.empty(len(counts), dtype=int)
-    ranks[order] = np.arange(len(counts))
-    share = ratio ** (-ranks / max(len(counts) - 1, 1))
-    return np.minimum(counts, np.ceil(np.maximum(counts.max() * share, 1))).astype(int)
+    ranked = Counter(labels.tolist()).most_common()
+    kept = np.zeros(classes, dtype=int)
+    for rank, (label, count) in enumerate(ranked):
+        share = ratio ** (-rank / max(len(ranked) - 1, 1))
+        kept[label] = min(count, math.ceil(max(ranked[0][1] * share, 1)))
+    return kept
 
 
 def join_tasks(tasks: Sequence[Task]) -> Task:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from drople.devices import Precision
 from drople.models.backbone import Backbone
 from drople.training.config import TrainConfig
 from drople.training.data import ImageSet
@@ -21,10 +22,10 @@ from drople.training.data import ImageSet
 BATCH = 32  # images in one forward without gradients
 
 
-def autocast(backbone: Backbone, precision: str) -> AbstractContextManager[None]:
-    """bf16 autocast unless fp32 is asked for; scores and draws are in fp32 all the same."""
+def autocast(backbone: Backbone, precision: Precision) -> AbstractContextManager[None]:
+    """bf16 autocast where it is asked for; scores and draws are in fp32 all the same."""
     kind = backbone.device.type
-    return torch.autocast(kind, torch.bfloat16, enabled=precision != "fp32")
+    return torch.autocast(kind, torch.bfloat16, enabled={"fp32": False, "bf16": True}[precision])
 
 
 def crop_all(backbone: Backbone, images: ImageSet) -> np.ndarray:
@@ -42,7 +43,7 @@ def image_features(
     images: ImageSet,
     encode: Callable[[Tensor], Tensor],
     *,
-    precision: str,
+    precision: Precision,
     progress: str | None = None,
 ) -> Tensor:
     """Unit features (I, E) of an image set, on the CPU, in fp32.
@@ -63,7 +64,7 @@ def image_features(
 
 
 def frozen_image_features(
-    backbone: Backbone, images: ImageSet, *, precision: str, cache: Path | None = None
+    backbone: Backbone, images: ImageSet, *, precision: Precision, cache: Path | None = None
 ) -> Tensor:
     """The frozen branch's unit features (I, E); read from `cache` where they were computed before.
 

@@ -36,8 +36,31 @@ def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
 
 def flat(config: TrainConfig) -> dict[str, Any]:
     """Every setting by dotted name, as JSON holds it; not the method's name nor the seed."""
-    found = json.loads(json.dumps(_flat(asdict(config))))
+    found = flattened(asdict(config))
     return {name: value for name, value in found.items() if name not in ("method", "seed")}
+
+
+def named(config: TrainConfig) -> dict[str, Any]:
+    """What a run's name is made from: all that is not at its class's default, by dotted name.
+
+    So a setting that is added later renames no run.
+    """
+    defaults = flattened(asdict(TrainConfig()))
+    found = flattened(asdict(config))
+    return {name: value for name, value in found.items() if value != defaults[name]}
+
+
+def contradictions(stored: Mapping[str, Any], config: TrainConfig) -> list[str]:
+    """Where a stored configuration, as `flat` gives it, is not the one asked for.
+
+    A setting that it does not hold was added later, and was at its default then.
+    """
+    defaults = flat(TrainConfig())
+    return [
+        f"{name} {was!r} instead of {asked!r}"
+        for name, asked in flat(config).items()
+        if (was := stored.get(name, defaults[name])) != asked
+    ]
 
 
 def changes(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,11 +99,12 @@ def _fits(value: Any, hint: Any) -> bool:
     return any(type(value) is (get_origin(kind) or kind) for kind in kinds)
 
 
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name, as JSON holds them."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
     return flat

@@ -11,12 +11,15 @@ import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from drople.devices import pick_device
 from drople.errors import SettingsError
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,14 @@ class Processes:
             mine.register_hook(lambda gradient: gradient * self.count)
         parts[self.rank] = mine
         return torch.cat(parts)[:batch]
+
+    def agreed(self, value: Kind) -> Kind:
+        """The main process's value, for all."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
 
     def average(self, parameters: Iterable[Tensor]) -> None:
         """Gives all processes the mean of their gradients."""

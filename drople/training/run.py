@@ -14,13 +14,14 @@ import torch
 from tqdm import tqdm
 
 from drople.checkpoints import PromptCard, load_prompts, save_prompts
+from drople.errors import DataError
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.loop import build_model, fit
+from drople.training.overrides import contradictions, flattened, named
 from drople.training.processes import ALONE, Processes
-from drople.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def train_run(
     stem = runs / "trained" / training_name(backbone, task, config)
     log, state, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
     if prompts.is_file():
-        return Trained(*load_prompts(prompts, backbone), log)
+        model, card = load_prompts(prompts, backbone)
+        _check_asked(card, backbone, config, prompts)
+        return Trained(model, card, log)
     stem.parent.mkdir(parents=True, exist_ok=True)
     model = build_model(backbone, config)
     measured = _forget_peak_memory(backbone)
@@ -86,14 +89,32 @@ _ENDINGS = ("jsonl", "state", "safetensors")
 def training_name(backbone: Backbone, task: Task, config: TrainConfig) -> str:
     """A file name for a run; two runs share it only where everything that decides them is equal."""
     key = digest(
-        VERSION,
         backbone.weights_hash,
-        asdict(config),
+        named(config),
         task.classes,
         task.train.digest(),
     )
     backbone_name = backbone.name.replace("/", "-")
     return f"{backbone_name}-{task.name}-{config.method}-seed{config.seed}-{key}"
+
+
+def _check_asked(card: PromptCard, backbone: Backbone, config: TrainConfig, file: Path) -> None:
+    """Whether stored prompts are those of a configuration.
+
+    Raises:
+        DataError: they were learnt in another way than their name says.
+    """
+    parts = {name: asdict(getattr(card, name)) for name in ("plan", "dropout")}
+    stored = flattened({**card.training, **parts}) | {
+        "shots": card.shots,
+        "bridge_tokens": card.bridge_tokens,
+    }
+    plan = config.plan.capped(backbone.image_layer_count, backbone.text_layer_count)
+    wrong = contradictions(stored, replace(config, plan=plan))
+    if wrong:
+        raise DataError(
+            f"{file} was learnt with {'; '.join(wrong)}. Delete it, and run the command again."
+        )
 
 
 def digest(*parts: Any) -> str:
