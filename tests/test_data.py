@@ -13,7 +13,14 @@ from PIL import Image
 from tiny import Shown
 
 from drople.errors import DataError
-from drople.training.data import ImageSet, Task, imbalanced_counts, load_task, sample_shots
+from drople.training.data import (
+    ImageSet,
+    Task,
+    imbalanced_counts,
+    join_tasks,
+    load_task,
+    sample_shots,
+)
 
 
 def image_set(labels, domains=None):
@@ -330,3 +337,12 @@ def test_a_class_without_a_picture_is_named(tmp_path):
     (tmp_path / "bird").mkdir()
     with pytest.raises(DataError, match="no images to learn from in bird"):
         load_task(tmp_path)
+
+
+def test_joined_tasks_share_classes_of_the_same_name():
+    first, second = task(classes=2, each=3), task(classes=3, each=2)
+    joined = join_tasks([first, replace(second, name="more")])
+    assert joined.classes == ("class 0", "class 1", "class 2")
+    assert np.bincount(joined.train.labels).tolist() == [5, 5, 2]
+    assert len(set(joined.train.keys)) == 12
+    assert joined.train.keys[0] == "toys/0" and joined.train.keys[6] == "more/0"

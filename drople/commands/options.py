@@ -21,8 +21,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--data",
         required=True,
-        help="a folder with one folder of images a class, or a pack; with --root a data set's name; "
-        "several, separated by commas, are learnt together",
+        help="a folder with one folder of images a class, or a pack; with --root a data set's "
+        "name; several, separated by commas, are learnt together",
     )
     add("--root", type=Path, help="the folder that holds named data sets, such as caltech101")
     add("--backbone", default="mini")
