@@ -126,14 +126,14 @@ def _package_maps(
             if cam.uses_gradients:
                 pairs = zip(targets, outputs, strict=True)
                 torch.stack([target(output) for target, output in pairs]).sum().backward()
-        activations = cam.activations_and_grads.activations[0].numpy()
+        activations = cam.activations_and_grads.activations[0].float().numpy()
         gradients = cam.activations_and_grads.gradients
         maps = cam.get_cam_image(
             tokens,
             tail.site,
             targets,
             activations,
-            gradients[0].numpy() if gradients else None,
+            gradients[0].float().numpy() if gradients else None,
             False,
         )
     finally:
