@@ -1,4 +1,4 @@
-"""The selectivity meter: p's range in each layer, as published and as it might be."""
+"""The selectivity meter: p's range in each layer, as it is and as it might be."""
 
 from __future__ import annotations
 
