@@ -18,7 +18,7 @@ HEADERS = (
     "divergence from vanilla (bits)", "decisions that differ",
 )  # fmt: skip
 NAMES = {
-    "minmax": "min–max (published)",
+    "minmax": "min–max (released code)",
     "minmax_eligible": "min–max over what may be dropped",
     "rank": "rank",
     "robust": "robust (5 % to 95 % quantile)",
