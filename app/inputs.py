@@ -27,7 +27,7 @@ PRESETS: dict[str, str] = {
 }
 OWN_CLASSES = "Classes the prompts were trained on"
 KNOBS = ("mode", "placement", "p_min", "p_max", "w_self", "w_cls", "w_cross")
-CUSTOM, TRAINED, CODE, PAPER = "as set below", "as trained", "official code", "paper-style default"
+CUSTOM, TRAINED, CODE, PAPER = "as set below", "as trained", "official code", "zeroing, our reading"
 
 
 class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed

@@ -220,7 +220,7 @@ def adapted_run(
 ) -> Run:
     """The adapted branch under no dropout and under each strategy, as rows of one batch.
 
-    All rows share one u per token and layer (DESIGN 4).
+    All rows share one u per token and layer (METHOD.md 3.8).
     """
     names = (ADAPTED, *settings.strategies)
     strategies: list[DropStrategy] = [Nothing()]

@@ -30,7 +30,7 @@ def generator_of(*names: int | str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class SeededDraws:
-    """u is a function of (seed, branch, layer, token position, class name) alone (DESIGN 4).
+    """u is a function of (seed, branch, layer, token position, class name) alone (METHOD.md 3.8).
 
     Batching, other rows, longer sequences and the mode change no u; noise has its own stream.
     """

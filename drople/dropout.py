@@ -48,7 +48,7 @@ class DropoutSettings:
     p_min: float = 0.1  # of the most important token
     p_max: float = 0.5  # of the least important token
     weights: SignalWeights = field(default_factory=SignalWeights)
-    normalisation: Normalisation = "minmax"  # the published one; the others are ours
+    normalisation: Normalisation = "minmax"  # the released code's; the others are ours
     sigma: float = 0.03  # of the mode `noise`
     drop_sos: bool = False  # the released code lets [SOS] be dropped
     image_depth: int = 6  # acts after each of the first layers; capped at the tower's depth

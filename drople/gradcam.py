@@ -1,7 +1,7 @@
 """Class activation maps of a run that has already happened, through the grad-cam package.
 
 The site is `ln_1` of a block: after the last attention a patch has no gradient at all, so block
-outputs are not offered (PEERS.md 3.1). Only the blocks from the site on are run again, on the
+outputs are not offered (METHOD.md 6.1). Only the blocks from the site on are run again, on the
 very tokens that entered it and with the very drops that were drawn.
 """
 

@@ -57,7 +57,7 @@ def agreement(a: LayerTrace, b: LayerTrace, row: int = 0) -> Agreement:
 def top_kept(layer: LayerTrace, map_: np.ndarray, share: float = 0.1, row: int = 0) -> float:
     """Share of a map's top patches that one layer keeps.
 
-    A measure IWTD does not optimise, beside the importance mass it does (DESIGN 5).
+    A measure IWTD does not optimise, beside the importance mass it does (METHOD.md 6.2).
 
     Args:
         map_: (G, G), e.g. the undropped Grad-CAM of the target class.
@@ -82,7 +82,7 @@ class Selectivity:
 
 
 def selectivity(layer: LayerTrace, p_min: float, p_max: float, row: int = 0) -> Selectivity | None:
-    """Whether IWTD is vanilla dropout in disguise (PEERS.md finding 4); None without p.
+    """Whether IWTD is vanilla dropout in disguise (METHOD.md 3.6); None without p.
 
     One token sets the scale where without it the largest blend would be less than half as large.
     """

@@ -118,7 +118,7 @@ class Inverse:
 class SideBySide:
     """One strategy for each row of a batch that holds the same image again and again.
 
-    Matched rate (DESIGN 4): a row named in `matched` takes, at every layer, the mean p over the
+    Matched rate (METHOD.md 3.7): a row named in `matched` takes, at every layer, mean p over the
     eligible tokens of its reference row; its own p are shifted by a constant, clipped to [0, 1].
     Vanilla dropout so gets one p for all tokens: the reference's mean.
     """

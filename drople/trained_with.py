@@ -12,7 +12,7 @@ from drople.checkpoints import PromptCard
 from drople.class_texts import ADAPTED, FROZEN
 from drople.dropout import DropoutSettings
 
-# What a method was trained with, in the order of the paper's Fig. 5a.
+# What a method was trained with, in the order shown.
 TRAINED_WITH = {
     "drople-none": "no dropout",
     "drople-vanilla": "vanilla",

@@ -1,4 +1,4 @@
-"""Token importance against the authors' own numbers (METHOD.md 2.5), and what must always hold."""
+"""Token importance against the released code's numbers (METHOD.md 2.5), and what always holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from drople.strategies import Evidence
 
 @dataclass(frozen=True)
 class Golden:
-    """One column of METHOD.md 2.5: numbers of the released code's functions, in float64."""
+    """Numbers of the released code's functions, in float64 (METHOD.md 2.5)."""
 
     readout: int
     content: slice
@@ -83,7 +83,7 @@ def golden(request):
 
 
 def assert_printed(got: Tensor, expected: list[float]):
-    """Equal to the six digits that METHOD.md prints."""
+    """Equal to the six digits that were kept (METHOD.md 2.5)."""
     torch.testing.assert_close(got, torch.tensor(expected, dtype=got.dtype), rtol=0, atol=1e-6)
 
 

@@ -21,7 +21,7 @@ from drople.training.losses import (
 
 
 def golden_features():
-    """The unit features of METHOD.md 4.3: image, text, frozen image, frozen text; in float64."""
+    """Image, text, frozen image, frozen text: unit, in float64; for METHOD.md 4.3."""
 
     def unit(wave, rows, *, shift, step):
         a, d = torch.meshgrid(

@@ -1,4 +1,4 @@
-"""The selectivity meter: p's range in each layer, as published and as it might be."""
+"""The selectivity meter: p's range in each layer, as it is and as it might be."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADERS = (
     "divergence from vanilla (bits)", "decisions that differ",
 )  # fmt: skip
 NAMES = {
-    "minmax": "min–max (published)",
+    "minmax": "min–max (released code)",
     "minmax_eligible": "min–max over what may be dropped",
     "rank": "rank",
     "robust": "robust (5 % to 95 % quantile)",

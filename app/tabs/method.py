@@ -14,7 +14,7 @@ learned prompts; never the class token) gets a probability of being dropped:
 1. three signals, each divided by its sum over the tokens:
    **s_self**, its strongest attention to another token (mean over heads);
    **s_cls**, the attention the class token pays to it; **s_cross**, the strongest claim one of 64 learned bridge tokens lays on it;
-2. their weighted mean **I**, brought to 0 … 1 over the tokens of the layer (min–max);
+2. their mean **I**, brought to 0 … 1 over the tokens of the layer (min–max);
 3. **p = p_max − Ĩ (p_max − p_min)**: what matters is dropped rarely;
 4. a token is dropped where a random number **u < p**.
 

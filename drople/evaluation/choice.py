@@ -1,6 +1,6 @@
 """How far IWTD chooses between tokens: where it hardly does, it trains as vanilla dropout does.
 
-Two suspects (METHOD.md 3.4, PEERS.md finding 4): one sink token that flattens every other p, and a
+Two suspects (METHOD.md 3.6): one sink token that flattens every other p, and a
 range of p so narrow that few decisions depend on the token at all.
 """
 

@@ -41,7 +41,7 @@ _COSTING = (
 
 
 def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
-    """How far IWTD as published differs from vanilla dropout: a line of the answer."""
+    """How far IWTD under min-max differs from vanilla dropout: a line of the answer."""
     published = [
         one
         for run in _of_test(found)

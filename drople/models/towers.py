@@ -141,7 +141,7 @@ def _follow(drop: TokenDrop, layout: TokenLayout, step: PromptStep) -> TokenDrop
     """A decision as the next layer's rows see it.
 
     Prompt rows that are replaced hand their decision to the fresh prompt in their place, so that
-    dropping prompts has an effect (METHOD.md 3.5, `pre_next`); further fresh rows have none.
+    dropping prompts has an effect (METHOD.md 3.5, `next`); further fresh rows have none.
     """
     count = len(step.inserted)
 

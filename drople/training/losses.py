@@ -17,7 +17,7 @@ def l1_consistency(adapted: Tensor, frozen: Tensor) -> Tensor:
 def distillation(logits: Tensor, frozen_logits: Tensor) -> Tensor:
     """KL(frozen || adapted) over logits (B, K), divided by B K; a scalar at least 0.
 
-    METHOD.md 5.1, fourth line; the division by B K rather than B is the released code's.
+    METHOD.md 5.1, its third line; the division by B K rather than B is the released code's.
     """
     return F.kl_div(
         logits.log_softmax(dim=-1),

@@ -1,7 +1,7 @@
 """What the pictures cost beside the usual ways to make them: python -m tests.benchmarks.speed.
 
 One run measures, with frozen weights and on the CPU, for `mini` and for a random ViT-B-16, and
-prints ratios (DESIGN's targets in brackets):
+prints ratios (targets in brackets):
 
 - an analysis (frozen, adapted, vanilla, IWTD; maps of 10 classes and of 1) against the same
   pictures made the usual way: for each condition pytorch-grad-cam once a class, one forward for

@@ -37,7 +37,7 @@ from drople.trained_with import (
 
 INTRO = (
     "**B: trained with.** Checkpoints that learnt the same task with different dropouts, each "
-    "asked with dropout off (the paper’s Fig. 5a). Views with a dropout show **A: applied "
+    "asked with dropout off. Views with a dropout show **A: applied "
     "now**, to the one checkpoint chosen on the left."
 )
 NOTHING_TO_COMPARE = (
