@@ -157,7 +157,7 @@ def shift_to_rate(p: Tensor, eligible: Tensor, rate: float) -> Tensor:
 
     The order of the tokens stays. The constant is found by bisection to 1e-9.
     """
-    mine = p[eligible].double()
+    mine = p[eligible].double().cpu()  # a GPU would be waited for at each halving
     if not len(mine):
         return p
     low, high = -1.0, 1.0

@@ -9,7 +9,11 @@ import torch
 from tiny import prompted
 
 from tests.cuda import check
-from tests.cuda.check import PARITY, Pair, failed, features, lines, parity, speed
+from tests.cuda import parity as parts
+from tests.cuda.check import lines
+from tests.cuda.costs import speed
+from tests.cuda.pairs import Pair, failed
+from tests.cuda.parity import PARITY, features, parity
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,7 @@ def test_what_raises_is_a_row_and_the_rest_goes_on(monkeypatch, capsys):
     def broken(pair):
         raise RuntimeError("expected all tensors on one device\nat line 3")
 
-    monkeypatch.setattr(check, "PARITY", (broken, check.draws))
+    monkeypatch.setattr(parts, "PARITY", (broken, parts.draws))
     monkeypatch.setattr(check, "speed", lambda pair, repeats: iter(()))
     written = list(lines("cpu", ["tiny"], 1, "abc"))
     assert "| broken, tiny |  | RuntimeError: expected all tensors on one device |" in written[4]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.cuda.check import PARITY, Pair
+from tests.cuda.pairs import Pair
+from tests.cuda.parity import PARITY
 
 pytestmark = [
     pytest.mark.slow,
