@@ -267,6 +267,19 @@ def load_task(path: str | Path) -> Task:
     )
 
 
+def load_unlabelled(folder: str | Path) -> ImageSet:
+    """Every image under a folder, labelled -1.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted(Path(folder).glob("**/*"))
+    images = images_of_files([(path, -1) for path in found if path.suffix.lower() in SUFFIXES])
+    if not len(images):
+        raise DataError(f"{folder} has no images; read here: {', '.join(sorted(SUFFIXES))}.")
+    return images
+
+
 def _load_pack(pack: Path) -> Task:
     manifest = json.loads(pack.with_suffix(".json").read_text())
     with pack.open("rb") as file, np.load(file) as arrays:
