@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -17,10 +16,8 @@ import numpy as np
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms import Compose, Normalize, ToTensor
 
@@ -28,7 +25,7 @@ from drople.dropout import TokenDropout
 from drople.errors import BackboneError, ClassListError
 from drople.layout import PromptStep
 from drople.models.coverage import refusal, refuse_uncovered, uncovered_part
-from drople.models.stem import Stem, build_clip
+from drople.models.stem import Stem, has_stem, load_with_stem
 from drople.models.towers import (
     LayerRecord,
     ReadBridge,
@@ -289,10 +286,10 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
     Raises:
         BackboneError: no such model, no network, or a model the forward does not cover.
     """
-    folder = CHECKPOINTS / name if name in BUNDLED else _local_folder(name)
-    config = _config(folder) if folder else {}
-    if folder and "stem" in config:
-        clip, preprocess = _build_with_stem(folder, config)
+    local = name.startswith("local-dir:")
+    folder = Path(name.removeprefix("local-dir:")) if local else CHECKPOINTS / name
+    if (local or name in BUNDLED) and has_stem(folder):
+        clip, preprocess = load_with_stem(folder)
         return Backbone.of_clip(name, clip.to(device), preprocess, SimpleTokenizer())
     if name in BUNDLED:
         source, weights, tokenizer = f"local-dir:{folder}", None, SimpleTokenizer()
@@ -332,46 +329,6 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
             "network."
         ) from error
     return Backbone.of_clip(name, clip.to(device), preprocess, tokenizer)
-
-
-def _local_folder(name: str) -> Path | None:
-    """The folder that "local-dir:FOLDER" names; None for another kind of name."""
-    return Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else None
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """The open_clip config of a folder; empty where there is none, which open_clip reports."""
-    file = folder / "open_clip_config.json"
-    try:
-        config = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise BackboneError(f"{file.name} is not JSON ({error}). Copy it again.") from error
-    return config if isinstance(config, dict) else {}
-
-
-def _build_with_stem(folder: Path, config: Mapping[str, Any]) -> tuple[nn.Module, Compose]:
-    """A CLIP whose patch embedding is a stem, with its stored weights, and its preprocessing.
-
-    open_clip builds the towers, but knows no stems.
-
-    Raises:
-        BackboneError: an unknown stem; weights that are absent, damaged or of another shape.
-    """
-    file = folder / "open_clip_model.safetensors"
-    clip = build_clip(config)
-    try:
-        state = load_file(file)
-        clip.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-        )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise BackboneError(
-            f"{file.name} beside the config of {folder.name} is absent, damaged or does not fit it "
-            f"({error}). Copy both files again."
-        ) from error
-    size = config["model_cfg"]["vision_cfg"]["image_size"]
-    preprocess = PreprocessCfg(size=size, **config.get("preprocess_cfg", {}))
-    return clip, image_transform_v2(preprocess, is_train=False)
 
 
 def other_weights(made_with: str, weights_hash: str, backbone: Backbone) -> str:

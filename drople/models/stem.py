@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from open_clip import CLIP
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.transforms import Compose
 
 from drople.errors import BackboneError
 
@@ -102,3 +108,47 @@ def build_clip(config: Mapping[str, Any]) -> CLIP:
         vision = config["model_cfg"]["vision_cfg"]
         clip.visual.conv1 = Stem(config["stem"]["arch"], vision["width"], vision["patch_size"])
     return clip
+
+
+def has_stem(folder: Path) -> bool:
+    """Whether the CLIP of a folder in open_clip's layout has a stem.
+
+    Raises:
+        BackboneError: its config is not JSON.
+    """
+    return "stem" in _config(folder)
+
+
+def load_with_stem(folder: Path) -> tuple[nn.Module, Compose]:
+    """The CLIP of a folder, with its stored weights in fp32, and its preprocessing.
+
+    open_clip builds the towers, but knows no stems.
+
+    Raises:
+        BackboneError: an unknown stem; weights that are absent, damaged or of another shape.
+    """
+    config, file = _config(folder), folder / "open_clip_model.safetensors"
+    clip = build_clip(config)
+    try:
+        state = load_file(file)
+        clip.load_state_dict(
+            {name: v.float() if v.is_floating_point() else v for name, v in state.items()}
+        )
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise BackboneError(
+            f"{file.name} beside the config of {folder.name} is absent, damaged or does not fit it "
+            f"({error}). Copy both files again."
+        ) from error
+    size = config["model_cfg"]["vision_cfg"]["image_size"]
+    preprocess = PreprocessCfg(size=size, **config.get("preprocess_cfg", {}))
+    return clip, image_transform_v2(preprocess, is_train=False)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The open_clip config of a folder; empty where there is none, which open_clip reports."""
+    file = folder / "open_clip_config.json"
+    try:
+        config = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError as error:
+        raise BackboneError(f"{file.name} is not JSON ({error}). Copy it again.") from error
+    return config if isinstance(config, dict) else {}
