@@ -14,13 +14,13 @@ from tiny import Shown
 
 from drople.errors import DataError
 from drople.training.data import (
-    ImageSet,
     Task,
     imbalanced_counts,
     join_tasks,
     load_task,
     sample_shots,
 )
+from drople.training.image_sets import ImageSet
 
 
 def image_set(labels, domains=None):

@@ -18,17 +18,9 @@ import numpy as np
 from torchvision import datasets as vision
 
 from drople.errors import DataError
-from drople.training.data import (
-    TEST,
-    TRAIN,
-    VAL,
-    ImageSet,
-    Task,
-    draw_parts,
-    images_of_files,
-    join_tasks,
-)
+from drople.training.data import TEST, TRAIN, VAL, Task, draw_parts, join_tasks
 from drople.training.data import load_task as load_path
+from drople.training.image_sets import ImageSet, images_of_files
 
 Files = Iterable[tuple[str | Path, int]]
 
