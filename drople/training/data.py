@@ -225,7 +225,7 @@ def _load_folder(root: Path) -> Task:
     else:
         classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir()))
         images = _folder_images(root, classes)
-        part = draw_parts(images.labels, (0.6, 0.7))
+        part = draw_parts(images.labels, _readable(classes), (0.6, 0.7))
         parts = [images.select(np.flatnonzero(part == split)) for split in (TRAIN, VAL, TEST)]
     readable = f"read here: {', '.join(sorted(SUFFIXES))}"
     if not len(parts[TRAIN]):
@@ -238,24 +238,29 @@ def _load_folder(root: Path) -> Task:
             f"{root} has no images to learn from in {', '.join(empty)}. Every folder there is a "
             f"class: put images in, or take the folder away; {readable}."
         )
-    names = tuple(name.replace("_", " ") for name in classes)
-    return Task(root.name, names, parts[TRAIN], parts[VAL], parts[TEST])
+    return Task(root.name, _readable(classes), parts[TRAIN], parts[VAL], parts[TEST])
 
 
-def draw_parts(labels: np.ndarray, ends: Sequence[float]) -> np.ndarray:
+def draw_parts(labels: np.ndarray, classes: Sequence[str], ends: Sequence[float]) -> np.ndarray:
     """Deals the images of each class out to parts 0, 1, ... by a fixed draw, (I,) int.
 
+    The draw of a class depends on its name and its own images alone.
+
     Args:
+        labels: (I,) int, index into the classes.
         ends: where each part but the last ends, as a share of the class.
     """
-    rng = np.random.default_rng(0)
     parts = np.empty(len(labels), dtype=int)
-    for label in np.unique(labels):
-        mine = rng.permutation(np.flatnonzero(labels == label))
+    for label, name in enumerate(classes):
+        mine = generator_of("parts", name).permutation(np.flatnonzero(labels == label))
         cuts = np.round(np.array(ends) * len(mine)).astype(int)
         for part, rows in enumerate(np.split(mine, cuts)):
             parts[rows] = part
     return parts
+
+
+def _readable(folders: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.replace("_", " ") for name in folders)
 
 
 def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:
