@@ -17,6 +17,7 @@ TRAINED_WITH = {
     "drople-none": "no dropout",
     "drople-vanilla": "vanilla",
     "drople": "IWTD",
+    "drople-rank": "IWTD by rank",
     "mpl": "MPL",
 }
 

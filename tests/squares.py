@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 from tiny import Shown
 
-from drople.training.data import ImageSet, Task
+from drople.training.data import Task
+from drople.training.image_sets import ImageSet
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 40, 230)}
 

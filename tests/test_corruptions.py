@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from drople.errors import SettingsError
 from drople.evaluation.attack import attack
 from drople.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corrupted
-from drople.training.data import images_of_files
+from drople.training.image_sets import images_of_files
 
 # As published: snow's flakes and frost's ice trade cover for density at one step each, and the
 # elastic transform changes from a few wide waves (1, 2) to many narrow ones (3, 4, 5).

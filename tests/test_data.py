@@ -14,13 +14,13 @@ from tiny import Shown
 
 from drople.errors import DataError
 from drople.training.data import (
-    ImageSet,
     Task,
     imbalanced_counts,
     join_tasks,
     load_task,
     sample_shots,
 )
+from drople.training.image_sets import ImageSet
 
 
 def image_set(labels, domains=None):
@@ -223,6 +223,26 @@ def test_every_image_of_a_folder_is_in_one_split(tmp_path):
 def test_the_split_of_a_folder_never_changes(tmp_path):
     folder = write_folder(tmp_path, {"cat": 10})
     assert load_task(folder).train.keys == load_task(folder).train.keys
+
+
+@pytest.mark.parametrize("changed", [{"cat": 14, "dog": 10}, {"bee": 9, "cat": 10, "dog": 10}])
+def test_pictures_or_a_class_added_move_no_other_class_between_splits(tmp_path, changed):
+    before = load_task(write_folder(tmp_path / "before", {"cat": 10, "dog": 10}))
+    after = load_task(write_folder(tmp_path / "after", changed))
+    for part in ("train", "val", "test"):
+        dogs = [
+            [key for key in getattr(task, part).keys if key.startswith("dog/")]
+            for task in (before, after)
+        ]
+        assert dogs[0] == dogs[1] != []
+
+
+def test_two_classes_of_one_size_are_split_by_themselves(tmp_path):
+    read = load_task(write_folder(tmp_path, {"cat": 20, "dog": 20}))
+    cat, dog = (
+        [key[4:] for key in read.train.keys if key.startswith(name)] for name in ("cat", "dog")
+    )
+    assert cat != dog
 
 
 def test_given_splits_are_kept(tmp_path):

@@ -56,6 +56,19 @@ def test_torchvision_reads_what_coop_has_no_split_for(tmp_path):
     assert [len(part) for part in (task.train, task.val, task.test)] == [10, 4, 6]
 
 
+def test_what_torchvision_does_not_split_is_dealt_out_class_by_class(tmp_path):
+    def forests(root, **counts):
+        for name, count in counts.items():
+            for i in range(count):
+                picture(root / "eurosat" / "2750" / name / f"{name}_{i}.jpg")
+        task = open_task("eurosat", root)
+        return [key for key in task.train.keys if key.startswith("Forest/")]
+
+    few = forests(tmp_path / "few", AnnualCrop=10, Forest=10)
+    assert few == forests(tmp_path / "more", AnnualCrop=14, Forest=10)
+    assert len(few) == 5
+
+
 def test_caltech_leaves_out_the_background_and_the_second_faces(tmp_path):
     for name in ("BACKGROUND_Google", "Faces", "Faces_easy", "wild_cat"):
         for i in range(1, 11):

@@ -20,7 +20,8 @@ from drople.evaluation.tables import figures
 from drople.models.prompts import PromptPlan
 from drople.training import run
 from drople.training.config import METHODS, LossWeights, TrainConfig
-from drople.training.data import ImageSet, Task, images_of_files
+from drople.training.data import Task
+from drople.training.image_sets import ImageSet, images_of_files
 from drople.training.overrides import changes, flat, named, override
 from drople.training.run import digest, read_log, train_run, training_name
 

@@ -11,7 +11,6 @@ from tiny import NAMES, Shown, noise_picture, tiny_clip, wrap
 from torch.nn import functional as F
 
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet
 from drople.training.features import (
     BATCH,
     autocast,
@@ -20,6 +19,7 @@ from drople.training.features import (
     frozen_text_features,
     image_features,
 )
+from drople.training.image_sets import ImageSet
 
 
 def image_set(pictures, keys=None):

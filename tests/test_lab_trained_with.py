@@ -16,7 +16,7 @@ from app.figures.sheets import GAP, LABEL, LINE, TILE
 from app.figures.trained_with import trained_rows, trained_scale, trained_sentence, trained_sheet
 from app.tabs.lab import trained_with as tab
 from drople.analysis import AnalysisSettings, analyse
-from drople.checkpoints import PromptCard, load_prompts, save_prompts
+from drople.checkpoints import PromptCard, load_prompts, read_card, save_prompts, shipped_prompts
 from drople.dropout import DropoutSettings
 from drople.models.prompts import PromptPlan
 from drople.trained_with import TRAINED_WITH, answers, comparisons, same_picture, without_dropout
@@ -89,6 +89,28 @@ def test_one_method_twice_is_no_comparison():
     assert comparisons({"a": card("drople"), "b": card("drople")}) == []
 
 
+def test_the_prompts_that_travel_with_the_project_compare_on_two_tasks():
+    shipped = {name: read_card(path) for name, path in shipped_prompts().items()}
+    found = comparisons(shipped)
+    assert len(found) == 2
+    for one in found:
+        assert [card.method for card in one.cards.values()] == list(TRAINED_WITH)
+        assert len(one.epochs) == 1
+    assert {name for one in found for name in one.cards} == set(shipped)
+
+
+@pytest.mark.parametrize("task", ["caltech101", "imagenette"])
+def test_shipped_droples_of_one_task_were_trained_alike_but_for_their_dropout(task):
+    cards = [
+        read_card(path)
+        for name, path in shipped_prompts().items()
+        if name.startswith(task) and not name.endswith("-mpl")
+    ]
+    plain = [replace(one, method="", dropout=DropoutSettings(), metrics={}) for one in cards]
+    assert plain == [plain[0]] * 4
+    assert len({one.dropout for one in cards}) == 4
+
+
 def test_unequal_epochs_are_said():
     longer = card("drople", training={"epochs": 8})
     (found,) = comparisons({"a": card("drople-none"), "b": longer})
@@ -125,7 +147,7 @@ def test_neither_the_seed_nor_the_dropout_of_the_form_plays_a_part(studio):
 
 
 def test_the_gallery_grows_by_one_checkpoint_at_a_time(studio):
-    assert [len(step[0].answers) for step in compared(studio)] == [2, 3, 4, 5]
+    assert [len(step[0].answers) for step in compared(studio)] == [2, 3, 4, 5, 6]
 
 
 def test_all_tiles_share_one_scale_and_the_table_holds_what_the_cards_say(studio):

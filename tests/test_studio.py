@@ -187,7 +187,7 @@ def test_a_file_that_holds_no_prompts_is_refused(
 
 
 def test_prompts_for_another_backbone_are_refused_by_both_names(studio, tiny_name, prompts):
-    with pytest.raises(CheckpointError, match="Choose that backbone") as caught:
+    with pytest.raises(CheckpointError, match="Choose the one it was made with") as caught:
         studio.load("mini", str(prompts[0]))
     assert tiny_name in str(caught.value)
     assert "mini" in str(caught.value)

@@ -22,6 +22,7 @@ COLOURS = {
     "drople-none": "adapted",
     "drople-vanilla": "vanilla",
     "drople": "iwtd",
+    "drople-rank": "iwtd",
     "mpl": "mpl",
 }
 

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from drople.devices import Precision
 from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet
 from drople.training.features import (
     frozen_image_features,
     frozen_text_features,
     image_features,
 )
+from drople.training.image_sets import ImageSet
 
 
 def harmonic_mean(a: float, b: float) -> float:

@@ -13,8 +13,8 @@ from drople.evaluation.accuracy import hits
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import last, read_image
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet
 from drople.training.features import BATCH, autocast, crop_all, frozen_text_features
+from drople.training.image_sets import ImageSet
 
 EPSILONS = {"1/255": 1 / 255, "4/255": 4 / 255}
 STEPS = 10

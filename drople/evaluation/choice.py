@@ -27,8 +27,8 @@ from drople.normalise import Normalisation
 from drople.selectivity import meter, what_if
 from drople.traces import LayerTrace
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet
 from drople.training.features import BATCH, crop_all
+from drople.training.image_sets import ImageSet
 from drople.training.run import train_run, training_name
 
 IMAGES = 200  # of the base half, drawn with seed 0

@@ -23,7 +23,7 @@ from scipy import ndimage
 
 from drople.errors import SettingsError
 from drople.evaluation.filters import clouds, convolve, grey, soften, streak, zoom
-from drople.training.data import ImageSet, Source
+from drople.training.image_sets import ImageSet, Source
 
 Pixels = np.ndarray
 Corruption = Callable[[Pixels, int, np.random.Generator], Pixels]

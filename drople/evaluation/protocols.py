@@ -16,8 +16,9 @@ from drople.evaluation.attack import EPSILONS
 from drople.evaluation.corruptions import FAMILIES, SEVERITIES, corrupted
 from drople.models.backbone import Backbone
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet, Task
+from drople.training.data import Task
 from drople.training.features import crop_all
+from drople.training.image_sets import ImageSet
 from drople.training.processes import ALONE, Processes
 
 SHOTS = (1, 2, 4, 8, 16)

@@ -33,6 +33,7 @@ from drople.models.towers import (
     VisualTower,
     embed_image,
     embed_text,
+    in_batches_by_length,
     last,
     read_image,
     read_text,
@@ -42,7 +43,6 @@ from drople.models.towers import (
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 BUNDLED = ("mini",)  # backbones that travel with the project, in checkpoints/<name>
 EARLIER_MINI = {"b454d4c554683269": "0.1"}  # weights hash -> the versions that shipped them
-TEXT_BATCH = 256  # class phrases in one forward of the text tower
 
 
 @dataclass(frozen=True)
@@ -265,14 +265,6 @@ class Backbone:
             self.tokenise(phrases),
             lambda ids: read_text(self.text, last(self.text_layers(ids, readout_only=True))),
         )
-
-
-def in_batches_by_length(ids: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
-    """Encodes ids (K, N) in batches of like length, so that short phrases pay for no padding."""
-    lengths = ids.argmax(dim=-1) + 1  # [EOS] is the highest id
-    order = lengths.argsort(stable=True)
-    parts = [encode(ids[rows, : int(lengths[rows].max())]) for rows in order.split(TEXT_BATCH)]
-    return torch.cat(parts)[order.argsort()]
 
 
 def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Backbone:

@@ -9,10 +9,17 @@ from torch import Tensor, nn
 
 from drople.dropout import TokenDropout
 from drople.importance import Bridge
-from drople.models.backbone import Backbone, in_batches_by_length
+from drople.models.backbone import Backbone
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompts import PromptPlan, build_prompts
-from drople.models.towers import LayerRecord, VisualTower, last, read_image, read_text
+from drople.models.towers import (
+    LayerRecord,
+    VisualTower,
+    in_batches_by_length,
+    last,
+    read_image,
+    read_text,
+)
 
 
 class PromptedClip(nn.Module):

@@ -16,6 +16,8 @@ from drople.layout import PromptStep, TokenLayout
 from drople.models.attention import Block, run_block
 from drople.strategies import Evidence
 
+TEXT_BATCH = 256  # class phrases in one forward of the text tower
+
 ReadBridge = Callable[[Tensor, TokenLayout], BridgeReading]
 
 
@@ -252,3 +254,11 @@ def read_text(text: TextTower, record: LayerRecord) -> Tensor:
     if isinstance(text.text_projection, nn.Linear):
         return text.text_projection(features)
     return features @ text.text_projection
+
+
+def in_batches_by_length(ids: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
+    """Encodes ids (K, N) in batches of like length, so that short phrases pay for no padding."""
+    lengths = ids.argmax(dim=-1) + 1  # [EOS] is the highest id
+    order = lengths.argsort(stable=True)
+    parts = [encode(ids[rows, : int(lengths[rows].max())]) for rows in order.split(TEXT_BATCH)]
+    return torch.cat(parts)[order.argsort()]

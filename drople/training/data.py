@@ -2,113 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
-from PIL import Image
 
 from drople.draws import generator_of
-from drople.errors import DataError, ImageError
-from drople.images import read_image
+from drople.errors import DataError
+from drople.training.image_sets import ImageSet, PackedImage, images_of_files
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TRAIN, VAL, TEST = 0, 1, 2
-
-
-class Source(Protocol):
-    """Where a picture comes from."""
-
-    def read(self) -> Image.Image:
-        """The picture, RGB; an `ImageError` where it cannot be read."""
-
-    def content(self) -> bytes:
-        """What the picture is decoded from: another picture has another content."""
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """A picture in a file of its own."""
-
-    path: Path
-
-    def read(self) -> Image.Image:
-        return read_image(self.path)
-
-    def content(self) -> bytes:
-        return self.path.read_bytes()
-
-
-@dataclass(frozen=True, eq=False)
-class PackedImage:
-    """A picture in a pack."""
-
-    blob: np.ndarray  # all files of the pack, one after the other, uint8
-    start: int
-    stop: int
-
-    def read(self) -> Image.Image:
-        return read_image(io.BytesIO(self.content()))
-
-    def content(self) -> bytes:
-        return self.blob[self.start : self.stop].tobytes()
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Labelled images that are read one by one."""
-
-    sources: Sequence[Source]
-    labels: np.ndarray  # (I,) int, index into the class list
-    domains: np.ndarray  # (I,) int, 0 where the data have no domains
-    keys: tuple[str, ...]  # what names each image, for messages
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def select(self, index: np.ndarray) -> ImageSet:
-        """The images at `index` (J,), in that order."""
-        return ImageSet(
-            [self.sources[i] for i in index],
-            self.labels[index],
-            self.domains[index],
-            tuple(self.keys[i] for i in index),
-        )
-
-    def read(self, index: int) -> Image.Image:
-        """One picture, RGB.
-
-        Raises:
-            DataError: it cannot be read; the message names it.
-        """
-        try:
-            return self.sources[index].read()
-        except ImageError as error:
-            raise DataError(f"{self.keys[index]}: {error}") from error
-
-    def digest(self) -> str:
-        """16 hex digits that another image, key, label or order changes: what caches go by.
-
-        Raises:
-            DataError: a file cannot be read; the message names it.
-        """
-        digest = blake2b(digest_size=8)
-        for source, key, label in zip(self.sources, self.keys, self.labels, strict=True):
-            try:
-                content = source.content()
-            except OSError as error:
-                raise DataError(f"{key} cannot be read: {error.strerror}.") from error
-            digest.update(f"{key}\0{label}\0{len(content)}\0".encode() + content)
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -315,7 +225,7 @@ def _load_folder(root: Path) -> Task:
     else:
         classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir()))
         images = _folder_images(root, classes)
-        part = draw_parts(images.labels, (0.6, 0.7))
+        part = draw_parts(images.labels, _readable(classes), (0.6, 0.7))
         parts = [images.select(np.flatnonzero(part == split)) for split in (TRAIN, VAL, TEST)]
     readable = f"read here: {', '.join(sorted(SUFFIXES))}"
     if not len(parts[TRAIN]):
@@ -328,35 +238,29 @@ def _load_folder(root: Path) -> Task:
             f"{root} has no images to learn from in {', '.join(empty)}. Every folder there is a "
             f"class: put images in, or take the folder away; {readable}."
         )
-    names = tuple(name.replace("_", " ") for name in classes)
-    return Task(root.name, names, parts[TRAIN], parts[VAL], parts[TEST])
+    return Task(root.name, _readable(classes), parts[TRAIN], parts[VAL], parts[TEST])
 
 
-def draw_parts(labels: np.ndarray, ends: Sequence[float]) -> np.ndarray:
+def draw_parts(labels: np.ndarray, classes: Sequence[str], ends: Sequence[float]) -> np.ndarray:
     """Deals the images of each class out to parts 0, 1, ... by a fixed draw, (I,) int.
 
+    The draw of a class depends on its name and its own images alone.
+
     Args:
+        labels: (I,) int, index into the classes.
         ends: where each part but the last ends, as a share of the class.
     """
-    rng = np.random.default_rng(0)
     parts = np.empty(len(labels), dtype=int)
-    for label in np.unique(labels):
-        mine = rng.permutation(np.flatnonzero(labels == label))
+    for label, name in enumerate(classes):
+        mine = generator_of("parts", name).permutation(np.flatnonzero(labels == label))
         cuts = np.round(np.array(ends) * len(mine)).astype(int)
         for part, rows in enumerate(np.split(mine, cuts)):
             parts[rows] = part
     return parts
 
 
-def images_of_files(files: Sequence[tuple[Path, int]]) -> ImageSet:
-    """A set of (path, label) pairs; a key is the file with its folder, which names the class."""
-    labels = np.array([label for _, label in files], dtype=int)
-    return ImageSet(
-        [ImageFile(path) for path, _ in files],
-        labels,
-        np.zeros_like(labels),
-        tuple(f"{path.parent.name}/{path.name}" for path, _ in files),
-    )
+def _readable(folders: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.replace("_", " ") for name in folders)
 
 
 def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:

@@ -18,17 +18,9 @@ import numpy as np
 from torchvision import datasets as vision
 
 from drople.errors import DataError
-from drople.training.data import (
-    TEST,
-    TRAIN,
-    VAL,
-    ImageSet,
-    Task,
-    draw_parts,
-    images_of_files,
-    join_tasks,
-)
+from drople.training.data import TEST, TRAIN, VAL, Task, draw_parts, join_tasks
 from drople.training.data import load_task as load_path
+from drople.training.image_sets import ImageSet, images_of_files
 
 Files = Iterable[tuple[str | Path, int]]
 
@@ -177,17 +169,18 @@ def _read_torchvision(name: str, root: Path, known: NamedDataset) -> Task:
         for part in loaded
     ]
     titles = loaded[0].categories if name == "caltech101" else loaded[0].classes
-    train, val, test = _three_parts(sets)
-    task = Task(name, _readable(name, titles), train, val, test)
+    classes = _readable(name, titles)
+    train, val, test = _three_parts(sets, classes)
+    task = Task(name, classes, train, val, test)
     kept = np.unique(np.concatenate([part.labels for part in (task.train, task.val, task.test)]))
     return task if len(kept) == len(titles) else task.subset([int(label) for label in kept])
 
 
-def _three_parts(sets: Sequence[ImageSet]) -> list[ImageSet]:
+def _three_parts(sets: Sequence[ImageSet], classes: Sequence[str]) -> list[ImageSet]:
     """Training, validation and test sets from the one, two or three that there are."""
     if len(sets) == 3:
         return list(sets)
-    drawn = draw_parts(sets[0].labels, (0.5, 0.7) if len(sets) == 1 else (0.8,))
+    drawn = draw_parts(sets[0].labels, classes, (0.5, 0.7) if len(sets) == 1 else (0.8,))
     wanted = (TRAIN, VAL, TEST) if len(sets) == 1 else (TRAIN, VAL)
     parts = [sets[0].select(np.flatnonzero(drawn == part)) for part in wanted]
     return [*parts, *sets[1:]]

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from drople.devices import Precision
 from drople.models.backbone import Backbone
 from drople.training.config import TrainConfig
-from drople.training.data import ImageSet
+from drople.training.image_sets import ImageSet
 
 BATCH = 32  # images in one forward without gradients
 

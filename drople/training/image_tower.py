@@ -51,7 +51,8 @@ from drople.devices import device_of
 from drople.errors import BackboneError, DropleError, SettingsError
 from drople.models.backbone import CHECKPOINTS, Backbone, load_backbone
 from drople.models.stem import build_clip
-from drople.training.data import ImageSet, load_task, load_unlabelled
+from drople.training.data import load_task, load_unlabelled
+from drople.training.image_sets import ImageSet
 from drople.training.run import read_log
 from drople.training.tower_recipe import Recipe, recipe_of
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from drople import PromptedClip
 from drople.draws import StreamDraws
 from drople.training.config import METHODS
-from drople.training.data import ImageSet, Task
+from drople.training.data import Task
+from drople.training.image_sets import ImageSet
 from drople.training.loop import build_model, fit
 from drople.training.objective import Objective
 from drople.training.processes import ALONE
