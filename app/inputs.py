@@ -19,11 +19,12 @@ from drople.images import read_image
 from drople.importance import SignalWeights
 
 PRESETS: dict[str, str] = {
-    "Big cats and others": EXAMPLES[0].classes,
-    "Animals": "cat, dog, horse, cow, sheep, elephant, bear, zebra, giraffe, bird, fish, snake",
-    "Around the house": "chair, table, sofa, lamp, cup, bottle, clock, book, television, bed",
-    "On the road": "car, bus, truck, train, bicycle, motorcycle, boat, airplane, traffic light",
-    "Places": "beach, forest, mountain, street, church, bridge, house, tower, river, desert",
+    "Animals": "cat, dog, horse, cow, sheep, elephant, bear, bird, fish, snake",
+    "Vehicles": "car, bus, train, bicycle, motorcycle, boat, airplane",
+    "Food": "pizza, broccoli, cake, sandwich, soup, banana, bread, salad",
+    "People": "tennis player, swimmer, skier, cyclist, cook, astronaut",
+    "Rooms": "bedroom, kitchen, office, bathroom, library, living room",
+    "Places": "beach, forest, mountain, street, church, bridge, garden, river, desert",
 }
 OWN_CLASSES = "Classes the prompts were trained on"
 KNOBS = ("mode", "placement", "p_min", "p_max", "w_self", "w_cls", "w_cross")
@@ -154,8 +155,10 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
     examples = gr.Examples(
         [[one.photo, one.classes, one.name] for one in EXAMPLES], [image, classes, example],
         label="Examples", elem_id="examples", api_visibility="private",
-        example_labels=[one.name for one in EXAMPLES],
+        example_labels=[one.label for one in EXAMPLES],
     )  # fmt: skip
+    failures = [f"{one.label}: {one.failure}" for one in EXAMPLES if one.failure]
+    gr.Markdown("\n\n".join(failures), elem_id="failures", elem_classes="lens-note")
     image.input(lambda: "", None, example, show_progress="hidden", api_visibility="private")
     preset = gr.Dropdown(
         [*PRESETS, OWN_CLASSES], value=None, label="Class list presets", elem_id="preset"

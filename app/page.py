@@ -15,11 +15,12 @@ from app.calls import model_call, told
 from app.examples import precomputed
 from app.figures.export import stem_of
 from app.figures.theme import CONDITION_NAMES, chip
-from app.figures.words import draw_sentence, headline, provenance_line
+from app.figures.words import draw_sentence, headline, learnt_classes, provenance_line
 from app.inputs import settings_of
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from app.tabs.shared import target_index
 from drople.analysis import Analysis, AnalysisSettings
+from drople.checkpoints import PromptCard
 from drople.classes import parse_class_list
 from drople.dropout import DROP_MODES, PLACEMENTS, DropoutSettings
 from drople.errors import DropleError
@@ -71,7 +72,7 @@ class Page:
             asked = image, classes, backbone, prompts, template, None, progress, *rest
             yield from self.analysing(*asked)
         else:
-            yield shown(found, None, beforehand=True)
+            yield shown(found, None, card, beforehand=True)
 
     def analyse(
         self,
@@ -104,7 +105,7 @@ class Page:
             yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
             analysis = self.studio.analyse(loaded, picture, names, settings)
-        yield shown(analysis, target)
+        yield shown(analysis, target, loaded.card)
 
     def api_analyse(
         self,
@@ -198,15 +199,15 @@ def lent_to_analyse(image: Any, classes: str, *others: Any, **more: Any) -> int:
 
 
 def shown(
-    analysis: Analysis, target: str | None, *, beforehand: bool = False
+    analysis: Analysis, target: str | None, card: PromptCard | None, *, beforehand: bool = False
 ) -> tuple[Analysis, str, Any, str]:
     """An analysis as the page takes it: itself, the answer, the classes, where it comes from."""
-    answer, choices = answer_html(analysis, beforehand=beforehand), target_choices(analysis, target)
-    return analysis, answer, choices, foot_html(analysis)
+    answer = answer_html(analysis, card, beforehand=beforehand)
+    return analysis, answer, target_choices(analysis, target), foot_html(analysis)
 
 
-def answer_html(analysis: Analysis, *, beforehand: bool = False) -> str:
-    """The answer in words: what each condition says."""
+def answer_html(analysis: Analysis, card: PromptCard | None, *, beforehand: bool = False) -> str:
+    """The answer in words: what each condition says, and which classes the prompts learnt."""
     said = [
         chip(condition, f"{CONDITION_NAMES[condition]}: {text}")
         for condition, text in headline(analysis, 0)
@@ -214,8 +215,18 @@ def answer_html(analysis: Analysis, *, beforehand: bool = False) -> str:
     label = PRECOMPUTED if beforehand else ""
     return (
         f'<div class="lens-answer">{" ".join(said)}'
-        f'<span class="lens-draw">{escape(draw_sentence(analysis))} {label}</span></div>'
+        f'<span class="lens-draw">{escape(draw_sentence(analysis))} {label}</span>'
+        f"{learnt_html(analysis.classes, card.classes) if card and card.classes else ''}</div>"
     )
+
+
+def learnt_html(listed: tuple[str, ...], learnt: tuple[str, ...]) -> str:
+    """Of each listed class, whether the prompts learnt it; the names can be folded out."""
+    known, new = learnt_classes(listed, learnt)
+    count = f"The prompts learnt {len(known)} of {len(listed)} listed classes"
+    groups = [("Learnt", known), ("New to the prompts", new)]
+    said = " ".join(f"{title}: {', '.join(names)}." for title, names in groups if names)
+    return f'<details class="lens-draw"><summary>{count}.</summary>{escape(said)}</details>'
 
 
 def target_choices(analysis: Analysis, target: str | None) -> Any:

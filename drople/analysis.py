@@ -307,6 +307,7 @@ def _provenance(
     known = {
         "backbone": backbone.name,
         "backbone_hash": backbone.weights_hash,
+        "has_stem": backbone.has_stem,
         "device": str(backbone.device),
         "seed": settings.seed,
         "drople": VERSION,

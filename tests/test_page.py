@@ -45,6 +45,13 @@ def test_an_analysis_comes_with_the_answer_in_words(visit):
     assert analysis.provenance["prompts_hash"][:6] in foot
 
 
+def test_the_answer_says_which_classes_the_prompts_learnt(visit):
+    _, answer, *_ = visit(classes="lion, a <b>dog")
+    assert "The prompts learnt 1 of 2 listed classes." in answer
+    assert "Learnt: lion. New to the prompts: a &lt;b&gt;dog." in answer
+    assert "The prompts learnt" not in visit(prompts=NO_PROMPTS)[1]
+
+
 def test_without_prompts_the_frozen_branch_alone_answers(visit):
     analysis, answer, *_ = visit(prompts=NO_PROMPTS)
     assert analysis.conditions == ("frozen",)

@@ -44,7 +44,7 @@ def visit(page, link=None, kept=None):
 
 def test_a_link_brings_every_setting_back(page):
     link = {
-        "example": "tower", "classes": "cat, dog", "backbone": "mini", "prompts": SHIPPED[-1],
+        "example": "car", "classes": "cat, dog", "backbone": "mini", "prompts": SHIPPED[-1],
         "template": "art of a {}.", "mode": "hide", "placement": "post", "p_min": "0.25",
         "p_max": "0.75", "w_self": "2", "w_cls": "0", "w_cross": "0.5", "matched": "false",
         "p": "0.4", "drop_text": "true", "seed": "7",

@@ -15,6 +15,7 @@ from app.figures.words import (
     dropped_sentence,
     headline,
     importance_sentence,
+    learnt_classes,
     place,
     provenance_line,
 )
@@ -57,6 +58,18 @@ def test_what_rests_on_one_seed_is_called_one_draw():
     for said in (draw_sentence(analysis), dropped_sentence(analysis, 0, None)):
         assert "one draw (seed 0)" in said
     assert "one draw" in provenance_line(analysis)
+
+
+def test_what_the_prompts_learnt_is_told_from_what_is_new_to_them():
+    listed = ("cat", "Elephant", "car")
+    assert learnt_classes(listed, ("elephant", "side of a car")) == (("Elephant",), ("cat", "car"))
+
+
+def test_dropping_a_token_of_a_stem_is_said_to_hide_less():
+    plain = analysed()
+    stem = replace(plain, provenance=plain.provenance | {"has_stem": True})
+    assert "hides less than in a plain ViT" in dropped_sentence(stem, 0, None)
+    assert "hides less" not in dropped_sentence(plain, 0, None)
 
 
 def test_without_prompts_the_page_says_how_to_get_some():

@@ -101,6 +101,25 @@ def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
     return ""
 
 
+def stem_sentence(analysis: Analysis) -> str:
+    """What dropping a patch hides where its token sees beyond it; else nothing."""
+    if not analysis.provenance.get("has_stem"):
+        return ""
+    return (
+        "A patch token of this backbone sees more than its patch (its patch embedding is a "
+        "convolutional stem), so dropping it hides less than in a plain ViT."
+    )
+
+
+def learnt_classes(
+    listed: tuple[str, ...], learnt: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The listed classes whose very names the prompts were trained on, and the others."""
+    known = {name.casefold() for name in learnt}
+    yes = tuple(name for name in listed if name.casefold() in known)
+    return yes, tuple(name for name in listed if name.casefold() not in known)
+
+
 def dropped_sentence(analysis: Analysis, layer: int, target_map: np.ndarray | None) -> str:
     """What vanilla and IWTD drop after one layer, and how alike the two are."""
     names = analysis.conditions[2:]
@@ -127,6 +146,7 @@ def dropped_sentence(analysis: Analysis, layer: int, target_map: np.ndarray | No
         f"with these p and one u for both, {found.by_chance:.2f} is expected).",
         hidden_sentence(analysis, layer),
         disguise_sentence(analysis, traces["iwtd"]) if "iwtd" in traces else "",
+        stem_sentence(analysis),
     ]
     return " ".join(filter(None, sentences))
 

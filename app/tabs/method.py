@@ -29,8 +29,10 @@ learned prompts; never the class token) gets a probability of being dropped:
   Token importance tab says so where it happens.
 * Grad-CAM is taken at the first layer norm of a block, for the cosine of picture and class, and is signed. Zeroed tokens refill
   from their neighbours in later layers.
-* **mini**, the CLIP that comes with the app, is small and was trained on 64-pixel pictures, as were its prompts. Use it to try and to
+* **mini**, the CLIP that comes with the app, is small, and its prompts were learnt on 64-pixel pictures. Use it to try and to
   teach; load ViT-B/16 for results.
+* A patch token of mini sees more than its 16 x 16 pixels, since its patch embedding is a convolutional stem: dropping it hides less
+  than in a plain ViT, and maps are smoother.
 """
 
 

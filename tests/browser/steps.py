@@ -43,10 +43,10 @@ def start_over(page):
     for close in page.locator(".toast-close").all():
         close.click()
     open_tab(page, "Predictions")
-    page.locator("#examples").get_by_text("cheetah", exact=True).click()
+    page.locator("#examples").get_by_text("cat and canary", exact=True).click()
     expect(page.locator("#answer")).to_contain_text("Precomputed example.")
     expect(page.locator(LABELS)).to_have_count(6)
-    expect(page.locator("#classes textarea")).to_have_value(re.compile("^cheetah, "))
+    expect(page.locator("#classes textarea")).to_have_value(re.compile("^cat, bird, "))
 
 
 def come_to_rest(page):

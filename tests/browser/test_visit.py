@@ -119,9 +119,9 @@ def test_another_draw_is_another_seed(visit):
 
 def test_an_example_fills_the_form_and_shows_its_own_answer(stay, site):
     asked = site.studio.asked
-    stay.locator("#examples").get_by_text("tower", exact=True).click()
+    stay.locator("#examples").get_by_text("pizza", exact=True).click()
     expect(stay.locator("#classes textarea")).to_have_value(
-        "tower, bridge, church, ship, skyscraper, tree"
+        "pizza, pie, cake, sandwich, soup, salad"
     )
     expect(stay.locator(LABELS).filter(has_text="skyscraper")).to_have_count(1)
     expect(stay.locator("#answer")).to_contain_text("Precomputed example.")

@@ -14,6 +14,7 @@ from app.figures.token_card import (
     grid_of,
     patch_at,
 )
+from app.figures.words import stem_sentence
 from app.glossary import intro
 from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
@@ -108,6 +109,8 @@ def draw(
     minmax = dropout.normalisation in ("minmax", "minmax_eligible")
     data = card_rows(steps, dropout.p_min, dropout.p_max, minmax)
     sentence = card_sentence(name, steps, analysis.settings.seed, text=kind == TEXT)
+    if kind == PATCH:
+        sentence = f"{sentence} {stem_sentence(analysis)}".strip()
     photo = chosen_patch(analysis, *at) if kind == PATCH else gr.skip()
     shown = gr.Image(photo, alt_text=sentence) if kind == PATCH else photo
     return shown, plain_text(sentence), table_of(HEADERS, data)
