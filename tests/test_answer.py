@@ -67,6 +67,22 @@ def test_one_task_tested_on_different_images_is_refused(finished, report):
         report()
 
 
+def test_the_first_lines_ask_the_question_and_say_the_verdict(finished, report):
+    def said():
+        lines = report().splitlines()
+        assert lines[:2] == ["# Results", ""]
+        return " ".join(lines[2:5])
+
+    finished("drople", 20, 20)
+    assert "(IWTD) learn better prompts than vanilla dropout at the same mean rate?**" in said()
+    assert "In this comparison: open, no runs to compare." in said()
+    finished("drople-vanilla", 20, 20)
+    assert "In this comparison: no difference shown in base, novel, harmonic mean." in said()
+    for method, base in (("drople", 35), ("drople-vanilla", 5)):
+        finished(method, base, 20, data="cars")
+    assert "In this comparison: base better, novel no difference shown" in said()
+
+
 def test_a_question_without_runs_stays_open(finished, report):
     finished("drople", 20, 20)
     assert row(report(), "Does IWTD beat vanilla dropout?")[1].startswith("open: no runs")

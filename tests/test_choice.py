@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -12,11 +14,21 @@ from tiny import prompted
 from drople.dropout import DropoutSettings
 from drople.errors import SettingsError
 from drople.evaluation import choice
-from drople.evaluation.choice import Choice, choices, evaluate_choice, read_choices
+from drople.evaluation.choice import (
+    Choice,
+    choices,
+    choices_of,
+    evaluate_choice,
+    read_choices,
+    top_gap,
+)
 from drople.evaluation.protocols import Setting
 from drople.evaluation.report import compose
 from drople.models.prompts import PromptPlan
+from drople.traces import LayerTrace
 from drople.training.config import METHODS
+
+FORMER = Path(__file__).parents[1] / "docs" / "results" / "mini-0.1" / "runs.zip"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +65,69 @@ def test_ranks_differ_by_a_quarter_of_the_range(model, images):
 def test_every_normalisation_keeps_p_in_its_range(model, images):
     for one in choices(model, images, DropoutSettings(p_min=0.1, p_max=0.5)):
         assert 10 <= min(one.p_patches, one.p_prompts) <= max(one.p_patches, one.p_prompts) <= 50
+
+
+@pytest.mark.parametrize(
+    ("blend", "share"),
+    [
+        ([0, 1, 2, 3, 4], 1 / 4),  # evenly spread: one of four steps
+        ([0.2, 0.1, 0.1, 0.6], 0.8),  # (0.6 - 0.2) / (0.6 - 0.1)
+        ([0, 0, 0, 1], 1),  # a sink leaves nothing to the others
+        ([0.3, 0.1, 0.3], 0),  # two lead alike
+        ([0.5, 0.5], 0),
+    ],
+)
+def test_the_first_token_takes_its_lead_over_the_second(blend, share):
+    assert top_gap(np.array(blend)) == pytest.approx(share)
+
+
+def planted(*blends):
+    """One layer, an image for each list of importances: [CLS], the tokens, the last two prompts."""
+    blend = np.array([[0.0, *one] for one in blends], dtype="f4")
+    blend /= blend.sum(axis=1, keepdims=True)
+    tokens = np.tile(np.arange(blend.shape[1]) > 0, (len(blend), 1))
+    return LayerTrace(
+        depth=0,
+        shares=dict.fromkeys(("s_self", "s_cls", "s_cross"), blend),
+        totals={},
+        blend=blend,
+        content=tokens,
+        eligible=tokens,
+        probability=np.zeros_like(blend),
+        uniform=None,
+        dropped=None,
+        norms=blend,
+        prompts=(blend.shape[1] - 2, blend.shape[1]),
+        grid=(1, blend.shape[1] - 3),
+        attention=None,
+    )
+
+
+def test_each_layer_is_told_by_itself():
+    """p is 0.5, 0.4, 0.3, 0.2, 0.1 around 0.3, or four times 0.5 and 0.1 around 0.42."""
+    even, sink = [1, 2, 3, 4, 5], [1, 1, 1, 1, 11]
+    dropout = DropoutSettings(p_min=0.1, p_max=0.5)
+    found = by_name(choices_of([[planted(even, even), planted(sink, even)]], dropout))
+    assert found["minmax"].differing_by_layer == pytest.approx((12, (12.8 + 12) / 2), abs=1e-3)
+    assert found["minmax"].differing == pytest.approx((12 + 12.4) / 2, abs=1e-3)
+    assert found["rank"].differing_by_layer == pytest.approx((12, 12), abs=1e-3)
+    for one in found.values():
+        assert one.top_gap_by_layer == pytest.approx((25, (100 + 25) / 2), abs=1e-3)
+
+
+def test_batches_of_images_are_one_mean():
+    dropout = DropoutSettings(p_min=0.1, p_max=0.5)
+    images = [[1, 2, 3, 4, 5], [1, 1, 1, 1, 11], [3, 1, 4, 2, 6]]
+    together = choices_of([[planted(*images)]], dropout)
+    assert choices_of([[planted(*images[:1])], [planted(*images[1:])]], dropout) == together
+
+
+def test_what_an_earlier_version_stored_is_read_without_layers(tmp_path):
+    with ZipFile(FORMER) as runs:
+        runs.extractall(tmp_path)
+    stored = [one for run in read_choices(tmp_path) for one in run.choices]
+    assert stored
+    assert all(one.differing_by_layer == one.top_gap_by_layer == () for one in stored)
 
 
 def test_a_branch_without_prompts_has_no_p_of_prompts(backbone, images):

@@ -30,8 +30,11 @@ QUESTIONS = (
 )
 
 
+HEADLINE = QUESTIONS[3]
+
+
 def answer(found: Sequence[Table]) -> list[str]:
-    """Each question with its intervals, then which methods lead each task.
+    """The headline's verdict, each question with its intervals, which methods lead each task.
 
     Args:
         found: base-to-novel tables of one backbone.
@@ -46,7 +49,7 @@ def answer(found: Sequence[Table]) -> list[str]:
             "as a folder and once by name; keep one of them."
         )
     columns = found[0].columns
-    rows = []
+    rows, headline = [], "open, no runs to compare"
     for question, first, second in QUESTIONS:
         rivals = [(table, *pair) for table in found if (pair := table.pair(first, second))]
         if not rivals:
@@ -54,17 +57,31 @@ def answer(found: Sequence[Table]) -> list[str]:
             rows.append([question, *[nothing] * len(columns), ""])
             continue
         both = {table.one.data: resampled(a, b) for table, a, b in rivals}
-        cells = []
+        cells, words = [], []
         for column in columns:
             merged = mean_difference(list(both.values()), column)
             each = {name: difference(*pair, column) for name, pair in both.items()}
-            cells.append(f"{_verdict(merged, each)}, {markdown.signed(merged)}{_of_each(each)}")
+            words.append(_verdict(merged, each))
+            cells.append(f"{words[-1]}, {markdown.signed(merged)}{_of_each(each)}")
         fewest = min(len(shared_seeds(a, b)) for _, a, b in rivals)
         over = "all tasks" if len(both) == len(tasks) else ", ".join(both)
         rows.append([question, *cells, f"{over}; {fewest} seed{'s' * (fewest > 1)}"])
+        if (question, first, second) == HEADLINE:
+            headline = _plainly(dict(zip((c.title for c in columns), words, strict=True)))
     head = ["", *(column.title for column in columns), "over"]
-    said = f"The plain answer over {', '.join(tasks)}, in percent points:"
-    return [said, "", *markdown.table(head, rows), "", *map(_leaders, found)]
+    said = [
+        "**Does importance-weighted token dropout (IWTD) learn better prompts than vanilla dropout",
+        f"at the same mean rate?** In this comparison: {headline}. In percent points, with 95 %",
+        f"intervals, over {', '.join(tasks)}:",
+    ]
+    return [*said, "", *markdown.table(head, rows), "", *map(_leaders, found)]
+
+
+def _plainly(words: Mapping[str, str]) -> str:
+    """Verdicts by column, or the one that they share."""
+    if len(set(words.values())) == 1:
+        return f"{next(iter(words.values()))} in {', '.join(words)}"
+    return ", ".join(f"{title} {word}" for title, word in words.items())
 
 
 def _of_each(each: Mapping[str, Difference]) -> str:

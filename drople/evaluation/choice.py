@@ -7,10 +7,10 @@ range of p so narrow that few decisions depend on the token at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -38,7 +38,11 @@ MEASURED = tuple(name for name in get_args(Normalisation) if name != "minmax_eli
 
 @dataclass(frozen=True)
 class Choice:
-    """What IWTD would do under one normalisation; means over images and layers, in percent."""
+    """What IWTD would do under one normalisation, in percent.
+
+    Means over images and layers; those by layer are means over images, first layer first, and
+    empty in what earlier versions stored.
+    """
 
     normalisation: Normalisation
     mean_p: float  # of the tokens that may be dropped
@@ -47,6 +51,8 @@ class Choice:
     one_token: float  # layers where one token's blend is more than twice the next
     p_patches: float
     p_prompts: float
+    differing_by_layer: tuple[float, ...] = ()  # as `differing`
+    top_gap_by_layer: tuple[float, ...] = ()  # see `top_gap`; alike under every normalisation
 
     @property
     def overlap(self) -> float:
@@ -98,25 +104,53 @@ def read_choices(runs: Path) -> list[ChoiceResult]:
 
 def choices(model: PromptedClip, images: ImageSet, dropout: DropoutSettings) -> list[Choice]:
     """Measures the undropped image branch under every normalisation, the others as they are."""
+    return choices_of(_scored(model, images, dropout), dropout)
+
+
+def _scored(
+    model: PromptedClip, images: ImageSet, dropout: DropoutSettings
+) -> Iterator[list[LayerTrace]]:
+    """The layers of each batch of images."""
     settings = AnalysisSettings(dropout=replace(dropout, strategy="iwtd"))
-    measured: dict[Normalisation, list[tuple[float, ...]]] = {}
     for start in range(0, len(images), BATCH):
         index = np.arange(start, min(start + BATCH, len(images)))
         pixels = torch.from_numpy(crop_all(model.backbone, images.select(index)))
-        _, layers = scored_layers(model, model.backbone.normalise(pixels), settings)
-        for one in MEASURED:
-            rows = measured.setdefault(one, [])
-            for layer in layers:
-                instead = what_if(layer, dropout, one)
-                rows += [_figures(instead, dropout, image) for image in range(len(index))]
-    return [
-        Choice(name, *(100 * np.mean(rows, axis=0)).round(3).tolist())
-        for name, rows in measured.items()
-    ]
+        yield scored_layers(model, model.backbone.normalise(pixels), settings)[1]
+
+
+def choices_of(batches: Iterable[Sequence[LayerTrace]], dropout: DropoutSettings) -> list[Choice]:
+    """The choices in scored layers, the same layers in every batch."""
+    measured: dict[Normalisation, list[np.ndarray]] = {name: [] for name in MEASURED}
+    for layers in batches:
+        for name, found in measured.items():
+            instead = [what_if(layer, dropout, name) for layer in layers]
+            rows = range(len(layers[0].blend))
+            found.append(
+                np.array([[_figures(layer, dropout, i) for i in rows] for layer in instead])
+            )
+    return [_choice(name, np.concatenate(found, axis=1)) for name, found in measured.items()]
+
+
+def top_gap(blend: np.ndarray) -> float:
+    """The share of the range that min-max spends on the one token it ranks first, 0 to 1.
+
+    (first - second) / (first - least) of the importances (T,) of one layer's tokens: all others
+    share the rest. Of tokens spread evenly it is 1 / (T - 1); 0 where all are alike.
+    """
+    least, (second, first) = blend.min(), np.sort(blend)[-2:]
+    return float((first - second) / (first - least)) if first > least else 0.0
+
+
+def _choice(normalisation: Normalisation, figures: np.ndarray) -> Choice:
+    """Means of shares (L, I, 7), the second `differing`, the last `top_gap`."""
+    percent = 100 * figures
+    by_layer = percent.mean(axis=1).round(3).T.tolist()  # 7 lists of L
+    values: list[Any] = percent.mean(axis=(0, 1))[:-1].round(3).tolist()
+    return Choice(normalisation, *[*values, tuple(by_layer[1]), tuple(by_layer[-1])])
 
 
 def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[float, ...]:
-    """The fields of a `Choice` for one layer and image, as shares."""
+    """The fields of a `Choice` for one layer and image, as shares; the last is `top_gap`."""
     found = meter(layer, dropout.p_max, image)
     known = selectivity(layer, dropout.p_min, dropout.p_max, image)
     assert found is not None and known is not None and layer.probability is not None
@@ -131,6 +165,7 @@ def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[f
         float(known.sink is not None),
         _mean(p[eligible & ~prompt]),
         _mean(p[eligible & prompt]),
+        top_gap(layer.blend[image, layer.content[image]]),
     )
 
 
@@ -140,5 +175,9 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
 
 def _read(file: Path) -> ChoiceResult:
     known = json.loads(file.read_text())
-    choices = tuple(read_as(Choice, one, file) for one in known.pop("choices"))
+    choices = tuple(read_as(Choice, _tuples(one), file) for one in known.pop("choices"))
     return read_as(ChoiceResult, known, file, choices=choices)
+
+
+def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}

@@ -24,13 +24,15 @@ _CHOOSING = (
     "",
     "- *mean p*: of all tokens, *of patches* and *of* learned *prompts*.",
     "- *decisions that differ*: to keep or drop a token, between IWTD and vanilla dropout at the",
-    "  same rate and with one random number a token.",
+    "  same rate and with one random number a token; then the same for each layer, from the first.",
     "- *overlap*: of the sets that the two then drop (Jaccard, of the means).",
     "- *spread of protection*: over how many of the tokens (exponential of the entropy of",
     "  p_max - p, as a share).",
     "- *one token stands out*: layers in which the importance of one is more than twice the next,",
     "  which flattens min-max.",
-    "- *normalisation*: `minmax` is the published one, the others are ours.",
+    "- *lead of the first*: the share of the range between the least and the most important token",
+    "  that lies above the second, for each layer; all others share the rest of min-max's range.",
+    "- *normalisation*: `minmax` is the released code's, the others are ours.",
 )
 _COSTING = (
     "Median step of each method; their steps took turns in one run, so that slow spells of the",
@@ -63,15 +65,17 @@ def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
 
 def choices(found: Sequence[ChoiceResult]) -> list[str]:
     """How far IWTD chooses, a row a model and normalisation."""
-    head = ["data", "method", "normalisation", "mean p", "decisions that differ", "overlap"]
-    head += ["spread of protection", "one token stands out", "p of patches", "p of prompts"]
+    head = ["data", "method", "normalisation", "mean p", "decisions that differ", "by layer"]
+    head += ["overlap", "spread of protection", "one token stands out", "lead of the first"]
+    head += ["p of patches", "p of prompts"]
     rows = []
     for one in _of_test(found):
         label = f"{one.method} ({', '.join([*_of_dropout(one), f'seed {one.seed}'])})"
         for choice in one.choices:
-            cells = [choice.mean_p, choice.differing, choice.overlap, choice.protected]
-            cells += [choice.one_token, choice.p_patches, choice.p_prompts]
-            figures = ["" if isnan(cell) else f"{cell:.2f}" for cell in cells]
+            cells = [(choice.mean_p,), (choice.differing,), choice.differing_by_layer]
+            cells += [(choice.overlap,), (choice.protected,), (choice.one_token,)]
+            cells += [choice.top_gap_by_layer, (choice.p_patches,), (choice.p_prompts,)]
+            figures = [", ".join("" if isnan(x) else f"{x:.2f}" for x in cell) for cell in cells]
             where = [f"{one.data}, {one.on}", label, choice.normalisation]
             rows.append([*where, *figures, str(one.images)])
     if not rows:
@@ -121,14 +125,14 @@ def methods_as_declared(found: Sequence[Table]) -> list[str]:
 
 _AS_DECLARED = (
     "As declared in drople/training/config.py; depths end at the tower's. All learn with AdamW,",
-    "one learning rate, one batch size and flips, in bf16 on a CPU that has it, for few epochs:",
-    "these are not the published recipes, which differ from method to method (METHODS' comments",
-    "and docstrings cite them), and prompts, depths, frozen text and logit scale differ between",
-    "methods as published. Only DroPLe was tuned on this backbone: its drop mode and range of p",
-    "were chosen on validation images of Caltech-101, novel half included, in runs that were not",
-    "kept. `drople` has no LLM-written prompts, LoRA or patch augmentation (`--augment patch`),",
-    "which the released code also has. PromptSRC's prompts are a weighted mean over the epochs.",
-    "Settings that a row names replace those declared.",
+    "one learning rate, one batch size and flips, for few epochs, in the precision that a command",
+    "names: these are not the published recipes, which differ from method to method (METHODS'",
+    "comments and docstrings cite them), and prompts, depths, frozen text and logit scale differ",
+    "between methods. Only DroPLe was tuned on `mini`: its drop mode and range of p were chosen on",
+    "validation images, novel half included (docs/results/README.md). `drople` has no LLM-written",
+    "prompts, LoRA or patch augmentation (`--augment patch`), which the released code also has.",
+    "PromptSRC's prompts are a weighted mean over the epochs. Settings that a row names replace",
+    "those declared.",
 )
 
 
