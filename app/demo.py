@@ -16,12 +16,12 @@ from app import permalink
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
+from app.lab import lab
+from app.lab.bench import Bench
 from app.page import Page
 from app.studio import NO_PROMPTS, Studio
 from app.tabs import cams, dropped, importance, method, predictions, take_away
 from app.tabs.export import savable
-from app.tabs.lab import lab
-from app.tabs.lab.bench import Bench
 from app.tabs.shared import QUIET, heard
 from drople.devices import DEVICES
 from drople.errors import DropleError

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 
 from app.studio import Studio, digest_of
 from drople.analysis import Analysis, AnalysisSettings
-from drople.checkpoints import PromptCard, shipped_prompts
 from drople.classes import parse_class_list
-from drople.evidence import load_analysis, save_analysis
 from drople.images import read_image
 from drople.models.backbone import hash_weights
+from drople.storage.analyses import load_analysis, save_analysis
+from drople.storage.prompts import PromptCard, shipped_prompts
 
 FOLDER = Path(__file__).parents[1] / "assets" / "examples"
 BACKBONE = "mini"

@@ -17,7 +17,7 @@ from app.figures.standalone import standalone_page
 from app.figures.words import headline
 from drople.analysis import Analysis
 from drople.errors import DropleError
-from drople.evidence import load_analysis
+from drople.storage.analyses import load_analysis
 
 SPACE = """---
 title: {title}

@@ -14,9 +14,9 @@ from app.calls import told
 from app.examples import EXAMPLES
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings
-from drople.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
 from drople.images import read_image
-from drople.importance import SignalWeights
+from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
+from drople.tokens.importance import SignalWeights
 
 PRESETS: dict[str, str] = {
     "Animals": "cat, dog, horse, cow, sheep, elephant, bear, bird, fish, snake",

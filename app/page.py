@@ -20,11 +20,11 @@ from app.inputs import settings_of
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from app.tabs.shared import target_index
 from drople.analysis import Analysis, AnalysisSettings
-from drople.checkpoints import PromptCard
 from drople.classes import parse_class_list
-from drople.dropout import DROP_MODES, PLACEMENTS, DropoutSettings
 from drople.errors import DropleError
-from drople.evidence import analysis_bytes
+from drople.storage.analyses import analysis_bytes
+from drople.storage.prompts import PromptCard
+from drople.tokens.dropout import DROP_MODES, PLACEMENTS, DropoutSettings
 
 # What `analyse` yields between its steps.
 NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())

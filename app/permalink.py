@@ -16,8 +16,8 @@ from app.examples import EXAMPLES
 from app.inputs import CUSTOM, KNOBS, TRAINED, Inputs, preset_dropout
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.classes import check_template
-from drople.dropout import DROP_MODES, PLACEMENTS
 from drople.errors import SettingsError
+from drople.tokens.dropout import DROP_MODES, PLACEMENTS
 
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 MAX_CLASSES = 4000  # characters of a class list in a link

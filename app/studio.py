@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 
 from drople.analysis import Analysis, AnalysisSettings, analyse
-from drople.checkpoints import PromptCard, load_prompts, read_card, shipped_prompts
 from drople.class_texts import ClassTexts, describe_classes
 from drople.devices import pick_device
 from drople.errors import BackboneError, CheckpointError, ClassListError
-from drople.hub import fetch_prompts, is_hub_id
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.hub import fetch_prompts, is_hub_id
+from drople.storage.prompts import PromptCard, load_prompts, read_card, shipped_prompts
 
 NO_PROMPTS = "none"  # the frozen branch alone
 # Offered by name; all that a public page loads.

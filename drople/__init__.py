@@ -1,8 +1,9 @@
 """DroPLe, the method: which tokens matter, which importance weighted token dropout drops.
 
 One picture through the code: `analyse` crops it, runs the frozen tower and the prompted one
-(`models.towers.run_layers`), scores every layer's tokens (`importance`), lets a strategy and a mode
-drop some (`dropout`), maps classes back onto patches (`gradcam`) and returns an `Analysis`.
+(`models.towers.run_layers`), scores every layer's tokens (`tokens.importance`), lets a strategy and
+a mode drop some (`tokens.dropout`), maps classes back onto patches (`gradcam`) and returns an
+`Analysis`.
 
 Shape letters, everywhere:
 
@@ -12,14 +13,14 @@ Shape letters, everywhere:
 """
 
 from drople.analysis import Analysis, AnalysisSettings, analyse
-from drople.checkpoints import load_prompts, save_prompts
 from drople.class_texts import describe_classes
-from drople.dropout import DROP_MODES, STRATEGIES, DropoutSettings
 from drople.errors import DropleError
-from drople.evidence import load_analysis, replay, save_analysis
-from drople.importance import score_tokens
 from drople.models.backbone import load_backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.analyses import load_analysis, replay, save_analysis
+from drople.storage.prompts import load_prompts, save_prompts
+from drople.tokens.dropout import DROP_MODES, STRATEGIES, DropoutSettings
+from drople.tokens.importance import score_tokens
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import fit
 

@@ -15,8 +15,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts, describe_classes, text_layers_of
-from drople.draws import SeededDraws
-from drople.dropout import (
+from drople.errors import SettingsError
+from drople.gradcam import CAM_METHODS, class_maps
+from drople.models.backbone import Backbone, hash_weights
+from drople.models.prompted_clip import PromptedClip
+from drople.models.towers import LayerRecord, read_image
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import (
     STRATEGIES,
     DropoutSettings,
     Replay,
@@ -24,12 +29,7 @@ from drople.dropout import (
     TokenDropout,
     with_strategy,
 )
-from drople.errors import SettingsError
-from drople.gradcam import CAM_METHODS, class_maps
-from drople.models.backbone import Backbone, hash_weights
-from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_image
-from drople.strategies import DropStrategy, Nothing, matched_rows
+from drople.tokens.strategies import DropStrategy, Nothing, matched_rows
 from drople.traces import BranchTrace, ScoredLayer
 from drople.version import VERSION
 
@@ -135,7 +135,7 @@ def analyse(
         model: a frozen backbone, or one with trained prompts.
         classes: names, or their texts from `describe_classes` where they are used again.
         prompts_name: what the provenance calls the prompts.
-        decisions: depth -> which tokens are dropped there, instead of a draw (see `evidence`).
+        decisions: depth -> which tokens are dropped there, instead of a draw (see `replay`).
 
     Raises:
         ClassListError: a class name cannot be encoded.

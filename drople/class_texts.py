@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.classes import check_template, clean_class_names
-from drople.draws import SeededDraws
-from drople.dropout import STRATEGIES, DropoutSettings, TokenDropout
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, read_text
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDropout
 from drople.traces import BranchTrace, ScoredLayer
 
 FROZEN, ADAPTED = "frozen", "adapted"

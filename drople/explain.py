@@ -14,16 +14,16 @@ from torch.nn import functional as F
 
 from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
-from drople.draws import SeededDraws
-from drople.dropout import STRATEGIES, TokenDropout, with_strategy
 from drople.errors import DataError, ImageError
 from drople.images import read_image as read_picture
+from drople.lab.uncertainty import wilson_interval
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import last, read_image
 from drople.selectivity import meter
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
 from drople.traces import LayerTrace, ScoredLayer
-from drople.uncertainty import wilson_interval
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 

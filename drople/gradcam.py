@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from drople.draws import Draws
-from drople.dropout import Replay, TokenDrop, TokenDropout
 from drople.errors import SettingsError
-from drople.layout import PromptStep, TokenLayout
 from drople.models.attention import Block, SelfAttention
 from drople.models.towers import LayerRecord, VisualTower, last, read_image, run_layers
+from drople.tokens.draws import Draws
+from drople.tokens.dropout import Replay, TokenDrop, TokenDropout
+from drople.tokens.layout import PromptStep, TokenLayout
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drople.dropout import DropoutSettings
-from drople.importance import TokenImportance
-from drople.normalise import Normalisation
-from drople.strategies import Evidence, ImportanceWeighted
+from drople.tokens.dropout import DropoutSettings
+from drople.tokens.importance import TokenImportance
+from drople.tokens.normalise import Normalisation
+from drople.tokens.strategies import Evidence, ImportanceWeighted
 from drople.traces import LayerTrace
 
 

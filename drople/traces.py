@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from drople.dropout import TokenDrop
-from drople.importance import SIGNALS, SignalWeights, TokenImportance
 from drople.models.towers import LayerRecord
-from drople.strategies import DropStrategy, Evidence
+from drople.tokens.dropout import TokenDrop
+from drople.tokens.importance import SIGNALS, SignalWeights, TokenImportance
+from drople.tokens.strategies import DropStrategy, Evidence
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 
 from drople.analysis import Analysis, AnalysisSettings, analyse
-from drople.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
+from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 
 torch.set_num_threads(1)
 

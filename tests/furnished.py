@@ -12,9 +12,9 @@ from tiny import TEXT, VISION, tiny_clip
 
 from app.studio import Studio
 from drople.analysis import Analysis
-from drople.checkpoints import PromptCard, read_card, save_prompts
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.prompts import PromptCard, read_card, save_prompts
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from tiny import noise_pixels
 
-from drople.draws import SeededDraws
-from drople.dropout import TokenDropout
-from drople.importance import TokenImportance
 from drople.models.towers import read_image
-from drople.strategies import Evidence
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import TokenDropout
+from drople.tokens.importance import TokenImportance
+from drople.tokens.strategies import Evidence
 
 DEPTH = 3  # of the tower's four layers
 

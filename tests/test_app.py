@@ -18,8 +18,8 @@ from app.demo import build_demo, launch, main
 from app.page import Page
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings
-from drople.evidence import load_analysis
 from drople.models.backbone import load_backbone
+from drople.storage.analyses import load_analysis
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")

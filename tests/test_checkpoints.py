@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from tiny import NAMES, noise_pixels, prompted, tiny_clip, wrap
 
 from drople import DropoutSettings, load_prompts, save_prompts
-from drople.checkpoints import FORMAT, MAX_BYTES, PromptCard, read_card
 from drople.errors import CheckpointError
-from drople.importance import SignalWeights
 from drople.models.backbone import CHECKPOINTS
 from drople.models.prompts import PromptPlan
+from drople.storage.prompts import FORMAT, MAX_BYTES, PromptCard, read_card
+from drople.tokens.importance import SignalWeights
 
 SHIPPED = sorted(CHECKPOINTS.glob("prompts/*.safetensors"))
 PLANS = {

@@ -11,7 +11,6 @@ import pytest
 from squares import coloured_squares
 from tiny import prompted
 
-from drople.dropout import DropoutSettings
 from drople.errors import SettingsError
 from drople.evaluation import choice
 from drople.evaluation.choice import (
@@ -25,6 +24,7 @@ from drople.evaluation.choice import (
 from drople.evaluation.protocols import Setting
 from drople.evaluation.report import compose
 from drople.models.prompts import PromptPlan
+from drople.tokens.dropout import DropoutSettings
 from drople.traces import LayerTrace
 from drople.training.config import METHODS
 

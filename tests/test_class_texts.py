@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from drople import DropoutSettings, describe_classes
 from drople.class_texts import ADAPTED, FROZEN, text_layers_of
 from drople.errors import ClassListError, SettingsError
-from drople.importance import SIGNALS
 from drople.models.prompts import PromptPlan
+from drople.tokens.importance import SIGNALS
 
 DROPPING = DropoutSettings(p_min=0.3, p_max=0.7)
 LONG = "a neighbour whose name takes many more tokens than any other"

@@ -11,11 +11,11 @@ from PIL import Image
 
 from drople.__main__ import main
 from drople.analysis import analyse
-from drople.checkpoints import load_prompts
 from drople.commands import convert, evaluate, replay, train
 from drople.evaluation.cost import read_costs
 from drople.evaluation.runs import read_results
-from drople.evidence import save_analysis
+from drople.storage.analyses import save_analysis
+from drople.storage.prompts import load_prompts
 from drople.training.data import load_task
 
 QUICK = ["--epochs", "1", "--shots", "2", "--precision", "fp32", "--device", "cpu"]

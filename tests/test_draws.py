@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from drople.draws import SeededDraws, StreamDraws
+from drople.tokens.draws import SeededDraws, StreamDraws
 
 
 def test_draws_do_not_depend_on_how_many_tokens_there_are():

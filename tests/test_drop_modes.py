@@ -9,10 +9,10 @@ import torch
 from planted import DEPTH, acting, image_records
 from tiny import prompted, tiny_clip, wrap
 
-from drople.draws import SeededDraws
-from drople.dropout import OFFICIAL_CODE, PLACEMENTS, TokenDrop, TokenDropout
 from drople.models.prompts import PromptPlan
-from drople.strategies import Nothing, Vanilla
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import OFFICIAL_CODE, PLACEMENTS, TokenDrop, TokenDropout
+from drople.tokens.strategies import Nothing, Vanilla
 
 PLACED = pytest.mark.parametrize("placement", PLACEMENTS)
 

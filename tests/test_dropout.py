@@ -10,12 +10,12 @@ from planted import DEPTH, acting, evidence, image_features, image_records
 from tiny import NAMES
 
 from drople import DROP_MODES, STRATEGIES, DropoutSettings
-from drople.draws import SeededDraws
-from drople.dropout import PLACEMENTS, TokenDropout
 from drople.errors import SettingsError
-from drople.importance import SignalWeights
 from drople.models.towers import last, read_text
-from drople.strategies import ImportanceWeighted, SideBySide, Vanilla
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import PLACEMENTS, TokenDropout
+from drople.tokens.importance import SignalWeights
+from drople.tokens.strategies import ImportanceWeighted, SideBySide, Vanilla
 
 MODES = pytest.mark.parametrize("mode", DROP_MODES)
 PLACED = pytest.mark.parametrize("placement", PLACEMENTS)

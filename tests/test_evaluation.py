@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from drople.checkpoints import load_prompts, save_prompts
-from drople.dropout import DropoutSettings
 from drople.errors import DataError, SettingsError
 from drople.evaluation import runs
 from drople.evaluation.protocols import PROTOCOLS, Setting, columns
 from drople.evaluation.runs import evaluate, frozen_config, read_results
 from drople.evaluation.tables import figures
 from drople.models.prompts import PromptPlan
+from drople.storage.prompts import load_prompts, save_prompts
+from drople.tokens.dropout import DropoutSettings
 from drople.training import run
 from drople.training.config import METHODS, LossWeights, TrainConfig
 from drople.training.data import Task

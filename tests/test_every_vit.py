@@ -13,12 +13,12 @@ from tiny import TOKENIZER, noise_picture, randomise_biases
 from torch import nn
 
 from drople.analysis import AnalysisSettings, analyse
-from drople.dropout import DropoutSettings
 from drople.errors import BackboneError
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.coverage import covered_architectures, uncovered_part
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan
+from drople.tokens.dropout import DropoutSettings
 
 NAMES = ("cat", "train station")
 

@@ -12,8 +12,8 @@ from tiny import prompted, tiny_clip, wrap
 
 from drople.analysis import Analysis
 from drople.errors import EvidenceError
-from drople.evidence import load_analysis, replay, save_analysis
 from drople.models.prompts import PromptPlan
+from drople.storage.analyses import load_analysis, replay, save_analysis
 
 
 def leaves(value, name="analysis"):

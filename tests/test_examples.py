@@ -15,10 +15,10 @@ from app.examples import EXAMPLES, FOLDER, precomputed
 from app.page import Page
 from app.studio import Studio
 from drople.analysis import AnalysisSettings, analyse
-from drople.checkpoints import read_card, shipped_prompts
 from drople.classes import parse_class_list
-from drople.evidence import load_analysis, replay
 from drople.images import read_image
+from drople.storage.analyses import load_analysis, replay
+from drople.storage.prompts import read_card, shipped_prompts
 from drople.version import VERSION
 
 SHARED = Path(__file__).parents[2] / "shared"

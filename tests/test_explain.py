@@ -14,11 +14,11 @@ from drople.__main__ import main
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.commands import explain as command
-from drople.dropout import DropoutSettings
 from drople.errors import DataError
 from drople.explain import explain, find_images
-from drople.image_table import HEADER, Table, about_table
 from drople.selectivity import meter
+from drople.storage.tables import HEADER, Table, about_table
+from drople.tokens.dropout import DropoutSettings
 
 DROPOUT = DropoutSettings(mode="hide", p_min=0.2, p_max=0.9, image_depth=3)
 SETTINGS = AnalysisSettings(dropout=DROPOUT, seed=3)

@@ -17,11 +17,11 @@ from app.figures.faithfulness import (
     faithfulness_rows,
     faithfulness_sentence,
 )
-from app.tabs.lab import faithfulness as tab
+from app.lab import faithfulness as tab
 from drople.analysis import AnalysisSettings
-from drople.branch import Branch
 from drople.class_texts import describe_classes
-from drople.faithfulness import (
+from drople.lab.branch import Branch
+from drople.lab.faithfulness import (
     BLURRED,
     MEAN_COLOUR,
     MEASURES,
@@ -32,7 +32,7 @@ from drople.faithfulness import (
     Measure,
     run_erasures,
 )
-from drople.rankings import (
+from drople.lab.patch_maps import (
     CENTRE,
     EDGES,
     baseline_maps,
@@ -42,7 +42,7 @@ from drople.rankings import (
     judged_maps,
     patch_order,
 )
-from drople.uncertainty import prediction_interval
+from drople.lab.uncertainty import prediction_interval
 
 G, PATCH = 4, 8
 PLANTED = (2, 3)  # the one patch that the toy model looks at

@@ -18,8 +18,8 @@ from tiny import (
 )
 from torch.nn import functional as F
 
-from drople.layout import TokenLayout
 from drople.models.towers import last, read_image, read_text
+from drople.tokens.layout import TokenLayout
 
 PHRASES = ["a photo of a cat.", "dog", "a blurry photo of many golden retrievers at the sea"]
 VARIANTS = {

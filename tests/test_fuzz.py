@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny import noise_picture
 
-from drople.checkpoints import PromptCard, read_card, save_prompts
 from drople.classes import MAX_CLASSES, MAX_NAME, clean_name, parse_class_list
 from drople.errors import CheckpointError, ClassListError, ImageError
 from drople.images import MAX_SIDE, MIN_SIDE, read_image
+from drople.storage.prompts import PromptCard, read_card, save_prompts
 
 # Always the same cases, as many as take a second or two.
 settings.register_profile("fuzz", derandomize=True, deadline=None, max_examples=150,

@@ -11,12 +11,12 @@ from tiny import noise_pixels, prompted, tiny_clip, wrap
 from torch import nn
 from torch.nn import functional as F
 
-from drople.draws import SeededDraws
-from drople.dropout import TokenDropout
 from drople.errors import SettingsError
 from drople.gradcam import CAM_METHODS, class_maps
 from drople.models.prompts import PromptPlan
-from drople.strategies import ImportanceWeighted
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import TokenDropout
+from drople.tokens.strategies import ImportanceWeighted
 
 CLASSES = 5
 SITES = pytest.mark.parametrize("layer", [3, 1, 0])  # the last block, and earlier ones

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 
-from drople import hub
 from drople.errors import CheckpointError
 from drople.models.backbone import load_backbone
+from drople.storage import hub
 
 
 @pytest.fixture

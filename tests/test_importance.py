@@ -10,10 +10,10 @@ from tiny import NAMES
 from torch import Tensor
 
 from drople import DropoutSettings, score_tokens
-from drople.dropout import STRATEGIES
-from drople.importance import SIGNALS, Bridge, SignalWeights, raw_signals
-from drople.layout import TokenLayout
-from drople.strategies import Evidence
+from drople.tokens.dropout import STRATEGIES
+from drople.tokens.importance import SIGNALS, Bridge, SignalWeights, raw_signals
+from drople.tokens.layout import TokenLayout
+from drople.tokens.strategies import Evidence
 
 
 @dataclass(frozen=True)

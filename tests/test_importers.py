@@ -26,9 +26,9 @@ from safetensors.torch import save_file
 from tiny import tiny_clip, wrap
 
 from drople.analysis import analyse
-from drople.checkpoints import load_prompts, save_prompts
 from drople.errors import CheckpointError
 from drople.importers import import_prompts
+from drople.storage.prompts import load_prompts, save_prompts
 
 
 @pytest.fixture(scope="module")

@@ -29,11 +29,11 @@ from app.inputs import (
 from app.page import Page
 from app.studio import NO_PROMPTS
 from drople.classes import parse_class_list
-from drople.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.errors import SettingsError
 from drople.images import MAX_SIDE
-from drople.importance import SignalWeights
 from drople.models.backbone import load_backbone
+from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
+from drople.tokens.importance import SignalWeights
 from drople.training.config import OUR_DROPOUT
 
 

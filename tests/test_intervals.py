@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drople.evaluation.intervals import Interval, difference, mean_difference, resample
+from drople.evaluation.bootstrap import Interval, difference, mean_difference, resample
 from drople.evaluation.protocols import Column
 
 ONE = Column("base", ("base",))

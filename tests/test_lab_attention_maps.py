@@ -13,10 +13,10 @@ from tiny import NAMES, noise_picture, prompted
 
 from app.figures.attention_maps import attention_sentence, heads_rows, heads_scale, heads_strip
 from app.figures.class_maps import likeness_to_others, minus_mean, minus_rows, minus_scale
-from app.tabs.lab import attention_maps as tab
-from app.tabs.lab import class_maps, texts
+from app.lab import attention_maps as tab
+from app.lab import class_maps, texts
 from drople.analysis import analyse
-from drople.attention_maps import attention_layers, roll_out
+from drople.lab.attention_maps import attention_layers, roll_out
 from drople.models.prompts import PromptPlan
 
 MODEL = prompted(tiny())

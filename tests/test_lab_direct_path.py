@@ -13,9 +13,9 @@ from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 from torch.nn import functional as F
 
 from app.figures.direct_path import layers_figure, map_scale, parts_rows, parts_sentence, patch_map
-from app.tabs.lab import direct_path as tab
+from app.lab import direct_path as tab
 from drople.class_texts import describe_classes
-from drople.direct_path import direct_path, explain_difference, run_branches
+from drople.lab.direct_path import direct_path, explain_difference, run_branches
 from drople.models.prompts import PromptPlan
 
 MODEL = prompted(tiny())

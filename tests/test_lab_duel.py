@@ -10,9 +10,9 @@ from analysed import KINDS, analysed, ask
 
 from app.figures import duel as figures
 from app.figures import sheets
-from app.tabs.lab import duel as tab
-from drople.dropout import STRATEGIES, DropoutSettings
-from drople.duel import duel_rows, map_difference, same_question, target_map
+from app.lab import duel as tab
+from drople.lab.duel import duel_rows, map_difference, same_question, target_map
+from drople.tokens.dropout import STRATEGIES, DropoutSettings
 
 ALL = tuple(s for s in STRATEGIES if s not in ("none", "vanilla-matched"))
 

@@ -10,11 +10,11 @@ from analysed import analysed, ask, tiny
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.modes import modes_figure, modes_rows, modes_sentence
-from app.tabs.lab import modes as tab
+from app.lab import modes as tab
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
-from drople.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings
-from drople.modes import OFFICIAL, mode_effect, variants
+from drople.lab.modes import OFFICIAL, mode_effect, variants
+from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings
 
 MODEL = prompted(tiny())
 SETTINGS = AnalysisSettings(seed=2)

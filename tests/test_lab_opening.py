@@ -8,8 +8,8 @@ from analysed import analysed
 from furnished import FurnishedStudio
 
 from app.demo import MODEL
-from app.tabs.lab import lab
-from app.tabs.lab.bench import Bench
+from app.lab import lab
+from app.lab.bench import Bench
 
 
 @pytest.fixture(scope="module")

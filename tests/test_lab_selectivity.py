@@ -10,10 +10,10 @@ from analysed import KINDS, analysed
 from scipy.spatial.distance import jensenshannon
 
 from app.figures.selectivity import warnings_of
-from app.tabs.lab import selectivity as tab
-from drople.dropout import DropoutSettings
-from drople.normalise import NORMALISE
+from app.lab import selectivity as tab
 from drople.selectivity import effective_number, meter, vanilla_divergence, what_if
+from drople.tokens.dropout import DropoutSettings
+from drople.tokens.normalise import NORMALISE
 
 PUBLISHED = DropoutSettings()
 

@@ -14,12 +14,9 @@ from tiny import NAMES, noise_picture, prompted
 
 from app.figures.patches import outline
 from app.figures.sinks import effect_rows, p_sheet, sinks_rows, sinks_sentence, sinks_sheet
-from app.tabs.lab import sinks as tab
+from app.lab import sinks as tab
 from drople.analysis import analyse
-from drople.dropout import DropoutSettings
-from drople.layout import TokenLayout
-from drople.models.towers import LayerRecord
-from drople.sinks import (
+from drople.lab.sinks import (
     far_out,
     find_sinks,
     layer_sinks,
@@ -27,6 +24,9 @@ from drople.sinks import (
     sink_effects,
     without_sinks,
 )
+from drople.models.towers import LayerRecord
+from drople.tokens.dropout import DropoutSettings
+from drople.tokens.layout import TokenLayout
 
 MODEL = prompted(tiny())
 PIXELS = MODEL.backbone.pixels(noise_picture())

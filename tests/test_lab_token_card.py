@@ -7,11 +7,11 @@ import pytest
 from analysed import KINDS, analysed, ask
 
 from app.figures.token_card import card_rows, card_sentence, chosen_patch, patch_at
-from app.tabs.lab import token_card as tab
-from drople.draws import SeededDraws
-from drople.dropout import OFFICIAL_CODE, DropoutSettings
-from drople.importance import SignalWeights
-from drople.token_card import token_card
+from app.lab import token_card as tab
+from drople.lab.token_card import token_card
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
+from drople.tokens.importance import SignalWeights
 
 WEIGHTED = DropoutSettings(weights=SignalWeights(1.0, 2.0, 0.5), p_min=0.05, p_max=0.7)
 

@@ -14,12 +14,24 @@ from tiny import NAMES, noise_picture
 
 from app.figures.sheets import GAP, LABEL, LINE, TILE
 from app.figures.trained_with import trained_rows, trained_scale, trained_sentence, trained_sheet
-from app.tabs.lab import trained_with as tab
+from app.lab import trained_with as tab
 from drople.analysis import AnalysisSettings, analyse
-from drople.checkpoints import PromptCard, load_prompts, read_card, save_prompts, shipped_prompts
-from drople.dropout import DropoutSettings
+from drople.lab.trained_with import (
+    TRAINED_WITH,
+    answers,
+    comparisons,
+    same_picture,
+    without_dropout,
+)
 from drople.models.prompts import PromptPlan
-from drople.trained_with import TRAINED_WITH, answers, comparisons, same_picture, without_dropout
+from drople.storage.prompts import (
+    PromptCard,
+    load_prompts,
+    read_card,
+    save_prompts,
+    shipped_prompts,
+)
+from drople.tokens.dropout import DropoutSettings
 from drople.training.config import METHODS
 from drople.training.loop import build_model
 

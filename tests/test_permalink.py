@@ -13,8 +13,8 @@ from app.examples import EXAMPLES
 from app.inputs import CUSTOM, build_inputs
 from app.permalink import restored
 from app.studio import NO_PROMPTS, Studio
-from drople.checkpoints import read_card, shipped_prompts
 from drople.models.backbone import load_backbone
+from drople.storage.prompts import read_card, shipped_prompts
 
 SHIPPED = sorted(shipped_prompts())
 

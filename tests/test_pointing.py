@@ -10,9 +10,9 @@ from analysed import analysed
 
 from app.figures.patches import SIDE
 from app.figures.pointing import boxed_photo, pointing_rows, pointing_sentence
-from app.tabs.lab import pointing as tab
+from app.lab import pointing as tab
 from drople.errors import SettingsError
-from drople.pointing import Box, point
+from drople.lab.pointing import Box, point
 
 LEFT_HALF = Box(0, 0, 0.5, 1)
 

@@ -12,7 +12,7 @@ import torch
 from together import train
 
 from drople.devices import device_of
-from drople.draws import RowsOfDraws, StreamDraws
+from drople.tokens.draws import RowsOfDraws, StreamDraws
 from drople.training.processes import ALONE, Processes
 
 pytest.importorskip("accelerate", reason="needs accelerate")

@@ -9,9 +9,9 @@ import torch
 from tiny import NAMES, noise_pixels, prompted, tiny_clip, wrap
 
 from drople.errors import SettingsError
-from drople.layout import PromptStep, TokenLayout
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan
+from drople.tokens.layout import PromptStep, TokenLayout
 from drople.training.config import METHODS
 
 COUPLED = PromptPlan("coupled", image_count=2, image_depth=3, text_count=2, text_depth=3)

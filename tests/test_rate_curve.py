@@ -19,12 +19,12 @@ from app.figures.rate_curve import (
     rates_figure,
     rates_sentence,
 )
-from app.tabs.lab import rate_curve as tab
+from app.lab import rate_curve as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
-from drople.dropout import DROP_MODES, DropoutSettings
-from drople.rate_curve import COMPARED, NONE, RATES, AtRate, Point, RateCurves, run_rates
-from drople.strategies import Evidence, Vanilla
+from drople.lab.rate_curve import COMPARED, NONE, RATES, AtRate, Point, RateCurves, run_rates
+from drople.tokens.dropout import DROP_MODES, DropoutSettings
+from drople.tokens.strategies import Evidence, Vanilla
 
 MODEL = prompted(tiny())
 

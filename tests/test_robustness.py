@@ -24,12 +24,11 @@ from app.figures.robustness import (
     strip_sentence,
     strip_sheet,
 )
-from app.tabs.lab import robustness as tab
+from app.lab import robustness as tab
 from drople.analysis import AnalysisSettings, analyse
-from drople.branch import Branch
 from drople.class_texts import describe_classes
-from drople.evaluation.corruptions import CORRUPTIONS
-from drople.robustness import (
+from drople.lab.branch import Branch
+from drople.lab.robustness import (
     VERSIONS,
     Version,
     corrupted_picture,
@@ -38,6 +37,7 @@ from drople.robustness import (
     run_kinds,
     run_versions,
 )
+from drople.perturb.corruptions import CORRUPTIONS
 
 MODEL = prompted(tiny())
 TEXTS = describe_classes(MODEL, NAMES)

@@ -16,13 +16,13 @@ from app.figures.sanity import (
     cascade_sentence,
     cascade_sheet,
 )
-from app.tabs.lab import sanity as tab
+from app.lab import sanity as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
-from drople.dropout import DropoutSettings
+from drople.lab.patch_maps import IMPORTANCE
+from drople.lab.sanity import Depth, Likeness, depths_of, likeness, run_cascade, with_blocks_redrawn
 from drople.models.backbone import hash_weights
-from drople.rankings import IMPORTANCE
-from drople.sanity import Depth, Likeness, depths_of, likeness, run_cascade, with_blocks_redrawn
+from drople.tokens.dropout import DropoutSettings
 
 MODEL = prompted(tiny())
 

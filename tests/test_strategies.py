@@ -10,9 +10,9 @@ from planted import evidence
 from tiny import noise_pixels
 
 from drople import STRATEGIES, DropoutSettings
-from drople.importance import SignalWeights
-from drople.normalise import NORMALISE
-from drople.strategies import (
+from drople.tokens.importance import SignalWeights
+from drople.tokens.normalise import NORMALISE
+from drople.tokens.strategies import (
     Evidence,
     ImportanceWeighted,
     Inverse,

@@ -17,11 +17,11 @@ from tiny import NAMES, noise_picture
 
 from app.studio import NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings, analyse
-from drople.checkpoints import shipped_prompts
 from drople.devices import pick_device
 from drople.errors import BackboneError, CheckpointError, DropleError, SettingsError
 from drople.models.backbone import load_backbone
 from drople.models.prompts import PromptPlan
+from drople.storage.prompts import shipped_prompts
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model
 

@@ -19,7 +19,7 @@ from app.figures.paper import caption, figure_bytes, methods_text, paper_figure
 from app.figures.standalone import standalone_page
 from app.gallery import main, page_of, write_gallery
 from app.tabs.take_away import taken_away
-from drople.evidence import load_analysis, save_analysis
+from drople.storage.analyses import load_analysis, save_analysis
 
 
 class Tags(HTMLParser):

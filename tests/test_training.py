@@ -14,7 +14,7 @@ from tiny import tiny_clip, wrap
 
 from drople import METHODS, fit
 from drople.errors import SettingsError
-from drople.importance import SignalWeights
+from drople.tokens.importance import SignalWeights
 from drople.training.augment import flip, patch_randaugment
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model, lr_at

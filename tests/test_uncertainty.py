@@ -12,11 +12,10 @@ from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.draws import CAM, KEPT, draws_rows, draws_sentence, draws_sheet
-from app.tabs.lab import uncertainty as tab
+from app.lab import uncertainty as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
-from drople.dropout import OFFICIAL_CODE, DropoutSettings
-from drople.uncertainty import (
+from drople.lab.uncertainty import (
     MINIMUM,
     Moments,
     mean_interval,
@@ -24,6 +23,7 @@ from drople.uncertainty import (
     run_draws,
     wilson_interval,
 )
+from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 
 MODEL = prompted(tiny())
 

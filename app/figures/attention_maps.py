@@ -8,7 +8,7 @@ from app.figures.patches import overlay, strip
 from app.figures.sheets import sheet_of
 from app.figures.theme import Scale
 from drople.analysis import Analysis
-from drople.attention_maps import AttentionLayer
+from drople.lab.attention_maps import AttentionLayer
 
 HEADERS = ("layer", "head", "to [CLS]", "to patches", "to prompts", "strongest patch", "its share")
 

@@ -9,7 +9,7 @@ from app.figures.patches import overlay
 from app.figures.predictions import plain
 from app.figures.theme import Scale, symmetric
 from drople.analysis import Analysis
-from drople.direct_path import DirectPath, Explained
+from drople.lab.direct_path import DirectPath, Explained
 
 HEADERS = ("part", "patches", "prompts", "[CLS]", "attention bias", "MLP", "sum")
 # Parts of a layer, with colours that mean no condition elsewhere.

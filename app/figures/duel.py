@@ -12,7 +12,7 @@ from app.figures.theme import CONDITION_NAMES, Scale, symmetric
 from app.figures.words import hidden_sentence
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.duel import DuelRow, duel_rows, map_difference
+from drople.lab.duel import DuelRow, duel_rows, map_difference
 
 HEADERS = (
     "dropout", "whole run: class looked at", "answer", "this layer: dropped", "mean p",

@@ -12,7 +12,8 @@ from app.figures.predictions import plain
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
-from drople.faithfulness import (
+from drople.gradcam import CAM_METHODS
+from drople.lab.faithfulness import (
     DIRECTIONS,
     MEASURES,
     Curve,
@@ -20,9 +21,8 @@ from drople.faithfulness import (
     Measure,
     Quantity,
 )
-from drople.gradcam import CAM_METHODS
-from drople.rankings import CENTRE, EDGES, IMPORTANCE, RANDOM, gini, importance_layers
-from drople.uncertainty import prediction_interval
+from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM, gini, importance_layers
+from drople.lab.uncertainty import prediction_interval
 
 IMPORTANCE_COLOUR, BASELINE_COLOUR = "#e11d48", "#a16207"
 _DASHES = {IMPORTANCE: "longdash", CENTRE: "dash", EDGES: "dot"}

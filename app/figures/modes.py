@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from app.figures.predictions import plain
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
-from drople.modes import ModeEffect
+from drople.lab.modes import ModeEffect
 
 HEADERS = ("mode", "dropout", "tokens drawn", "change of logit", "class looked at", "answer")
 MEANINGS = {

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from app.figures.faithfulness import map_name
 from app.figures.patches import SIDE, enlarge
 from drople.analysis import Analysis
-from drople.pointing import Box, point
+from drople.lab.pointing import Box, point
 
 HEADERS = ("map", "peak at row, column", "inside the box")
 

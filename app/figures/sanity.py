@@ -15,8 +15,8 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_COLOURS, Scale
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
-from drople.rankings import IMPORTANCE, importance_layers
-from drople.sanity import Depth, Likeness
+from drople.lab.patch_maps import IMPORTANCE, importance_layers
+from drople.lab.sanity import Depth, Likeness
 
 BARELY = 0.5  # Spearman above which a map with every block drawn anew is called barely changed
 RANKS = Scale(0, 1, "rank of a patch within its map, lowest to highest")

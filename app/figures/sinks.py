@@ -9,7 +9,7 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.sinks import LayerSinks, SinkEffect, far_out
+from drople.lab.sinks import LayerSinks, SinkEffect, far_out
 
 HEADERS = (
     "layer", "branch", "norm: median", "norm: largest", "high norm", "attention: largest",

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.figures.patches import SIDE, enlarge
 from drople.analysis import Analysis
-from drople.token_card import SignalPart, TokenStep, hidden_since
+from drople.lab.token_card import SignalPart, TokenStep, hidden_since
 
 HEADERS = (
     "layer", "signals: raw / total = share", "blend I", "level of I (0 least, 1 most)",

@@ -11,7 +11,7 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import Scale
 from drople.analysis import Analysis, ClassMaps
 from drople.class_texts import FROZEN
-from drople.trained_with import TRAINED_WITH, Answer, Comparison
+from drople.lab.trained_with import TRAINED_WITH, Answer, Comparison
 
 HEADERS = (
     "trained with", "class looked at", "cosine", "answer", "base accuracy", "novel accuracy",

@@ -20,14 +20,14 @@ from app.figures.attention_maps import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
+from app.lab.bench import Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
-from drople.attention_maps import AttentionLayer, attention_layers
 from drople.class_texts import ADAPTED, FROZEN
-from drople.duel import same_question
+from drople.lab.attention_maps import AttentionLayer, attention_layers
+from drople.lab.duel import same_question
 
 INTRO = (
     "What one token attends to, without dropout: each head of a layer, their mean, and the rollout "

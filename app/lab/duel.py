@@ -19,14 +19,14 @@ from app.figures.duel import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.dropout import STRATEGIES
-from drople.duel import same_question
+from drople.lab.duel import same_question
+from drople.tokens.dropout import STRATEGIES
 
 INTRO = (
     "Dropouts in columns on one scale: what each drops after a layer (hatched), and what that "

@@ -19,23 +19,23 @@ from app.figures.faithfulness import (
 )
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
+from app.lab import pointing
+from app.lab.bench import Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab import pointing
-from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
-from drople.branch import Branch
 from drople.class_texts import ADAPTED, FROZEN
-from drople.duel import same_question
-from drople.faithfulness import (
+from drople.lab.branch import Branch
+from drople.lab.duel import same_question
+from drople.lab.faithfulness import (
     QUANTITIES,
     REPLACEMENTS,
     Faithfulness,
     Quantity,
     run_erasures,
 )
-from drople.rankings import IMPORTANCE, baseline_maps, judged_maps
+from drople.lab.patch_maps import IMPORTANCE, baseline_maps, judged_maps
 
 INTRO = (
     "Delete the patches a map ranks highest, or show nothing but them: a map of what the model "

@@ -9,8 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.tabs.export import savable
-from app.tabs.lab import (
+from app.lab import (
     attention_maps,
     class_maps,
     direct_path,
@@ -27,7 +26,8 @@ from app.tabs.lab import (
     trained_with,
     uncertainty,
 )
-from app.tabs.lab.bench import Bench
+from app.lab.bench import Bench
+from app.tabs.export import savable
 from app.tabs.shared import QUIET, View
 from drople.analysis import Analysis
 

@@ -11,14 +11,14 @@ import gradio as gr
 
 from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
 from app.glossary import intro
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.duel import same_question
-from drople.modes import ModeEffect, mode_effect, variants
+from drople.lab.duel import same_question
+from drople.lab.modes import ModeEffect, mode_effect, variants
 
 INTRO = (
     "“Dropped” has five meanings: here the same seed's draw is carried out in each, from setting "

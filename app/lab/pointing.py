@@ -9,13 +9,13 @@ import gradio as gr
 from app.figures.patches import SIDE
 from app.figures.pointing import HEADERS, boxed_photo, pointing_rows, pointing_sentence
 from app.glossary import intro
-from app.tabs.lab.bench import Bench, numbers, table_of
+from app.lab.bench import Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 from drople.errors import SettingsError
-from drople.pointing import Box
-from drople.rankings import baseline_maps, judged_maps
+from drople.lab.patch_maps import baseline_maps, judged_maps
+from drople.lab.pointing import Box
 
 INTRO = (
     "Pointing game: click two corners of a box around the object, or type it. A map hits where "

@@ -18,13 +18,13 @@ from app.figures.rate_curve import (
     rates_sentence,
 )
 from app.glossary import intro
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
-from drople.duel import same_question
-from drople.rate_curve import RATES, RateCurves, run_rates
+from drople.lab.duel import same_question
+from drople.lab.rate_curve import RATES, RateCurves, run_rates
 
 INTRO = (
     "Drop more and more tokens, with every dropout at the same rate: what is left of the "

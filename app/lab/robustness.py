@@ -24,17 +24,17 @@ from app.figures.robustness import (
 )
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
+from app.lab.bench import Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis
-from drople.branch import Branch
 from drople.class_texts import ADAPTED, FROZEN
-from drople.duel import same_question
-from drople.evaluation.attack import STEPS
-from drople.evaluation.corruptions import CORRUPTIONS
-from drople.robustness import VERSIONS, Version, run_kinds, run_versions
+from drople.lab.branch import Branch
+from drople.lab.duel import same_question
+from drople.lab.robustness import VERSIONS, Version, run_kinds, run_versions
+from drople.perturb.attack import STEPS
+from drople.perturb.corruptions import CORRUPTIONS
 
 INTRO = (
     "The clean picture beside corrupted and attacked ones: what becomes of the answer, the map "

@@ -18,16 +18,16 @@ from app.figures.sanity import (
 )
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
+from app.lab.bench import Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
-from drople.duel import same_question
+from drople.lab.duel import same_question
+from drople.lab.patch_maps import IMPORTANCE
+from drople.lab.sanity import Depth, depths_of, run_cascade
 from drople.models.prompted_clip import PromptedClip
-from drople.rankings import IMPORTANCE
-from drople.sanity import Depth, depths_of, run_cascade
 
 INTRO = (
     "Draw the weights anew, block by block from the last one down: a map that hardly changes does "

@@ -16,7 +16,7 @@ from app.figures.selectivity import (
     warnings_of,
 )
 from app.glossary import intro
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
+from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis

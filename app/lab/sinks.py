@@ -23,13 +23,13 @@ from app.figures.sinks import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis
-from drople.duel import same_question
-from drople.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
+from drople.lab.duel import same_question
+from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 
 INTRO = (
     "A few tokens with a huge norm often take the attention of all others (Darcet et al. 2024) "

@@ -9,7 +9,7 @@ import gradio as gr
 from app.figures.importance import SIGNAL_NAMES, scale_of, signals_of, text_table
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.tabs.lab.bench import Bench
+from app.lab.bench import Bench
 from app.tabs.shared import View
 from drople.analysis import Analysis
 

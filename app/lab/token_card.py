@@ -16,12 +16,12 @@ from app.figures.token_card import (
 )
 from app.figures.words import stem_sentence
 from app.glossary import intro
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
+from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.token_card import token_card
+from drople.lab.token_card import token_card
 
 INTRO = (
     "Click a patch, or choose a token: its signals, what they add up to, how likely that makes a "

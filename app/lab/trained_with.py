@@ -19,13 +19,13 @@ from app.figures.trained_with import (
     trained_sheet,
 )
 from app.glossary import intro
+from app.lab.bench import Bench, given, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import Bench, given, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture, target_index
 from drople.analysis import Analysis
 from drople.errors import SettingsError
-from drople.trained_with import (
+from drople.lab.trained_with import (
     TRAINED_WITH,
     Answer,
     Comparison,

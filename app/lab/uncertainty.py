@@ -19,14 +19,14 @@ from app.figures.draws import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.studio import Studio
-from app.tabs.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.duel import same_question
-from drople.uncertainty import MINIMUM, DrawStatistics, run_draws
+from drople.lab.duel import same_question
+from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
 
 INTRO = (
     "Draw again and again, with seeds counting up from yours: how often the answer flips, and how "

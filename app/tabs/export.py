@@ -27,7 +27,7 @@ from app.figures.export import (
     stem_of,
 )
 from app.figures.words import provenance_line
-from app.tabs.lab.bench import given, told
+from app.lab.bench import given, told
 from app.tabs.shared import QUIET, View, target_index
 from drople.analysis import Analysis
 from drople.errors import SettingsError

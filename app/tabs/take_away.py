@@ -9,11 +9,11 @@ import gradio as gr
 from app.figures.export import archive, stem_of
 from app.figures.paper import FORMATS, caption, figure_bytes, methods_text, paper_figure
 from app.figures.standalone import standalone_page
+from app.lab.bench import given, told
 from app.tabs.export import KEEP
-from app.tabs.lab.bench import given, told
 from app.tabs.shared import QUIET, View, target_index
 from drople.analysis import Analysis
-from drople.evidence import analysis_bytes
+from drople.storage.analyses import analysis_bytes
 
 README = """{stem}.npz   every number, setting, seed and weight hash; python -m drople replay FILE
                 recomputes it, drople.load_analysis reads it

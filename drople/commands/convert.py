@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from drople.checkpoints import save_prompts
 from drople.importers import READERS, import_prompts
 from drople.models.backbone import load_backbone
+from drople.storage.prompts import save_prompts
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

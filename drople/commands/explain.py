@@ -10,17 +10,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from drople.analysis import AnalysisSettings
-from drople.checkpoints import load_prompts, shipped_prompts
 from drople.class_texts import describe_classes
 from drople.classes import parse_class_list
 from drople.commands.options import add_device_option
 from drople.devices import device_of
-from drople.dropout import STRATEGIES, DropoutSettings
 from drople.errors import SettingsError
 from drople.explain import explain, find_images
-from drople.image_table import Table, about_table
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.prompts import load_prompts, shipped_prompts
+from drople.storage.tables import Table, about_table
+from drople.tokens.dropout import STRATEGIES, DropoutSettings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import open_clip
 from huggingface_hub import try_to_load_from_cache
 
-from drople.checkpoints import read_card, shipped_prompts
 from drople.models.backbone import BUNDLED
 from drople.models.coverage import covered_architectures
+from drople.storage.prompts import read_card, shipped_prompts
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from drople.checkpoints import load_prompts, read_card, shipped_prompts
 from drople.commands.options import add_device_option
 from drople.devices import device_of
 from drople.errors import EvidenceError
-from drople.evidence import TOLERANCE, load_analysis, replay
 from drople.models.backbone import Backbone, hash_weights, load_backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.analyses import TOLERANCE, load_analysis, replay
+from drople.storage.prompts import load_prompts, read_card, shipped_prompts
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from drople.checkpoints import save_prompts
 from drople.commands.options import add_config_options, add_data_options, config_of, precision_of
 from drople.devices import device_of
 from drople.errors import SettingsError
 from drople.evaluation.accuracy import accuracies, harmonic_mean
 from drople.models.backbone import load_backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.prompts import save_prompts
 from drople.training.config import METHODS, TrainConfig
 from drople.training.data import Task
 from drople.training.datasets import open_task

@@ -8,7 +8,7 @@ import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation import markdown
-from drople.evaluation.intervals import Difference, difference, mean_difference, over_tasks
+from drople.evaluation.bootstrap import Difference, difference, mean_difference, over_tasks
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN
 from drople.evaluation.sections import CORE

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 from drople.analysis import AnalysisSettings
-from drople.dropout import DropoutSettings
 from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
 from drople.evaluation.runs import Made, as_asked, made, read_as, write_json
 from drople.explain import scored_layers
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
-from drople.normalise import Normalisation
 from drople.selectivity import meter, what_if
+from drople.tokens.dropout import DropoutSettings
+from drople.tokens.normalise import Normalisation
 from drople.traces import LayerTrace
 from drople.training.config import TrainConfig
 from drople.training.features import BATCH, crop_all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from drople.evaluation.intervals import Difference
+from drople.evaluation.bootstrap import Difference
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -12,9 +12,9 @@ import numpy as np
 from drople.errors import DataError
 from drople.evaluation import markdown, sections
 from drople.evaluation.answer import QUESTIONS, answer, averages
+from drople.evaluation.bootstrap import RESAMPLES, difference
 from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.cost import StepCost, read_costs
-from drople.evaluation.intervals import RESAMPLES, difference
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
 from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tables

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from drople.errors import DataError
-from drople.evaluation.intervals import Resampled, figure_of, resample
+from drople.evaluation.bootstrap import Resampled, figure_of, resample
 from drople.evaluation.protocols import Column, columns
 from drople.evaluation.runs import FROZEN, Made, Result
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from drople.checkpoints import PromptCard
 from drople.errors import CheckpointError, SettingsError
 from drople.importers.names import HALF, class_names
 from drople.importers.readers import READERS, recognise
 from drople.importers.state import read_state
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.prompts import PromptCard
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from drople.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.errors import CheckpointError
 from drople.models.lora import LoraPlan
 from drople.models.prompts import FIRST_WORDS, PromptPlan
+from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from drople.class_texts import ADAPTED, FROZEN
-from drople.layout import PromptStep
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord
+from drople.tokens.layout import PromptStep
 
 
 @dataclass(frozen=True)

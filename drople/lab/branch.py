@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
-from drople.evaluation.attack import attack
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import last, read_image
+from drople.perturb.attack import attack
 
 
 @dataclass(frozen=True)

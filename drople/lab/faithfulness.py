@@ -14,8 +14,8 @@ from typing import Literal, get_args
 import numpy as np
 from scipy import ndimage
 
-from drople.rankings import CENTRE, EDGES, RANDOM, patch_order
-from drople.uncertainty import prediction_interval
+from drople.lab.patch_maps import CENTRE, EDGES, RANDOM, patch_order
+from drople.lab.uncertainty import prediction_interval
 
 Direction = Literal["deletion", "insertion"]
 Quantity = Literal["probability", "cosine"]

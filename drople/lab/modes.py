@@ -9,8 +9,8 @@ import torch
 
 from drople.analysis import AnalysisSettings, adapted_run
 from drople.class_texts import ADAPTED, ClassTexts
-from drople.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings
 from drople.models.prompted_clip import PromptedClip
+from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings
 
 OFFICIAL = "official code"
 

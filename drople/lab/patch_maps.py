@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
-from drople.duel import target_map
+from drople.lab.duel import target_map
 
 IMPORTANCE = "importance"
 CENTRE, EDGES, RANDOM = "centre", "edges", "random"

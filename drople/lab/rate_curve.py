@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, ClassTexts
-from drople.draws import SeededDraws
-from drople.dropout import STRATEGIES, TokenDropout, with_strategy
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import read_image
-from drople.strategies import DropStrategy, Evidence, SideBySide, shift_to_rate
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
+from drople.tokens.strategies import DropStrategy, Evidence, SideBySide, shift_to_rate
 
 RATES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 COMPARED = ("vanilla", "iwtd", "self", "cls", "cross", "inverse")  # beside no dropout at all

@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from drople.analysis import Analysis, analyse
-from drople.branch import Branch
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
-from drople.duel import target_map
-from drople.evaluation.attack import EPSILONS
-from drople.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from drople.lab.branch import Branch
+from drople.lab.duel import target_map
+from drople.lab.sanity import spearman
 from drople.measures import Agreement, agreement
-from drople.sanity import spearman
+from drople.perturb.attack import EPSILONS
+from drople.perturb.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 CLEAN = "clean"
 

@@ -19,9 +19,9 @@ from torch import nn
 
 from drople.analysis import Analysis, analyse
 from drople.class_texts import ClassTexts
+from drople.lab.patch_maps import judged_maps
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.rankings import judged_maps
 
 MOST = 12  # depths shown; of a deeper tower evenly many
 

@@ -10,8 +10,8 @@ import torch
 
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
-from drople.draws import SeededDraws
-from drople.importance import SIGNALS
+from drople.tokens.draws import SeededDraws
+from drople.tokens.importance import SIGNALS
 from drople.traces import LayerTrace
 
 Branch = Literal["image", "text"]

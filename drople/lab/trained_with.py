@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from drople.analysis import Analysis, AnalysisSettings, Prediction
-from drople.checkpoints import PromptCard
 from drople.class_texts import ADAPTED, FROZEN
-from drople.dropout import DropoutSettings
+from drople.storage.prompts import PromptCard
+from drople.tokens.dropout import DropoutSettings
 
 # What a method was trained with, in the order shown.
 TRAINED_WITH = {

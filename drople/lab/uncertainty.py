@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from drople.analysis import AnalysisSettings, Run, gone_at
 from drople.class_texts import ADAPTED, ClassTexts, text_layers_of
-from drople.draws import SeededDraws
-from drople.dropout import STRATEGIES, TokenDropout, with_strategy
 from drople.gradcam import class_maps
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import read_image
-from drople.strategies import SideBySide
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
+from drople.tokens.strategies import SideBySide
 
 MINIMUM = 16  # draws before the rule may stop
 BATCH = 8  # draws at a time, after a first one alone so that something is soon to be seen

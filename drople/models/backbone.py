@@ -21,9 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from drople.dropout import TokenDropout
 from drople.errors import BackboneError, ClassListError
-from drople.layout import PromptStep
 from drople.models.coverage import refusal, refuse_uncovered, uncovered_part
 from drople.models.stem import Stem, has_stem, load_with_stem
 from drople.models.towers import (
@@ -39,6 +37,8 @@ from drople.models.towers import (
     read_text,
     run_layers,
 )
+from drople.tokens.dropout import TokenDropout
+from drople.tokens.layout import PromptStep
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 BUNDLED = ("mini",)  # backbones that travel with the project, in checkpoints/<name>

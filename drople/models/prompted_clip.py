@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from drople.dropout import TokenDropout
-from drople.importance import Bridge
 from drople.models.backbone import Backbone
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompts import PromptPlan, build_prompts
@@ -20,6 +18,8 @@ from drople.models.towers import (
     read_image,
     read_text,
 )
+from drople.tokens.dropout import TokenDropout
+from drople.tokens.importance import Bridge
 
 
 class PromptedClip(nn.Module):

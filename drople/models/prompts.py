@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from drople.errors import SettingsError
-from drople.layout import PromptStep
+from drople.tokens.layout import PromptStep
 
 PromptKind = Literal["replace", "coupled", "modular"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)

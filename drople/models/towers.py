@@ -10,11 +10,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from drople.dropout import TokenDrop, TokenDropout
-from drople.importance import BridgeReading, TokenImportance, score_tokens
-from drople.layout import PromptStep, TokenLayout
 from drople.models.attention import Block, run_block
-from drople.strategies import Evidence
+from drople.tokens.dropout import TokenDrop, TokenDropout
+from drople.tokens.importance import BridgeReading, TokenImportance, score_tokens
+from drople.tokens.layout import PromptStep, TokenLayout
+from drople.tokens.strategies import Evidence
 
 TEXT_BATCH = 256  # class phrases in one forward of the text tower
 

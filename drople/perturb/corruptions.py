@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 from drople.errors import SettingsError
-from drople.evaluation.filters import clouds, convolve, grey, soften, streak, zoom
+from drople.perturb.filters import clouds, convolve, grey, soften, streak, zoom
 from drople.training.image_sets import ImageSet, Source
 
 Pixels = np.ndarray

@@ -21,10 +21,10 @@ from PIL import Image
 
 from drople.analysis import Analysis, analyse
 from drople.class_texts import FROZEN
-from drople.dropout import TokenDrop
 from drople.errors import DropleError, EvidenceError
 from drople.models.backbone import Backbone, hash_weights, other_weights
 from drople.models.prompted_clip import PromptedClip
+from drople.tokens.dropout import TokenDrop
 
 FORMAT, SCHEMA = "drople-analysis", 1
 MAX_BYTES = 512 * 2**20  # unpacked; an analysis without attention has about a hundredth

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, hf_hub_download
 
-from drople.checkpoints import read_card
 from drople.errors import CheckpointError
+from drople.storage.prompts import read_card
 
 FILE = "prompts.safetensors"
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)")

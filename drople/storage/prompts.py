@@ -14,13 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from drople.dropout import DropoutSettings
 from drople.errors import CheckpointError, SettingsError
-from drople.importance import Bridge, SignalWeights
 from drople.models.backbone import CHECKPOINTS, Backbone, other_weights
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan, build_prompts
+from drople.tokens.dropout import DropoutSettings
+from drople.tokens.importance import Bridge, SignalWeights
 from drople.version import VERSION
 
 FORMAT, FORMAT_VERSION = "drople-prompts", 1

@@ -13,11 +13,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from drople.draws import Draws
 from drople.errors import SettingsError
-from drople.importance import SignalWeights
-from drople.normalise import NORMALISE, Normalisation
-from drople.strategies import (
+from drople.tokens.draws import Draws
+from drople.tokens.importance import SignalWeights
+from drople.tokens.normalise import NORMALISE, Normalisation
+from drople.tokens.strategies import (
     DropStrategy,
     Evidence,
     ImportanceWeighted,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from drople.layout import TokenLayout
+from drople.tokens.layout import TokenLayout
 
 SIGNALS = ("s_self", "s_cls", "s_cross")
 

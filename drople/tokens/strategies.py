@@ -12,8 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from drople.importance import SignalWeights, TokenImportance
-from drople.normalise import NORMALISE, Normalisation
+from drople.tokens.importance import SignalWeights, TokenImportance
+from drople.tokens.normalise import NORMALISE, Normalisation
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from drople.devices import PRECISIONS, Precision
-from drople.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.errors import SettingsError
-from drople.importance import SignalWeights
 from drople.models.prompts import PromptPlan
+from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
+from drople.tokens.importance import SignalWeights
 
 
 @dataclass(frozen=True)

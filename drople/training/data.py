@@ -13,8 +13,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from drople.draws import generator_of
 from drople.errors import DataError
+from drople.tokens.draws import generator_of
 from drople.training.image_sets import ImageSet, PackedImage, images_of_files
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drople.draws import StreamDraws
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.tokens.draws import StreamDraws
 from drople.training import losses
 from drople.training.augment import flip, patch_randaugment
 from drople.training.config import TrainConfig

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.draws import Draws, RowsOfDraws
-from drople.dropout import TokenDropout
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, read_image, read_text
+from drople.tokens.draws import Draws, RowsOfDraws
+from drople.tokens.dropout import TokenDropout
 from drople.training import losses
 from drople.training.config import TrainConfig
 from drople.training.data import Task

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from drople.checkpoints import PromptCard, load_prompts, save_prompts
 from drople.errors import DataError
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.prompts import PromptCard, load_prompts, save_prompts
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.loop import build_model, fit

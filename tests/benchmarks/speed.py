@@ -37,12 +37,12 @@ from torch.nn import functional as F
 
 from drople import AnalysisSettings, PromptedClip, analyse, describe_classes, load_backbone
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
-from drople.draws import SeededDraws
-from drople.dropout import DropoutSettings, TokenDropout, with_strategy
 from drople.explain import explain
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
 from drople.models.towers import last, read_image
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import DropoutSettings, TokenDropout, with_strategy
 from tests.benchmarks.analysis import CLASSES, Run, alternate, random_vit
 
 DRAWS = 32

@@ -11,10 +11,10 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 
 from drople import AnalysisSettings, analyse
-from drople.draws import SeededDraws
-from drople.dropout import DropoutSettings, TokenDropout
 from drople.explain import explain
 from drople.models.towers import last, read_image
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import DropoutSettings, TokenDropout
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model, fit
 from tests.benchmarks.analysis import CLASSES, PHRASES, Run, alternate

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from drople import AnalysisSettings, PromptedClip
-from drople.attention_maps import attention_layers
-from drople.branch import Branch
 from drople.class_texts import ClassTexts
-from drople.direct_path import explain_difference, run_branches
 from drople.explain import explain
-from drople.modes import mode_effect
-from drople.rate_curve import run_rates
-from drople.sanity import with_blocks_redrawn
-from drople.sinks import find_sinks
-from drople.uncertainty import run_draws
+from drople.lab.attention_maps import attention_layers
+from drople.lab.branch import Branch
+from drople.lab.direct_path import explain_difference, run_branches
+from drople.lab.modes import mode_effect
+from drople.lab.rate_curve import run_rates
+from drople.lab.sanity import with_blocks_redrawn
+from drople.lab.sinks import find_sinks
+from drople.lab.uncertainty import run_draws
 from tests.cuda.pairs import RELATIVE, Pair, Row, apart, failed, photographs
 
 

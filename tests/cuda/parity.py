@@ -13,13 +13,19 @@ from torch.nn import functional as F
 
 from drople import AnalysisSettings, PromptedClip, analyse
 from drople.analysis import Analysis
-from drople.draws import SeededDraws
-from drople.dropout import OFFICIAL_CODE, STRATEGIES, DropoutSettings, TokenDrop, TokenDropout
-from drople.evidence import TOLERANCE, load_analysis, replay, save_analysis
 from drople.gradcam import class_maps
-from drople.importance import SIGNALS
 from drople.models.towers import LayerRecord
-from drople.strategies import Evidence
+from drople.storage.analyses import TOLERANCE, load_analysis, replay, save_analysis
+from drople.tokens.draws import SeededDraws
+from drople.tokens.dropout import (
+    OFFICIAL_CODE,
+    STRATEGIES,
+    DropoutSettings,
+    TokenDrop,
+    TokenDropout,
+)
+from drople.tokens.importance import SIGNALS
+from drople.tokens.strategies import Evidence
 from tests.benchmarks.analysis import CLASSES
 from tests.cuda.lab import lab
 from tests.cuda.pairs import (

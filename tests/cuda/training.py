@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from drople import PromptedClip
-from drople.draws import StreamDraws
+from drople.tokens.draws import StreamDraws
 from drople.training.config import METHODS
 from drople.training.data import Task
 from drople.training.image_sets import ImageSet

@@ -1,0 +1,1 @@
+"""The computations of the page's lab, one a module."""

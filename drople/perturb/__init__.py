@@ -1,0 +1,1 @@
+"""Pictures made worse: corruptions, and an attack."""
