@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -319,3 +319,14 @@ def _provenance(
         known["prompts"] = prompts_name
         known["prompts_hash"] = hash_weights(model.state_dict())
     return known
+
+
+def same_question(a: Analysis, b: Analysis) -> bool:
+    """Whether two analyses differ at most in which strategies stand beside each other."""
+    plain = [replace(one.settings, strategies=(), matched=False, target=None) for one in (a, b)]
+    return (
+        plain[0] == plain[1]
+        and a.classes == b.classes
+        and a.provenance == b.provenance
+        and np.array_equal(a.pixels, b.pixels)
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +15,17 @@ from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
 from drople.errors import DataError, ImageError
 from drople.images import read_image as read_picture
-from drople.lab.uncertainty import wilson_interval
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import last, read_image
 from drople.selectivity import meter
+from drople.statistics.intervals import wilson_interval
+from drople.storage.tables import Row
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
 from drople.traces import LayerTrace, ScoredLayer
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One image; what the model or the draws do not give is None, an empty cell."""
-
-    image: str  # path below the folder, with /
-    error: str = ""  # why it could not be read; all else is then empty
-    frozen: str | None = None  # likeliest class
-    frozen_probability: float | None = None
-    frozen_cosine: float | None = None
-    adapted: str | None = None
-    adapted_probability: float | None = None
-    adapted_cosine: float | None = None
-    disagree: bool | None = None  # the branches name different classes
-    total_variation: float | None = None  # between the branches' probabilities, 0 to 1
-    mean_p: float | None = None  # of IWTD, undropped, mean over layers and tokens
-    spread_p: float | None = None  # mean over layers of the sd of p over tokens
-    protected: float | None = None  # mean over layers of the effective number of protected tokens
-    divergence: float | None = None  # bits a token from vanilla at the same rate, mean over layers
-    draws: int = 0
-    flip_rate: float | None = None  # share of draws whose answer is not the undropped one
-    flip_low: float | None = None  # Wilson's 95 % interval
-    flip_high: float | None = None
 
 
 def find_images(folder: Path) -> list[Path]:

@@ -9,8 +9,9 @@ from sklearn.datasets import load_sample_image
 from torch.nn import functional as F
 
 from drople.errors import SettingsError
+from drople.evaluation.corrupted_sets import corrupted
 from drople.perturb.attack import attack
-from drople.perturb.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corrupted
+from drople.perturb.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from drople.training.image_sets import images_of_files
 
 # As published: snow's flakes and frost's ice trade cover for density at one step each, and the

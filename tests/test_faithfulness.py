@@ -42,7 +42,7 @@ from drople.lab.patch_maps import (
     judged_maps,
     patch_order,
 )
-from drople.lab.uncertainty import prediction_interval
+from drople.statistics.intervals import prediction_interval
 
 G, PATCH = 4, 8
 PLANTED = (2, 3)  # the one patch that the toy model looks at

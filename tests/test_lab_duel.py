@@ -11,7 +11,9 @@ from analysed import KINDS, analysed, ask
 from app.figures import duel as figures
 from app.figures import sheets
 from app.lab import duel as tab
-from drople.lab.duel import duel_rows, map_difference, same_question, target_map
+from drople.analysis import same_question
+from drople.lab.duel import duel_rows, map_difference
+from drople.lab.patch_maps import target_map
 from drople.tokens.dropout import STRATEGIES, DropoutSettings
 
 ALL = tuple(s for s in STRATEGIES if s not in ("none", "vanilla-matched"))

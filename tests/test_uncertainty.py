@@ -15,14 +15,8 @@ from app.figures.draws import CAM, KEPT, draws_rows, draws_sentence, draws_sheet
 from app.lab import uncertainty as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
-from drople.lab.uncertainty import (
-    MINIMUM,
-    Moments,
-    mean_interval,
-    narrow_enough,
-    run_draws,
-    wilson_interval,
-)
+from drople.lab.uncertainty import MINIMUM, Moments, narrow_enough, run_draws
+from drople.statistics.intervals import mean_interval, wilson_interval
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 
 MODEL = prompted(tiny())

@@ -9,7 +9,8 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale, one_sided, symmetric
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
-from drople.lab.uncertainty import DrawStatistics, Moments, mean_interval, wilson_interval
+from drople.lab.uncertainty import DrawStatistics, Moments
+from drople.statistics.intervals import mean_interval, wilson_interval
 
 CAM, KEPT = "Grad-CAM", "how often kept"
 HEADERS = (

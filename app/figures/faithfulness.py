@@ -22,7 +22,7 @@ from drople.lab.faithfulness import (
     Quantity,
 )
 from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM, gini, importance_layers
-from drople.lab.uncertainty import prediction_interval
+from drople.statistics.intervals import prediction_interval
 
 IMPORTANCE_COLOUR, BASELINE_COLOUR = "#e11d48", "#a16207"
 _DASHES = {IMPORTANCE: "longdash", CENTRE: "dash", EDGES: "dot"}

@@ -9,7 +9,7 @@ from app.figures.predictions import plain
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
 from drople.class_texts import ADAPTED
 from drople.lab.rate_curve import COMPARED, NONE, Point, RateCurves
-from drople.lab.uncertainty import mean_interval, wilson_interval
+from drople.statistics.intervals import mean_interval, wilson_interval
 
 QUANTITIES = {
     "probability": "probability of the class looked at",

@@ -15,7 +15,7 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale
 from drople.analysis import Analysis, ClassMaps
 from drople.class_texts import ADAPTED, FROZEN
-from drople.lab.duel import target_map
+from drople.lab.patch_maps import target_map
 from drople.lab.robustness import Version, answering, drop_likeness, map_likeness
 
 PROBABILITY = Scale(0, 1, "probability of the class looked at; ✗ where the answer is another")

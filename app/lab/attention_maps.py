@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.calls import told
 from app.figures.attention_maps import (
     HEADERS,
     attention_sentence,
@@ -20,14 +21,13 @@ from app.figures.attention_maps import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Question, numbers, table_of, told
+from app.lab.bench import Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
-from drople.analysis import Analysis
+from drople.analysis import Analysis, same_question
 from drople.class_texts import ADAPTED, FROZEN
 from drople.lab.attention_maps import AttentionLayer, attention_layers
-from drople.lab.duel import same_question
 
 INTRO = (
     "What one token attends to, without dropout: each head of a layer, their mean, and the rollout "

@@ -12,9 +12,8 @@ from gradio.components import Component
 from PIL import Image
 
 from app.calls import LENT, model_call
-from app.calls import told as told  # the views of the lab take it from here
 from app.studio import Loaded, Studio
-from app.tabs.shared import target_index
+from app.tabs.shared import given, target_index
 from drople.analysis import Analysis, AnalysisSettings
 from drople.class_texts import ClassTexts
 from drople.errors import SettingsError
@@ -150,14 +149,3 @@ class Question:
             return self.analysis
         name = self.analysis.classes[self.target]
         return self.again(replace(self.analysis.settings, target=name))
-
-
-def given(analysis: Analysis | None) -> Analysis:
-    """The analysis a visitor sees.
-
-    Raises:
-        SettingsError: there is none yet.
-    """
-    if analysis is None:
-        raise SettingsError("There is no analysis yet. Press Analyse first.")
-    return analysis

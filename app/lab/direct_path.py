@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.calls import told
 from app.figures.direct_path import (
     HEADERS,
     layers_figure,
@@ -18,14 +19,13 @@ from app.figures.direct_path import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis
+from drople.analysis import Analysis, same_question
 from drople.class_texts import ADAPTED
 from drople.lab.direct_path import Explained, explain_difference, run_branches
-from drople.lab.duel import same_question
 
 INTRO = (
     "What makes the adapted branch give the class looked at another logit than the frozen one, "

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from app.calls import told
 from app.figures.faithfulness import (
     HEADERS,
     curves_figure,
@@ -20,14 +21,13 @@ from app.figures.faithfulness import (
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
 from app.lab import pointing
-from app.lab.bench import Bench, Question, numbers, table_of, told
+from app.lab.bench import Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
-from drople.analysis import Analysis
+from drople.analysis import Analysis, same_question
 from drople.class_texts import ADAPTED, FROZEN
 from drople.lab.branch import Branch
-from drople.lab.duel import same_question
 from drople.lab.faithfulness import (
     QUANTITIES,
     REPLACEMENTS,

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.calls import told
 from app.figures.rate_curve import (
     AREA_HEADERS,
     POINT_HEADERS,
@@ -18,12 +19,11 @@ from app.figures.rate_curve import (
     rates_sentence,
 )
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
-from drople.analysis import Analysis
-from drople.lab.duel import same_question
+from drople.analysis import Analysis, same_question
 from drople.lab.rate_curve import RATES, RateCurves, run_rates
 
 INTRO = (

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from app.calls import told
 from app.figures.robustness import (
     KIND_HEADERS,
     PROBABILITY,
@@ -24,14 +25,13 @@ from app.figures.robustness import (
 )
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Question, numbers, table_of, told
+from app.lab.bench import Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis
+from drople.analysis import Analysis, same_question
 from drople.class_texts import ADAPTED, FROZEN
 from drople.lab.branch import Branch
-from drople.lab.duel import same_question
 from drople.lab.robustness import VERSIONS, Version, run_kinds, run_versions
 from drople.perturb.attack import STEPS
 from drople.perturb.corruptions import CORRUPTIONS

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.calls import told
 from app.figures.sanity import (
     RANKS,
     cascade_figure,
@@ -18,13 +19,12 @@ from app.figures.sanity import (
 )
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Question, numbers, table_of, told
+from app.lab.bench import Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis
+from drople.analysis import Analysis, same_question
 from drople.class_texts import ADAPTED, FROZEN
-from drople.lab.duel import same_question
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth, depths_of, run_cascade
 from drople.models.prompted_clip import PromptedClip

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.calls import told
 from app.figures.sinks import (
     EFFECT_HEADERS,
     HEADERS,
@@ -23,12 +24,11 @@ from app.figures.sinks import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis
-from drople.lab.duel import same_question
+from drople.analysis import Analysis, same_question
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 
 INTRO = (

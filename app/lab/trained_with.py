@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from app.calls import told
 from app.figures.theme import colour_bar
 from app.figures.trained_with import (
     HEADERS,
@@ -19,10 +20,10 @@ from app.figures.trained_with import (
     trained_sheet,
 )
 from app.glossary import intro
-from app.lab.bench import Bench, given, numbers, table_of, told
+from app.lab.bench import Bench, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
-from app.tabs.shared import View, picture, target_index
+from app.tabs.shared import View, given, picture, target_index
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.trained_with import (

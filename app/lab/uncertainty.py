@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.calls import told
 from app.figures.draws import (
     CAM,
     HEADERS,
@@ -19,13 +20,12 @@ from app.figures.draws import (
 )
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of, told
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis
+from drople.analysis import Analysis, same_question
 from drople.class_texts import ADAPTED
-from drople.lab.duel import same_question
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
 
 INTRO = (

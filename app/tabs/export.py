@@ -16,6 +16,7 @@ import gradio as gr
 import numpy as np
 from gradio.components import Component
 
+from app.calls import told
 from app.figures.export import (
     Bar,
     archive,
@@ -27,8 +28,7 @@ from app.figures.export import (
     stem_of,
 )
 from app.figures.words import provenance_line
-from app.lab.bench import given, told
-from app.tabs.shared import QUIET, View, target_index
+from app.tabs.shared import QUIET, View, given, target_index
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 

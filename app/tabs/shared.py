@@ -12,6 +12,7 @@ from gradio.components import Component
 
 from app.figures.theme import CONDITION_NAMES, chip
 from drople.analysis import Analysis
+from drople.errors import SettingsError
 
 # Redrawing takes milliseconds and never runs the model: many at once, the newest wins.
 QUIET: dict[str, Any] = {
@@ -87,3 +88,14 @@ def picture(label: str, elem_id: str) -> gr.Image:
         label=label, show_label=False, elem_id=elem_id, format="png", interactive=False,
         buttons=["download", "fullscreen"],
     )  # fmt: skip
+
+
+def given(analysis: Analysis | None) -> Analysis:
+    """The analysis a visitor sees.
+
+    Raises:
+        SettingsError: there is none yet.
+    """
+    if analysis is None:
+        raise SettingsError("There is no analysis yet. Press Analyse first.")
+    return analysis

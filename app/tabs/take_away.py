@@ -6,12 +6,12 @@ import base64
 
 import gradio as gr
 
+from app.calls import told
 from app.figures.export import archive, stem_of
 from app.figures.paper import FORMATS, caption, figure_bytes, methods_text, paper_figure
 from app.figures.standalone import standalone_page
-from app.lab.bench import given, told
 from app.tabs.export import KEEP
-from app.tabs.shared import QUIET, View, target_index
+from app.tabs.shared import QUIET, View, given, target_index
 from drople.analysis import Analysis
 from drople.storage.analyses import analysis_bytes
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from drople.devices import Precision
 from drople.models.prompted_clip import PromptedClip
+from drople.models.towers import last, read_image
+from drople.perturb.attack import attack
 from drople.training.config import TrainConfig
 from drople.training.features import (
+    BATCH,
+    autocast,
+    crop_all,
     frozen_image_features,
     frozen_text_features,
     image_features,
@@ -70,3 +76,44 @@ def accuracies(
     """Accuracy of the adapted and of the frozen branch, in percent."""
     adapted = percent(adapted_hits(model, names, images, config.precision))
     return adapted, percent(frozen_hits(model, names, images, config, cache))
+
+
+def attacked_hits(
+    model: PromptedClip,
+    names: tuple[str, ...],
+    images: ImageSet,
+    config: TrainConfig,
+    epsilon: float,
+) -> Tensor:
+    """Right or wrong for each image (I,) under an attack on the branch that answers.
+
+    The branch is the frozen one where the config's method learns nothing.
+    """
+    backbone = model.backbone
+    branch = model if config.learns() else backbone
+    text = (
+        F.normalize(model.encode_text(names), dim=-1)
+        if config.learns()
+        else frozen_text_features(backbone, names, config)
+    )
+    mean, std = (
+        torch.tensor(part, device=backbone.device) for part in (backbone.mean, backbone.std)
+    )
+    scale = model.logit_scale.detach().exp()
+
+    def features(pixels: Tensor) -> Tensor:
+        scaled = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+        with autocast(backbone, config.precision):
+            record = last(branch.image_layers(scaled, readout_only=True))
+            return F.normalize(read_image(backbone.visual, record).float(), dim=-1)
+
+    right = []
+    for start in range(0, len(images), BATCH):
+        part = images.select(np.arange(start, min(start + BATCH, len(images))))
+        labels = torch.from_numpy(part.labels).to(backbone.device)
+        pixels = torch.from_numpy(crop_all(backbone, part)).to(backbone.device)
+        pixels = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)
+        moved = attack(lambda x: scale * features(x) @ text.T, pixels, labels, epsilon)
+        with torch.no_grad():
+            right.append(hits(features(moved), text, labels).cpu())
+    return torch.cat(right)

@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 
 from drople.errors import DataError
+from drople.evaluation.corrupted_sets import corrupted
 from drople.models.backbone import Backbone
 from drople.perturb.attack import EPSILONS
-from drople.perturb.corruptions import FAMILIES, SEVERITIES, corrupted
+from drople.perturb.corruptions import FAMILIES, SEVERITIES
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.features import crop_all

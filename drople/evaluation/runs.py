@@ -17,10 +17,9 @@ import numpy as np
 from torch import Tensor
 
 from drople.errors import DataError
-from drople.evaluation.accuracy import adapted_hits, frozen_hits
+from drople.evaluation.accuracy import adapted_hits, attacked_hits, frozen_hits
 from drople.evaluation.protocols import PROTOCOLS, Exam, Lesson, Setting
 from drople.models.prompted_clip import PromptedClip
-from drople.perturb.attack import attacked_hits
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 from drople.training.overrides import changes, contradictions, flat, named

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
+from drople.lab.patch_maps import target_map
 from drople.measures import agreement, drop_counts, top_kept
 
 REFERENCE = "iwtd"  # whose dropped set the others are compared with
@@ -59,12 +60,6 @@ def _row(analysis: Analysis, condition: str, layer: int, target: int) -> DuelRow
     )
 
 
-def target_map(analysis: Analysis, condition: str, target: int) -> np.ndarray | None:
-    """The class activation map (G, G) of a class; None where this analysis holds none."""
-    shown = analysis.maps.classes
-    return analysis.maps.values[condition][shown.index(target)] if target in shown else None
-
-
 def map_difference(analysis: Analysis, first: str, second: str, target: int) -> np.ndarray | None:
     """First minus second condition's map (G, G), NaN where a drop took either's value."""
     a, b = (target_map(analysis, condition, target) for condition in (first, second))
@@ -72,14 +67,3 @@ def map_difference(analysis: Analysis, first: str, second: str, target: int) -> 
         return None
     gone = analysis.maps.unavailable[first] | analysis.maps.unavailable[second]
     return np.where(gone, np.nan, a - b)
-
-
-def same_question(a: Analysis, b: Analysis) -> bool:
-    """Whether two analyses differ at most in which strategies stand beside each other."""
-    plain = [replace(one.settings, strategies=(), matched=False, target=None) for one in (a, b)]
-    return (
-        plain[0] == plain[1]
-        and a.classes == b.classes
-        and a.provenance == b.provenance
-        and np.array_equal(a.pixels, b.pixels)
-    )

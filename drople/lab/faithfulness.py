@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from drople.lab.patch_maps import CENTRE, EDGES, RANDOM, patch_order
-from drople.lab.uncertainty import prediction_interval
+from drople.statistics.intervals import prediction_interval
 
 Direction = Literal["deletion", "insertion"]
 Quantity = Literal["probability", "cosine"]

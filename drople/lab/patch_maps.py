@@ -7,7 +7,6 @@ from scipy import ndimage
 
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
-from drople.lab.duel import target_map
 
 IMPORTANCE = "importance"
 CENTRE, EDGES, RANDOM = "centre", "edges", "random"
@@ -82,3 +81,9 @@ def gini(values: np.ndarray) -> float | None:
         return None
     rank = np.arange(1, held.size + 1)
     return float(1 - 2 * (held * (held.size - rank + 0.5)).sum() / (held.size * held.sum()))
+
+
+def target_map(analysis: Analysis, condition: str, target: int) -> np.ndarray | None:
+    """The class activation map (G, G) of a class; None where this analysis holds none."""
+    shown = analysis.maps.classes
+    return analysis.maps.values[condition][shown.index(target)] if target in shown else None

@@ -11,11 +11,11 @@ from PIL import Image
 from drople.analysis import Analysis, analyse
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
 from drople.lab.branch import Branch
-from drople.lab.duel import target_map
-from drople.lab.sanity import spearman
+from drople.lab.patch_maps import target_map
 from drople.measures import Agreement, agreement
 from drople.perturb.attack import EPSILONS
 from drople.perturb.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from drople.statistics.correlation import spearman
 
 CLEAN = "clean"
 

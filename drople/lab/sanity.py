@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from PIL import Image
-from scipy.stats import rankdata
 from torch import nn
 
 from drople.analysis import Analysis, analyse
@@ -22,6 +21,7 @@ from drople.class_texts import ClassTexts
 from drople.lab.patch_maps import judged_maps
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.statistics.correlation import spearman
 
 MOST = 12  # depths shown; of a deeper tower evenly many
 
@@ -85,14 +85,6 @@ def likeness(a: np.ndarray, b: np.ndarray, share: float = 0.1) -> Likeness:
     count = max(round(share * x.size), 1)
     tops = [set(np.argsort(-one, kind="stable")[:count].tolist()) for one in (x, y)]
     return Likeness(spearman(x, y), len(tops[0] & tops[1]) / count)
-
-
-def spearman(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Spearman's rank correlation of values (n,); None where one of them is constant."""
-    ranks = [rankdata(one) for one in (x, y)]
-    if min(rank.std() for rank in ranks) == 0:
-        return None
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def depths_of(blocks: int) -> list[int]:

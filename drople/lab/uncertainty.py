@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.special import ndtri, stdtrit
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,47 +15,13 @@ from drople.class_texts import ADAPTED, ClassTexts, text_layers_of
 from drople.gradcam import class_maps
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import read_image
+from drople.statistics.intervals import wilson_interval
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
 from drople.tokens.strategies import SideBySide
 
 MINIMUM = 16  # draws before the rule may stop
 BATCH = 8  # draws at a time, after a first one alone so that something is soon to be seen
-CONFIDENCE = 0.95
-
-
-def wilson_interval(hits: int, count: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Wilson's score interval of a rate, in [0, 1]; (0, 1) without a draw."""
-    if count == 0:
-        return 0.0, 1.0
-    z = float(ndtri((1 + confidence) / 2))
-    rate, weight = hits / count, z**2 / count
-    middle = (rate + weight / 2) / (1 + weight)
-    half = z * np.sqrt(rate * (1 - rate) / count + weight / (4 * count)) / (1 + weight)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
-
-
-def mean_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Student's interval of the mean of values (n,); None for fewer than two."""
-    if len(values) < 2:
-        return None
-    quantile = float(stdtrit(len(values) - 1, (1 + confidence) / 2))
-    half = quantile * float(np.std(values, ddof=1)) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def prediction_interval(
-    values: np.ndarray, confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
-    """Where one more value like these (n,) will lie, by Student's t; None for fewer than two.
-
-    Wider than the mean's own interval, and no narrower with more values than their spread.
-    """
-    mean = mean_interval(values, confidence)
-    if mean is None:
-        return None
-    half = (mean[1] - mean[0]) / 2 * np.sqrt(len(values) + 1)
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def narrow_enough(hits: int, count: int, width: float, minimum: int = MINIMUM) -> bool:

@@ -12,10 +12,34 @@ from typing import Any
 from drople.analysis import AnalysisSettings
 from drople.class_texts import ClassTexts
 from drople.errors import DataError
-from drople.explain import Row
 from drople.models.backbone import Backbone, hash_weights
 from drople.models.prompted_clip import PromptedClip
 from drople.version import VERSION
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image; what the model or the draws do not give is None, an empty cell."""
+
+    image: str  # path below the folder, with /
+    error: str = ""  # why it could not be read; all else is then empty
+    frozen: str | None = None  # likeliest class
+    frozen_probability: float | None = None
+    frozen_cosine: float | None = None
+    adapted: str | None = None
+    adapted_probability: float | None = None
+    adapted_cosine: float | None = None
+    disagree: bool | None = None  # the branches name different classes
+    total_variation: float | None = None  # between the branches' probabilities, 0 to 1
+    mean_p: float | None = None  # of IWTD, undropped, mean over layers and tokens
+    spread_p: float | None = None  # mean over layers of the sd of p over tokens
+    protected: float | None = None  # mean over layers of the effective number of protected tokens
+    divergence: float | None = None  # bits a token from vanilla at the same rate, mean over layers
+    draws: int = 0
+    flip_rate: float | None = None  # share of draws whose answer is not the undropped one
+    flip_low: float | None = None  # Wilson's 95 % interval
+    flip_high: float | None = None
+
 
 HEADER = tuple(part.name for part in fields(Row))
 

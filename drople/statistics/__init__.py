@@ -1,0 +1,1 @@
+"""Intervals and correlations of numbers, whatever they count."""
