@@ -1,11 +1,13 @@
-"""Which module may import which, how long a module may be, and which names are public."""
+"""Which layer may import which, how long a module may be, and which names are public."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -54,9 +56,9 @@ def imported(path):
 
 
 def importers(folder, *packages):
-    """The files of a folder that import one of the packages, as names from the root."""
+    """The files of a folder, or the file itself, that import one of the packages."""
     return {
-        path.relative_to(ROOT).as_posix()
+        name_of(path)
         for path in MODULES
         if path.is_relative_to(ROOT / folder)
         and any(
@@ -67,24 +69,81 @@ def importers(folder, *packages):
     }
 
 
-def test_the_method_knows_no_app_and_no_picture_library():
-    assert not importers("drople", "app", "gradio", "gradio_client", "matplotlib", "plotly")
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
 
 
-def test_figures_know_neither_gradio_nor_torch_nor_the_rest_of_the_app():
-    assert not importers("app/figures", "gradio", "torch", "app.tabs", "app.studio", "app.demo")
+def layers():
+    """Folder or module -> its row in the table of CONTRIBUTING.md, from 0 at the top."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    section = re.search(r"^## The layers$(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+    assert section, "CONTRIBUTING.md has no section 'The layers'"
+    rows = re.findall(r"^\| (`.+?`) \|", section[1], re.MULTILINE)
+    named = [(unit, row) for row, cell in enumerate(rows) for unit in re.findall(r"`(.+?)`", cell)]
+    assert len(dict(named)) == len(named), "a layer is named twice"
+    return dict(named)
 
 
-def test_the_studio_knows_no_gradio():
-    assert "app/studio.py" not in importers("app", "gradio", "app.tabs", "app.demo", "app.figures")
+LAYERS = layers()
 
 
-def test_tabs_do_not_know_who_shows_them():
-    assert not importers("app/tabs", "app.demo", "app.page")
+def unit_of(path):
+    """The entry of the table that a file belongs to."""
+    units = [name_of(one) for one in (path, *path.parents[:-1]) if one.is_relative_to(ROOT)]
+    found = [unit for unit in units if unit in LAYERS]
+    assert found, f"{name_of(path)} has no place in the table of CONTRIBUTING.md"
+    return found[0]
 
 
-def test_nothing_imports_the_tests():
-    assert not importers(".", "tests", "tiny", "conftest")
+def files_imported(path):
+    """The files of ours that a module imports."""
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] in ("app", "drople"):
+            # The last part may be a module's name, or a name in the module.
+            places = [ROOT.joinpath(*some) for some in (parts, parts[:-1]) if some]
+            files = [file for place in places
+                     for file in (place.with_suffix(".py"), place / "__init__.py")
+                     if file.is_file()]  # fmt: skip
+            assert files, f"{name_of(path)} imports {name}"
+            yield files[0]
+
+
+def test_the_table_of_layers_names_what_is_there():
+    assert len(LAYERS) > 20
+    assert not [unit for unit in LAYERS if not (ROOT / unit).exists()]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down_the_table_of_layers(path):
+    targets = [*files_imported(path)]
+    if not targets and path.name == "__init__.py":
+        return
+    unit = unit_of(path)
+    wrong = [
+        name_of(target)
+        for target in targets
+        if (other := unit_of(target)) != unit and LAYERS[other] <= LAYERS[unit]
+    ]
+    assert not wrong, f"{unit} must not import {wrong}: it is no lower in CONTRIBUTING.md's table"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {name_of(path): {name_of(other) for other in files_imported(path)} for path in MODULES}
+    assert len([*TopologicalSorter(graph).static_order()]) == len(MODULES)
+
+
+@pytest.mark.parametrize(
+    ("folder", "packages"),
+    [
+        ("drople", ("gradio", "gradio_client", "matplotlib", "plotly")),
+        ("app/figures", ("gradio", "torch")),
+        ("app/studio.py", ("gradio",)),
+        (".", ("tests", "tiny", "conftest")),
+    ],
+)
+def test_a_folder_does_without_a_package(folder, packages):
+    assert not importers(folder, *packages)
 
 
 def test_one_module_knows_the_package_of_maps_and_imports_it_late():
