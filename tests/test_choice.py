@@ -146,7 +146,8 @@ def test_what_was_measured_is_kept_and_reported(backbone, tmp_path, monkeypatch)
     lines = compose([], [measured])
     (row,) = [line for line in lines if "| minmax |" in line]
     assert row.startswith(
-        f"| squares, {backbone.name}@{backbone.weights_hash[:6]} | drople (seed 1) | minmax | "
+        f"| squares, {backbone.name}@{backbone.weights_hash[:6]} "
+        "| drople (epochs 1, batch 4, shots 2, seed 1) | minmax | "
     )
     assert f"| {measured.choices[0].differing:.2f} |" in row
     share = f"{measured.choices[0].differing:.2f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections import defaultdict
 from pathlib import Path
@@ -10,17 +11,149 @@ import numpy as np
 import pytest
 
 from drople.evaluation.accuracy import harmonic_mean
-from drople.evaluation.runs import read_results
+from drople.evaluation.choice import read_choices
+from drople.evaluation.report import write_report
+from drople.evaluation.runs import FROZEN, read_results
 
-FORMER = Path(__file__).parents[1] / "docs" / "results" / "mini-0.1"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+FORMER = RESULTS / "mini-0.1"
+NUMBER = re.compile(r"[-+]?\d+\.\d+")
+TASKS = {"Caltech-101": "fewshot_caltech101", "imagenette": "fewshot_imagenette"}
+WITH_PACS = TASKS | {"PACS": "fewshot_pacs"}
+RANGES = {
+    "0.02 to 0.1": {"dropout.p_min": 0.02, "dropout.p_max": 0.1},
+    "0.1 to 0.3": {},
+    "0.1 to 0.5": {"dropout.p_max": 0.5},
+}
+ZEROED = {"dropout.mode": "zero"}
+# What a row of the grid is called -> method, settings beside the budget.
+GRID = {
+    "frozen branch": (FROZEN, {}),
+    "no dropout": ("drople-none", RANGES["0.02 to 0.1"]),
+    **{f"hide, {p}": ("drople", settings) for p, settings in RANGES.items()},
+    **{f"zero, {p}": ("drople", settings | ZEROED) for p, settings in RANGES.items()},
+    "hide, 0.02 to 0.1, 3 layers": (
+        "drople",
+        RANGES["0.02 to 0.1"] | {"dropout.image_depth": 3},
+    ),
+    **{
+        f"hide, 0.02 to 0.1, {depth} layers": (
+            "drople",
+            RANGES["0.02 to 0.1"] | {"dropout.image_depth": depth, "plan.image_depth": depth},
+        )
+        for depth in (9, 12)
+    },
+}
+MATRIX = {
+    "frozen branch": FROZEN,
+    "no dropout": "drople-none",
+    "vanilla": "drople-vanilla",
+    "DroPLe (IWTD)": "drople",
+    "DroPLe ranked": "drople-rank",
+    "MPL": "mpl",
+    "released code's dropout": "drople-code",
+    "released range, zeroed": "drople-released-range",
+    "PromptSRC": "promptsrc",
+}
+
+
+def unpacked(archive, folder):
+    with zipfile.ZipFile(archive) as runs:
+        runs.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return unpacked(RESULTS / "runs.zip", tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def results(runs):
+    return read_results(runs)
+
+
+def rows(part):
+    """Rows of the tables of one part of the page: label -> cells."""
+    page = (RESULTS / "README.md").read_text()
+    text = page.partition(f"## {part}")[2].partition("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in cells if row[0]}
+
+
+def figures(results, split, data, method, settings):
+    """Base, novel, harmonic mean of the runs of one row, means over three seeds; or nothing."""
+    found = [
+        one.accuracy
+        for one in results
+        if (one.protocol, one.split, one.data, one.method) == ("base-to-novel", split, data, method)
+        and {k: v for k, v in one.settings.items() if k not in ("shots", "epochs")} == settings
+    ]
+    if not found:
+        return []
+    assert len(found) == (1 if method == FROZEN else 3)
+    halves = [np.mean([one[half] for one in found]) for half in ("base", "novel")]
+    return [*halves, np.mean([harmonic_mean(one["base"], one["novel"]) for one in found])]
+
+
+def test_the_report_is_what_the_committed_runs_say(tmp_path):
+    write_report(RESULTS / "runs.zip", tmp_path / "R.md", RESULTS / "NOTES.md")
+    again, written = (file.read_text() for file in (tmp_path / "R.md", ROOT / "RESULTS.md"))
+    assert NUMBER.sub("#", again) == NUMBER.sub("#", written)
+    both = [np.array(NUMBER.findall(text), float) for text in (again, written)]
+    # Another processor may round a tie to the other side.
+    np.testing.assert_allclose(*both, atol=0.0101, rtol=0)
+
+
+def test_the_grid_shows_the_means_of_the_validation_runs(results):
+    shown = rows("Which range")
+    assert [*shown] == [*GRID]
+    for label, (method, settings) in GRID.items():
+        expected = [figures(results, "val", data, method, settings) for data in TASKS.values()]
+        wanted = [*expected[0], *expected[1], (expected[0][2] + expected[1][2]) / 2]
+        assert shown[label] == [f"{value:.2f}" for value in wanted], label
+
+
+def test_the_matrix_shows_the_means_of_the_test_runs(results):
+    shown = rows("Which method")
+    assert [*shown] == [*MATRIX]
+    for label, method in MATRIX.items():
+        expected = [figures(results, "test", data, method, {}) for data in WITH_PACS.values()]
+        cells = [" / ".join(f"{value:.2f}" for value in one) for one in expected]
+        assert shown[label] == cells, label
+
+
+def test_the_choices_shown_are_those_measured(runs):
+    shown = rows("How far")
+    stored = {
+        (one.data, one.config["dropout.p_min"], one.config["dropout.p_max"]): one
+        for one in read_choices(runs)
+        if one.split == "val"
+    }
+    expected = {}
+    for title, data in TASKS.items():
+        for p in RANGES:
+            low, high = map(float, p.split(" to "))
+            one = stored[data, low, high]
+            assert one.config["dropout.mode"] == "hide"
+            for choice in one.choices:
+                expected[f"{title}, {p}, {choice.normalisation}"] = [
+                    f"{choice.mean_p:.1f}",
+                    f"{choice.differing:.2f}",
+                    *(f"{value:.2f}" for value in choice.differing_by_layer),
+                ]
+            lead = one.choices[0].top_gap_by_layer
+            assert all(choice.top_gap_by_layer == lead for choice in one.choices)
+            label = f"{title}, {p}, lead of the first token"
+            expected[label] = ["", f"{np.mean(lead):.0f}", *(f"{value:.0f}" for value in lead)]
+    assert shown == expected
 
 
 @pytest.fixture(scope="module")
 def former_results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    with zipfile.ZipFile(FORMER / "runs.zip") as runs:
-        runs.extractall(folder)
-    return read_results(folder)
+    return read_results(unpacked(FORMER / "runs.zip", tmp_path_factory.mktemp("former")))
 
 
 def test_accuracies_of_the_former_mini_are_those_of_its_hits(former_results):

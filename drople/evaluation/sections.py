@@ -48,7 +48,7 @@ def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
         one
         for run in _of_test(found)
         for one in run.choices
-        if (run.method, one.normalisation) == ("drople", "minmax") and not _of_dropout(run)
+        if (run.method, one.normalisation) == ("drople", "minmax") and not _changes_dropout(run)
     ]
     if not published:
         return []
@@ -70,7 +70,8 @@ def choices(found: Sequence[ChoiceResult]) -> list[str]:
     head += ["p of patches", "p of prompts"]
     rows = []
     for one in _of_test(found):
-        label = f"{one.method} ({', '.join([*_of_dropout(one), f'seed {one.seed}'])})"
+        settings = [f"{k} {shown(v)}" for k, v in one.settings.items() if k != "precision"]
+        label = f"{one.method} ({', '.join([*settings, f'seed {one.seed}'])})"
         for choice in one.choices:
             cells = [(choice.mean_p,), (choice.differing,), choice.differing_by_layer]
             cells += [(choice.overlap,), (choice.protected,), (choice.one_token,)]
@@ -88,10 +89,9 @@ def _of_test(found: Sequence[ChoiceResult]) -> list[ChoiceResult]:
     return [one for one in found if one.split == "test"]
 
 
-def _of_dropout(one: ChoiceResult) -> list[str]:
-    """The settings of the dropout that differ from the method's declaration."""
-    changed = one.settings.items()
-    return [f"{name} {shown(value)}" for name, value in changed if name.startswith("dropout.")]
+def _changes_dropout(one: ChoiceResult) -> bool:
+    """Whether its dropout differs from the method's declaration."""
+    return any(name.startswith("dropout.") for name in one.settings)
 
 
 def methods_as_declared(found: Sequence[Table]) -> list[str]:
