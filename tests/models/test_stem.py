@@ -17,7 +17,7 @@ from drople.models.backbone import CHECKPOINTS, hash_weights
 from drople.models.stem import Stem, build_clip
 
 MINI = CHECKPOINTS / "mini"
-GOLDEN = Path(__file__).parents[2] / "shared" / "mini2" / "golden.npz"
+GOLDEN = Path(__file__).parents[3] / "shared" / "mini2" / "golden.npz"
 
 
 @pytest.mark.skipif(not GOLDEN.is_file(), reason="the stored features are not part of the project")

@@ -21,7 +21,7 @@ from drople.storage.analyses import load_analysis, replay
 from drople.storage.prompts import read_card, shipped_prompts
 from drople.version import VERSION
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(__file__).parents[3] / "shared"
 QUIZ, PHOTOS = SHARED / "mini2" / "photo_quiz.json", SHARED / "data" / "photos"
 PROMPTS = next(iter(sorted(shipped_prompts())))
 REBUILD = "computed with something else: run python -m app.examples"

@@ -28,7 +28,7 @@ from drople.tokens.dropout import DropoutSettings
 from drople.traces import LayerTrace
 from drople.training.config import METHODS
 
-FORMER = Path(__file__).parents[1] / "docs" / "results" / "mini-0.1" / "runs.zip"
+FORMER = Path(__file__).parents[2] / "docs" / "results" / "mini-0.1" / "runs.zip"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from drople.evaluation.choice import read_choices
 from drople.evaluation.report import write_report
 from drople.evaluation.runs import FROZEN, read_results
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 FORMER = RESULTS / "mini-0.1"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
