@@ -22,7 +22,7 @@ from app.page import Page
 from app.studio import NO_PROMPTS, Studio
 from app.tabs import cams, dropped, importance, method, predictions, take_away
 from app.tabs.export import savable
-from app.tabs.shared import QUIET, heard
+from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
 from drople.errors import DropleError
 
@@ -147,7 +147,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         done = (first, chosen, pressed, redrawn, more)
         for one in done:
             one.success(None, js=STALE % "false", api_visibility="private")
-        for event in (heard(inputs.target.select), *(one.success for one in done)):
+        for event in (independent_event(inputs.target.select), *(one.success for one in done)):
             comparisons.draw_on(event)
             for view in views:
                 view.draw_on(event, state, inputs.target)

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.calls import told
+from app.calls import user_errors
 from app.examples import EXAMPLES
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.analysis import AnalysisSettings
@@ -41,7 +41,7 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
             return None
         if payload.path is None:  # a data: URL from an API caller
             raise gr.Error("Send the picture as a file.", print_exception=False)
-        with told():
+        with user_errors():
             return read_image(payload.path)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.calls import model_call, told
+from app.calls import model_call, user_errors
 from app.examples import precomputed
 from app.figures.export import stem_of
 from app.figures.theme import CONDITION_NAMES, chip
@@ -40,9 +40,9 @@ class Page:
 
     def __init__(self, studio: Studio):
         self.studio = studio
-        self.analysing = model_call(self.analyse, lent=lent_to_analyse)
-        self.api_analysing = model_call(self.api_analyse, lent=lent_to_analyse)
-        self.api_storing = model_call(self.api_evidence, lent=lent_to_analyse)
+        self.analysing = model_call(self.analyse, gpu_seconds=gpu_seconds_of)
+        self.api_analysing = model_call(self.api_analyse, gpu_seconds=gpu_seconds_of)
+        self.api_storing = model_call(self.api_evidence, gpu_seconds=gpu_seconds_of)
 
     def open(
         self,
@@ -60,7 +60,7 @@ class Page:
         The class looked at is the answer, whatever it was before.
         """
         found = None
-        with told():
+        with user_errors():
             card = self.studio.prompts_for(backbone).get(prompts)
             if image is not None and card is not None:
                 names = parse_class_list(classes)
@@ -90,7 +90,7 @@ class Page:
         Where it yields nothing new, it can be stopped.
         """
         form, cam = rest[:11], rest[11:]
-        with told():
+        with user_errors():
             progress(0.05, desc="1 of 3: reading the class list")
             names = parse_class_list(classes)
             picture = _given(image)
@@ -160,7 +160,7 @@ class Page:
     def _by_default(
         self, image: Image.Image | None, classes: str, backbone: str, prompts: str, seed: float
     ) -> Analysis:
-        with told():
+        with user_errors():
             names, picture = parse_class_list(classes), _given(image)
             loaded = self.studio.load(backbone, prompts)
             dropout = loaded.card.dropout if loaded.card else DropoutSettings()
@@ -193,7 +193,7 @@ def _given(image: Image.Image | None) -> Image.Image:
     return image
 
 
-def lent_to_analyse(image: Any, classes: str, *others: Any, **more: Any) -> int:
+def gpu_seconds_of(image: Any, classes: str, *others: Any, **more: Any) -> int:
     """Seconds to borrow a GPU for: more for a long class list."""
     return 10 + classes.count(",") // 100
 

@@ -17,7 +17,7 @@ from app.figures.token_card import (
 from app.figures.words import stem_sentence
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED

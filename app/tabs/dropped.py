@@ -19,7 +19,7 @@ from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.figures.words import dropped_sentence
 from app.glossary import intro
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View, panel
 from drople.analysis import Analysis
 

@@ -19,7 +19,7 @@ from app.figures.patches import tile_at
 from app.figures.theme import CONDITION_NAMES, colour_bar, number
 from app.figures.words import importance_sentence
 from app.glossary import intro
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 

@@ -174,7 +174,7 @@ def test_what_the_page_chooses_itself_is_not_drawn_twice(furnished):
 
 
 def test_no_two_callbacks_keep_each_other_going(furnished):
-    """Gradio asks all callbacks of an event again where one was asked again meanwhile: `heard`."""
+    """Gradio repeats all callbacks of an event where one was asked again: `independent_event`."""
     demo = build_demo(furnished[0])
     patient = Counter(
         target

@@ -19,7 +19,7 @@ from app.figures.words import (
     place,
     provenance_line,
 )
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from drople.measures import agreement, drop_counts, top_kept
 
 GRID = (4, 4)
