@@ -112,7 +112,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                         cam_views, cam_method, cam_layer, cam_button = cams.build()
                         views += savable("cams", cam_views, state, inputs.target)
                     with gr.Tab("Lab", id="lab"):
-                        source = inputs.backbone, inputs.prompts
+                        source = inputs.form["backbone"], inputs.form["prompts"]
                         bench = Bench(studio, state, inputs.target, source, MODEL)
                         comparisons = lab.build(bench)
                     with gr.Tab("Method", id="method"):
@@ -126,21 +126,23 @@ def build_demo(studio: Studio) -> gr.Blocks:
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
         outputs = [state, answer, inputs.target, foot]
-        asked = inputs.asked()
         # The first picture waits for no other visitor's turn, unless it must be computed.
-        opening = {"show_progress_on": answer, "api_visibility": "private", **OPENING}
-        first = demo.load(restore, stored, restored, **permalink.QUIET).then(
-            page.open, asked, outputs, **opening
+        opening = {
+            "inputs_kwargs": inputs.form, "outputs": outputs, "show_progress_on": answer,
+            "api_visibility": "private", **OPENING,
+        }  # fmt: skip
+        restoring = demo.load(
+            restore, stored, restored, show_progress="hidden", api_visibility="private"
         )
-        chosen = inputs.example_chosen.success(page.open, asked, outputs, **opening)
-        computing = {"show_progress_on": answer, "api_visibility": "private", **MODEL}
-        pressed = inputs.run.click(page.analysing, asked, outputs, **computing)
-        redrawn = inputs.redrawn.then(page.analysing, asked, outputs, **computing)
-        more = cam_button.click(
-            page.analysing, [*asked, cam_method, cam_layer], outputs, **computing
-        )
+        first = restoring.then(page.open, **opening)
+        chosen = inputs.example_chosen.success(page.open, **opening)
+        computing = {**opening, **MODEL}
+        pressed = inputs.run.click(page.analyse, **computing)
+        redrawn = inputs.redrawn.then(page.analyse, **computing)
+        with_maps = {**inputs.form, "cam_method": cam_method, "cam_layer": cam_layer}
+        more = cam_button.click(page.analyse, **{**computing, "inputs_kwargs": with_maps})
         # Another picture or list: the class looked at is the new answer again.
-        for changed in (inputs.image.input, inputs.classes.input):
+        for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
         gr.on(inputs.edited(), None, js=STALE % "true", api_visibility="private")
         # The page's own choice of a class comes with an analysis; `select` is the visitor's.
@@ -157,12 +159,11 @@ def build_demo(studio: Studio) -> gr.Blocks:
 
 def _api(page: Page, inputs: Inputs) -> None:
     """The named endpoints `/analyse` and `/evidence`: an analysis as numbers, and as a file."""
-    result = gr.JSON(visible=False)
-    button = gr.Button(visible=False)
-    given = [inputs.image, inputs.classes, inputs.backbone, inputs.prompts, inputs.seed]
-    button.click(page.api_analysing, given, result, api_name="analyse", **MODEL)
-    evidence = gr.Button(visible=False)
-    evidence.click(page.api_storing, given, gr.JSON(visible=False), api_name="evidence", **MODEL)
+    names = ("image", "classes", "backbone", "prompts", "seed")
+    asked = [inputs.form[name] for name in names]
+    for name, call in (("analyse", page.api_analyse), ("evidence", page.api_evidence)):
+        button, result = gr.Button(visible=False), gr.JSON(visible=False)
+        button.click(call, asked, result, api_name=name, **MODEL)
     gr.api(page.api_options, api_name="options")
 
 
@@ -173,10 +174,10 @@ def main() -> None:
         "--device", choices=DEVICES, default=os.environ.get("DROPLE_DEVICE", "auto"),
         help="where to compute; also by the environment variable DROPLE_DEVICE",
     )  # fmt: skip
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
-        studio = Studio(given.device, own_files="SPACE_ID" not in os.environ)
+        studio = Studio(arguments.device, own_files="SPACE_ID" not in os.environ)
     except DropleError as error:
         parser.error(str(error))
     start = first_prompts(studio)

@@ -119,15 +119,18 @@ def test_elsewhere_no_gpu_is_borrowed(monkeypatch):
 
 
 def test_an_analysis_and_the_page_it_changes_travel(lender, tmp_path):
-    from furnished import FORM, in_order, save_tiny_clip
+    from furnished import save_tiny_clip
     from tiny import noise_picture
 
     from app.page import Page
 
-    form = {"backbone": save_tiny_clip(tmp_path / "tiny"), "prompts": "none", **FORM}
+    asked = {"image": noise_picture(), "classes": "cat, dog"}
+    asked["backbone"] = save_tiny_clip(tmp_path / "tiny")
     page = Page(Studio("cpu"))
-    *_, (analysis, answer, target, _) = page.analysing(noise_picture(), "cat, dog", *in_order(form))
-    assert lender == [10]
+    *_, (analysis, answer, target, _) = page.analyse(**asked)
+    assert page.api_analyse(**asked)["classes"] == ["cat", "dog"]
+    assert page.api_evidence(**asked)["name"].endswith(".npz")
+    assert lender == [10, 10, 10]
     assert analysis.classes == ("cat", "dog")
     assert "Frozen: " in answer
     assert target.value in ("cat", "dog")
@@ -137,7 +140,9 @@ def test_every_event_that_runs_the_model_borrows_the_gpu(lender):
     demo = build_demo(Studio("cpu"))
     group = [event for event in demo.fns.values() if event.concurrency_id == "model"]
     assert len(group) >= 6
-    assert {event.fn.__qualname__.split(".")[-1] for event in group} == {"borrowed"}
+    # The page's own borrow it where they analyse: see the test above.
+    page = {"analyse", "api_analyse", "api_evidence"}
+    assert {event.fn.__qualname__.split(".")[-1] for event in group} == {"borrowed", *page}
 
 
 def test_one_visitor_at_a_time_computes():
