@@ -81,77 +81,70 @@ def build_demo(studio: Studio) -> gr.Blocks:
     start = first_prompts(studio)
     page = Page(studio)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
-    with gr.Blocks(title="DroPLe Lens", delete_cache=TEMP_FILES, analytics_enabled=False) as demo:
-        gr.HTML(
-            '<div class="lens-head"><h1>DroPLe Lens</h1><p>Which tokens matter, which get dropped, '
-            f"and what that changes.</p><span>{escape(device)}</span></div>"
-        )
-        state: gr.State = gr.State(None, time_to_live=SESSION)
-        with gr.Row():
-            with (
-                gr.Column(scale=1, min_width=290),
-                gr.Accordion("Photograph, classes, settings", elem_id="inputs"),
-            ):
-                inputs = build_inputs(studio, start)
-                stored, restore, restored = permalink.build(studio, inputs)
-            with gr.Column(scale=3, min_width=300):
-                answer = gr.HTML(
-                    '<div class="lens-answer">Opening the example …</div>', elem_id="answer"
-                )
+    with gr.Blocks(
+        title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
+    ) as demo:
+        state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
+        draws: gr.State = gr.State((), time_to_live=SESSION)  # its draws so far
+        inputs = build_inputs(studio, start, device)
+        source = inputs.form["backbone"], inputs.form["prompts"]
+        bench = Bench(studio, state, inputs.target, source, MODEL)
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
+            with gr.Tab("Overview", id="overview"):
+                overview = gr.HTML(
+                    {}, html_template='<div class="drople-lens"></div>', js_on_load=MOUNT,
+                    elem_id="overview",
+                )  # fmt: skip
+            with gr.Tab("Text", id="text") as text_tab:
+                text = savable("text", texts.build(bench), state, inputs.target)
+            with gr.Tab("Trained with", id="trained-with"):
+                trained = savable("trained-with", trained_with.build(bench), state, inputs.target)
+            with gr.Tab("Lab", id="lab") as lab_tab:
                 inputs.target.render()
-                with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-                    with gr.Tab("Predictions", id="predictions"):
-                        views = savable("predictions", predictions.build(), state, inputs.target)
-                    with gr.Tab("Token importance", id="importance"):
-                        views += savable(
-                            "importance", importance.build(state), state, inputs.target
-                        )
-                    with gr.Tab("Dropped tokens", id="dropped"):
-                        views += savable("dropped", dropped.build(), state, inputs.target)
-                    with gr.Tab("Grad-CAM", id="cams"):
-                        cam_views, cam_method, cam_layer, cam_button = cams.build()
-                        views += savable("cams", cam_views, state, inputs.target)
-                    with gr.Tab("Lab", id="lab"):
-                        source = inputs.form["backbone"], inputs.form["prompts"]
-                        bench = Bench(studio, state, inputs.target, source, MODEL)
-                        comparisons = lab.build(bench)
-                    with gr.Tab("Method", id="method"):
-                        method.build()
-                foot = gr.HTML(elem_id="provenance")
-                take_away.build(state, inputs.target, [*views, *comparisons.views])
+                comparisons = lab.build(bench)
+            with gr.Tab("Method", id="method"):
+                method.build()
+            with gr.Tab("Save", id="save"):
+                take_away.build(state, inputs.target, [*text, *trained, *comparisons.views])
+                stored, restore, restored = permalink.build(studio, inputs)
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
-        demo.load(None, None, None, js=FOLD_ON_PHONES)
         tabs.select(None, js=REFIT, api_visibility="private")
-        for view in (*views, *comparisons.views):
+        for view in (*text, *trained, *comparisons.views):
             view.listen(state, inputs.target)
-        outputs = [state, answer, inputs.target, foot]
         # The first picture waits for no other visitor's turn, unless it must be computed.
         opening = {
-            "inputs_kwargs": inputs.form, "outputs": outputs, "show_progress_on": answer,
-            "api_visibility": "private", **OPENING,
+            "inputs_kwargs": inputs.form, "outputs": [state, draws, overview, inputs.target],
+            "show_progress_on": inputs.progress, "api_visibility": "private", **OPENING,
         }  # fmt: skip
         restoring = demo.load(
             restore, stored, restored, show_progress="hidden", api_visibility="private"
         )
-        first = restoring.then(page.open, **opening)
-        chosen = inputs.example_chosen.success(page.open, **opening)
         computing = {**opening, **MODEL}
-        pressed = inputs.run.click(page.analyse, **computing)
-        redrawn = inputs.redrawn.then(page.analyse, **computing)
-        with_maps = {**inputs.form, "cam_method": cam_method, "cam_layer": cam_layer}
-        more = cam_button.click(page.analyse, **{**computing, "inputs_kwargs": with_maps})
+        done = (
+            restoring.then(page.open, **opening),
+            inputs.example_chosen.success(page.open, **opening),
+            inputs.run.click(page.analyse, **computing),
+            inputs.redrawn.then(page.analyse, **computing),
+        )
+        drawing = gr.on(
+            [one.success for one in done], page.draw, state, [draws, overview],
+            inputs_kwargs=inputs.form, show_progress="hidden", api_visibility="private", **DRAWING,
+        )  # fmt: skip
+        inputs.stop.click(
+            None, None, None, cancels=[*done, drawing], js=BUSY % "false",
+            api_visibility="private",
+        )  # fmt: skip
+        inputs.run.click(None, None, None, cancels=[drawing], api_visibility="private")
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
-        gr.on(inputs.edited(), None, js=STALE % "true", api_visibility="private")
-        # The page's own choice of a class comes with an analysis; `select` is the visitor's.
-        done = (first, chosen, pressed, redrawn, more)
-        for one in done:
-            one.success(None, js=STALE % "false", api_visibility="private")
+        gr.on(inputs.edited(), None, js=STALE, api_visibility="private")
+        overview.select(None, None, inputs.target, js=CLASS_SHOWN, api_visibility="private")
+        text_tab.select(None, js=REFIT, api_visibility="private")
         for event in (independent_event(inputs.target.select), *(one.success for one in done)):
             comparisons.draw_on(event)
-            for view in views:
+            for view in (*text, *trained):
                 view.draw_on(event, state, inputs.target)
     demo.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return demo

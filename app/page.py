@@ -26,13 +26,13 @@ from drople.storage.analyses import analysis_bytes
 from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DROP_MODES, PLACEMENTS
 
-# What `analyse` yields between its steps.
-NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+NOTHING_NEW = (gr.skip(),) * 4  # what `analyse` yields between its steps
 PICTURE_MISSING = (
-    '<div class="lens-answer">The link you followed has settings and classes, but not the picture '
-    "they were for. Add it on the left and press Analyse.</div>"
+    "The link you followed has settings and classes, but not the picture they were for. Add it "
+    "under Photo and press Analyse."
 )
-PRECOMPUTED = "<b>Precomputed example.</b> Press Analyse to compute it here."
+PRECOMPUTED = "Precomputed example: Analyse computes it here."
+PAIR = ("iwtd", "vanilla")  # the dropouts compared
 
 
 class Page:
@@ -45,6 +45,7 @@ class Page:
     def __init__(self, studio: Studio):
         self.studio = studio
         self._analysing = model_call(self._steps, gpu_seconds=gpu_seconds_of)
+        self._drawing = model_call(self._draws)
 
     def open(
         self,
@@ -60,9 +61,9 @@ class Page:
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
         if stored is not None:
-            yield shown(stored, None, card, beforehand=True)
+            yield shown(stored, None, card, note=PRECOMPUTED)
         elif form.image is None:
-            yield gr.skip(), PICTURE_MISSING, gr.skip(), gr.skip()
+            yield gr.skip(), gr.skip(), {"message": PICTURE_MISSING}, gr.skip()
         else:
             yield from self._analysing(form, progress)
 
@@ -90,6 +91,25 @@ class Page:
             progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
             analysis = self.studio.analyse(loaded, form.image, names, settings)
         yield shown(analysis, form.target, loaded.card)
+
+    def draw(self, analysis: Analysis | None, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Draws of the compared dropouts for the analysis that is shown, a batch at a time.
+
+        Each batch takes its own turn at the model, so that other visitors compute in between.
+        """
+        if analysis is not None:
+            yield from self._drawing(analysis, Form(**values))
+
+    def _draws(self, analysis: Analysis, form: Form) -> Iterator[tuple[Any, ...]]:
+        with user_errors():
+            loaded = self.studio.load(form.backbone, form.prompts)
+            if not made_by(loaded, analysis):
+                return
+            learnt = loaded.card.classes if loaded.card else None
+            batches: tuple[DrawBatch, ...] = ()
+            for batch in draw_batches(self.studio, loaded, analysis, PAIR, self.draws):
+                batches = (*batches, batch)
+                yield batches, payload_of(analysis, batches, learnt, wanted=self.draws)
 
     def api_analyse(
         self,
@@ -173,34 +193,11 @@ def gpu_seconds_of(form: Form, progress: gr.Progress) -> int:
 
 
 def shown(
-    analysis: Analysis, target: str | None, card: PromptCard | None, *, beforehand: bool = False
-) -> tuple[Analysis, str, Any, str]:
-    """An analysis as the page takes it: itself, the answer, the classes, where it comes from."""
-    answer = answer_html(analysis, card, beforehand=beforehand)
-    return analysis, answer, target_choices(analysis, target), foot_html(analysis)
-
-
-def answer_html(analysis: Analysis, card: PromptCard | None, *, beforehand: bool = False) -> str:
-    """The answer in words: what each condition says, and which classes the prompts learnt."""
-    chips = [
-        chip(condition, f"{CONDITION_NAMES[condition]}: {text}")
-        for condition, text in headline(analysis, 0)
-    ]
-    label = PRECOMPUTED if beforehand else ""
-    return (
-        f'<div class="lens-answer">{" ".join(chips)}'
-        f'<span class="lens-draw">{escape(draw_sentence(analysis))} {label}</span>'
-        f"{learnt_html(analysis.classes, card.classes) if card and card.classes else ''}</div>"
-    )
-
-
-def learnt_html(listed: tuple[str, ...], learnt: tuple[str, ...]) -> str:
-    """Of each listed class, whether the prompts learnt it; the names can be folded out."""
-    known, new = learnt_classes(listed, learnt)
-    count = f"The prompts learnt {len(known)} of {len(listed)} listed classes"
-    groups = [("Learnt", known), ("New to the prompts", new)]
-    listing = " ".join(f"{title}: {', '.join(names)}." for title, names in groups if names)
-    return f'<details class="lens-draw"><summary>{count}.</summary>{escape(listing)}</details>'
+    analysis: Analysis, target: str | None, card: PromptCard | None, *, note: str = ""
+) -> tuple[Analysis, tuple[DrawBatch, ...], dict[str, Any], Any]:
+    """An analysis as the page takes it: itself, no draws yet, the overview, the classes."""
+    overview = payload_of(analysis, (), card.classes if card else None, note=note)
+    return analysis, (), overview, target_choices(analysis, target)
 
 
 def target_choices(analysis: Analysis, target: str | None) -> Any:
@@ -209,11 +206,6 @@ def target_choices(analysis: Analysis, target: str | None) -> Any:
     choices = [*analysis.classes] if len(analysis.classes) <= 300 else shown
     chosen = analysis.classes[target_index(analysis, target)]
     return gr.Dropdown(choices, value=chosen)
-
-
-def foot_html(analysis: Analysis) -> str:
-    """Where the pictures come from."""
-    return f'<div class="lens-foot">{escape(provenance_line(analysis))}</div>'
 
 
 def as_numbers(analysis: Analysis) -> dict[str, Any]:
