@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.predictions import plain
-from app.figures.theme import CONDITION_COLOURS
+from app.figures.theme import CONDITION_COLOURS, plain
 from app.wording.sentences import disguise_sentence
 from drople.analysis import Analysis
 from drople.measures import selectivity
