@@ -93,7 +93,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                 gr.Accordion("Photograph, classes, settings", elem_id="inputs"),
             ):
                 inputs = build_inputs(studio, start)
-                stored, restore, restored = permalink.build(studio, inputs)
+                restored = permalink.build(studio, inputs, demo)
             with gr.Column(scale=3, min_width=300):
                 answer = gr.HTML(
                     '<div class="lens-answer">Opening the example …</div>', elem_id="answer"
@@ -131,10 +131,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
             "inputs_kwargs": inputs.form, "outputs": outputs, "show_progress_on": answer,
             "api_visibility": "private", **OPENING,
         }  # fmt: skip
-        restoring = demo.load(
-            restore, stored, restored, show_progress="hidden", api_visibility="private"
-        )
-        first = restoring.then(page.open, **opening)
+        first = restored.then(page.open, **opening)
         chosen = inputs.example_chosen.success(page.open, **opening)
         computing = {**opening, **MODEL}
         pressed = inputs.run.click(page.analyse, **computing)

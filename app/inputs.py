@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from PIL import Image
 
 from app.calls import user_errors
 from app.examples import EXAMPLES
-from app.form import DEFAULTS, SEED, SETTINGS, dropout_values
+from app.form import SEED, SETTINGS, Form, dropout_values
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.images import read_image
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
@@ -49,7 +50,7 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
 class Inputs:
     """The components a visitor fills in."""
 
-    form: dict[str, gr.components.Component]  # by the name of the field of `Form`
+    form: dict[str, Component]  # by the name of the field of `Form`
     run: gr.Button
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
@@ -57,11 +58,11 @@ class Inputs:
     redrawn: Any  # the event after which the form holds another seed
 
     @property
-    def target(self) -> gr.components.Component:
+    def target(self) -> Component:
         """The class looked at."""
         return self.form["target"]
 
-    def kept(self) -> dict[str, gr.components.Component]:
+    def kept(self) -> dict[str, Component]:
         """What a link or a browser keeps, by name: all settings, but neither picture nor list."""
         return {name: self.form[name] for name in ("backbone", "prompts", *SETTINGS)}
 
@@ -101,11 +102,10 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
         info="Or your .safetensors file, or user/repo@revision." if studio.own_files else None,
     )  # fmt: skip
     run = gr.Button("Analyse", variant="primary", elem_id="run")
-    shown = DEFAULTS | dropout_values(studio.trained_dropout("mini", start))
+    shown = vars(Form()) | dropout_values(studio.trained_dropout("mini", start))
 
-    def built(group: str) -> dict[str, gr.components.Component]:
-        settings = {name: one for name, one in SETTINGS.items() if one.group == group}
-        return {name: one.build(value=shown[name]) for name, one in settings.items()}
+    def built(group: str) -> dict[str, Component]:
+        return {n: one.build(shown[n]) for n, one in SETTINGS.items() if one.group == group}
 
     with gr.Accordion("Dropout", open=False, elem_id="dropout"):
         choice = gr.Dropdown(
@@ -165,9 +165,8 @@ def _link(studio: Studio, inputs: Inputs, preset: gr.Dropdown) -> None:
 
 
 def next_seed(seed: float | None) -> int:
-    """The seed of another draw; after the highest comes the lowest."""
-    low, high = SEED
-    return low + (int(seed or 0) + 1 - low) % (high - low + 1)
+    """The seed of another draw; after the highest comes 0."""
+    return (int(seed or 0) + 1) % (SEED["maximum"] + 1)
 
 
 def preset_classes(studio: Studio, chosen: str | None, prompts: str, backbone: str) -> Any:
