@@ -39,12 +39,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     says = "what a training step of each method takes, in turns; the report shows it"
     cost = _comparing(kinds.add_parser("cost", help=says, description=says))
     cost.set_defaults(run=_run_cost, targets="", methods="drople-none,drople-vanilla,drople")
-    report = kinds.add_parser("report", help="write RESULTS.md from the finished runs")
+    report = kinds.add_parser(
+        "report", help="write RESULTS.md and docs/results from the finished runs"
+    )
     report.add_argument("--runs", type=Path, default=Path("runs"), help="a folder, or its ZIP")
     report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
-    report.add_argument("--notes", type=Path, help="Markdown to put after the answer")
+    report.add_argument(
+        "--notes", type=Path, help="Markdown about the runs, for docs/results/accuracies.md"
+    )
     report.add_argument("--zip", type=Path, help="also pack here what the report is made from")
-    report.set_defaults(run=lambda g: write_report(g.runs, g.out, g.notes, g.zip))
+    report.set_defaults(run=lambda g: write_report(g.runs, g.out, notes=g.notes, packed=g.zip))
 
 
 def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ import numpy as np
 from drople.evaluation.protocols import Column
 
 RESAMPLES = 10_000
+NO_DIFFERENCE = "no difference shown"
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,17 @@ class Interval:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        # Adding 0 makes a rounded -0.00 a +0.00.
+        cells = [f"{round(x, 2) + 0.0:+.2f}" for x in (self.estimate, self.low, self.high)]
+        return f"{cells[0]} [{cells[1]}, {cells[2]}]"
 
-@dataclass(frozen=True)
-class Difference:
-    """A difference of two methods, in percent points, and what resampling made of it."""
-
-    values: np.ndarray  # (1 + R,); the first is measured, the others are resampled
-
-    def interval(self) -> Interval:
-        low, high = np.quantile(self.values[1:], [0.025, 0.975])
-        return Interval(float(self.values[0]), float(low), float(high))
+    @property
+    def word(self) -> str:
+        """What it says of the first of two methods."""
+        if round(self.low, 2) > 0:
+            return "better"
+        return "worse" if round(self.high, 2) < 0 else NO_DIFFERENCE
 
 
 @dataclass(frozen=True)
@@ -83,18 +85,24 @@ def resample(
     return Resampled(tuple(hits), np.stack(parts, axis=-1).astype(float), shares)
 
 
-def difference(first: Resampled, second: Resampled, column: Column) -> Difference:
+def difference(first: Resampled, second: Resampled, column: Column) -> Interval:
     """First minus second on one task."""
-    return Difference(first.figure(column) - second.figure(column))
+    return _interval(first.figure(column) - second.figure(column))
 
 
-def mean_difference(pairs: Sequence[tuple[Resampled, Resampled]], column: Column) -> Difference:
+def mean_difference(pairs: Sequence[tuple[Resampled, Resampled]], column: Column) -> Interval:
     """First minus second over tasks; a harmonic mean is that of the averaged accuracies.
 
     So average the papers of the field (METHOD.md 5.4).
     """
     first, second = (over_tasks([pair[i] for pair in pairs], column) for i in (0, 1))
-    return Difference(first - second)
+    return _interval(first - second)
+
+
+def _interval(values: np.ndarray) -> Interval:
+    """Of differences (1 + R,): the measured one, then the resampled."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return Interval(float(values[0]), float(low), float(high))
 
 
 def over_tasks(tasks: Sequence[Resampled], column: Column) -> np.ndarray:
