@@ -40,8 +40,8 @@ class Interval:
 class Resampled:
     """A method's accuracies on one task: first as measured, then R times resampled."""
 
-    exams: tuple[str, ...]
-    accuracy: np.ndarray  # (1 + R, seeds, exams), percent
+    test_sets: tuple[str, ...]
+    accuracy: np.ndarray  # (1 + R, seeds, test sets), percent
     seeds: np.ndarray  # (1 + R, seeds): the share of each seed, adding up to 1
 
     def figure(self, column: Column) -> np.ndarray:
@@ -49,11 +49,11 @@ class Resampled:
         return (self.seeds * figure_of(self._of(column), column)).sum(axis=-1)
 
     def means(self, column: Column) -> np.ndarray:
-        """The mean accuracy over seeds (1 + R, exams) on each exam of a column."""
+        """The mean accuracy over seeds (1 + R, test sets) on each test set of a column."""
         return (self.seeds[..., None] * self._of(column)).sum(axis=1)
 
     def _of(self, column: Column) -> np.ndarray:
-        return self.accuracy[..., [self.exams.index(name) for name in column.every]]
+        return self.accuracy[..., [self.test_sets.index(name) for name in column.every]]
 
 
 def resample(
@@ -69,8 +69,9 @@ def resample(
     the same images, with the same seeds, stay paired.
 
     Args:
-        hits: exam -> right or wrong (seeds, I).
-        samples: exam -> which pictures it shows; exams over the same ones are resampled together.
+        hits: test set -> right or wrong (seeds, I).
+        samples: test set -> which pictures it shows; those over the same ones are resampled
+            together.
         task: whose images these are; those of different tasks are drawn independently.
     """
     parts = []
@@ -111,9 +112,9 @@ def over_tasks(tasks: Sequence[Resampled], column: Column) -> np.ndarray:
 
 
 def figure_of(accuracies: np.ndarray, column: Column) -> np.ndarray:
-    """A column's figure from the accuracies (..., all its exams), in their unit."""
+    """A column's figure from the accuracies (..., all its test sets), in their unit."""
     if not column.harmonic:
-        count = len(column.exams)
+        count = len(column.test_sets)
         less = accuracies[..., count:].mean(axis=-1) if column.less else 0
         return accuracies[..., :count].mean(axis=-1) - less
     zero = (accuracies <= 0).any(axis=-1)
@@ -122,7 +123,7 @@ def figure_of(accuracies: np.ndarray, column: Column) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _drawn(what: str, size: int, resamples: int, draws: int | None = None) -> np.ndarray:
+def _drawn(what: str, size: int, resamples: int, *, draws: int | None = None) -> np.ndarray:
     """How often each of `size` things is drawn (1 + R, size); first, all of them once."""
     rng = np.random.default_rng(crc32(what.encode()))
     drawn = rng.multinomial(draws or size, np.full(size, 1 / size), size=resamples)

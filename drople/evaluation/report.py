@@ -226,7 +226,7 @@ _BUDGET = ("shots", "epochs", "batch", "lr")
 def _sizes(table: Table) -> dict[str, int]:
     """Test images of each distinct sample."""
     one = table.one
-    return {sample: one.images[exam] for exam, sample in one.samples.items()}
+    return {sample: one.images[test_set] for test_set, sample in one.samples.items()}
 
 
 def _differences(table: Table) -> list[str]:

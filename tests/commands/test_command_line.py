@@ -155,7 +155,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_learnt(her
 
 
 def test_stopping_says_how_to_go_on(here, capsys, monkeypatch):
-    def stop(*args):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "train_run", stop)
