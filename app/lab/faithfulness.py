@@ -16,8 +16,8 @@ from app.figures.faithfulness import (
     curves_figure,
     faithfulness_rows,
     faithfulness_sentence,
-    map_name,
 )
+from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
 from app.lab import pointing
