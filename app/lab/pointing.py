@@ -10,7 +10,7 @@ from app.figures.patches import SIDE
 from app.figures.pointing import boxed_photo
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from app.wording.pointing import HEADERS, pointing_rows, pointing_sentence
 from drople.analysis import Analysis

@@ -8,13 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.draws import CAM, KEPT, draw_scales, draws_sheet
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from app.wording.draws import HEADERS, draws_rows, draws_sentence
 from drople.analysis import Analysis, same_question
@@ -79,7 +79,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """The running statistics, batch by batch; another visitor may compute in between."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
         analysis, index = asked.analysis, asked.target
         plain = int(analysis.predictions[ADAPTED].cosines.argmax())

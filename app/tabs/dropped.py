@@ -10,7 +10,7 @@ from app.figures.dropped import dropped_panel, dropping, often_panel, often_scal
 from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View, panel
 from app.wording.dropped import counts_headers, counts_table
 from app.wording.sentences import dropped_sentence

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from analysed import analysed, with_prediction
 
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.wording.sentences import (
     cam_sentence,
     disguise_sentence,
