@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import threading
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,42 @@ from app import permalink
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
-from app.lab import lab
+from app.lab import lab, texts, trained_with
 from app.lab.bench import Bench
 from app.page import Page
 from app.studio import NO_PROMPTS, Studio
-from app.tabs import cams, dropped, importance, method, predictions, take_away
+from app.tabs import method, take_away
 from app.tabs.export import savable
 from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
 from drople.errors import DropleError
 
-STYLE = Path(__file__).parents[1] / "assets" / "style.css"
+ICON = '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">'
+ASSETS = Path(__file__).parents[1] / "assets"
+STYLES = [ASSETS / "style.css", ASSETS / "overview.css"]
+SCRIPTS = [ASSETS / "overview.js", ASSETS / "page.js"]
 # What is shown at once; where it must be computed, the studio lets one at a time.
 OPENING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "open"}
+# Draws come batch by batch, each in its own turn at the model.
+DRAWING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "draws"}
 TEMP_FILES = (600, 3600)  # every so many seconds, delete visitors' files so many seconds old
 SESSION = 3600  # seconds an analysis is kept for a visitor who does nothing
-# On a narrow screen the results come first; the visitor opens the inputs.
-FOLD_ON_PHONES = "() => { if (innerWidth < 640) document.querySelector('#inputs button')?.click() }"
 
-# What is shown belongs to an older form than the one on the left, or no longer does.
-STALE = "() => { document.querySelector('#answer').classList.toggle('lens-stale', %s) }"
+# The overview is drawn in the browser; nothing that is looked at there asks the server.
+MOUNT = """
+const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"), {
+    state: DropleLens.stateOf(location.search),
+    onState: state => trigger("select", state),
+    onAsk: asked => trigger("input", asked),
+})
+const show = () => { if (props.value && (props.value.id || props.value.message)) lens.update(props.value) }
+watch("value", show)
+show()
+"""
+STALE = "() => { window.lens?.stale('for the former form: press Analyse') }"
+CLASS_SHOWN = "() => window.lens?.state().class ?? null"
+GUIDE = "() => { window.lens?.guide() }"
+RUNNING = "() => { document.body.classList.toggle('lens-running', %s) }"
 # A plot drawn on a closed tab has no width yet.
 REFIT = "() => { setTimeout(() => dispatchEvent(new Event('resize')), 50) }"
 
@@ -48,14 +63,17 @@ def theme() -> gr.themes.Base:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     ).set(
-        block_label_text_color="*primary_800",
-        block_title_text_color="*primary_800",
-        block_label_background_fill="*primary_50",
-        block_title_background_fill="*primary_50",
-        block_title_background_fill_dark="*primary_700",
-        block_label_background_fill_dark="*primary_700",
-        block_label_text_color_dark="white",
-        block_title_text_color_dark="white",
+        body_background_fill="*neutral_100",
+        block_label_text_color="*neutral_600",
+        block_title_text_color="*neutral_600",
+        block_label_background_fill="transparent",
+        block_title_background_fill="none",
+        block_label_text_color_dark="*neutral_300",
+        block_title_text_color_dark="*neutral_300",
+        block_label_background_fill_dark="transparent",
+        block_title_background_fill_dark="none",
+        block_title_text_weight="400",
+        body_background_fill_dark="*neutral_950",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
@@ -95,18 +113,18 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     {}, html_template='<div class="drople-lens"></div>', js_on_load=MOUNT,
                     elem_id="overview",
                 )  # fmt: skip
-            with gr.Tab("Text", id="text") as text_tab:
+            with gr.Tab("Text", id="text"):
                 text = savable("text", texts.build(bench), state, inputs.target)
             with gr.Tab("Trained with", id="trained-with"):
                 trained = savable("trained-with", trained_with.build(bench), state, inputs.target)
-            with gr.Tab("Lab", id="lab") as lab_tab:
+            with gr.Tab("Lab", id="lab"):
                 inputs.target.render()
                 comparisons = lab.build(bench)
             with gr.Tab("Method", id="method"):
                 method.build()
             with gr.Tab("Save", id="save"):
                 take_away.build(state, inputs.target, [*text, *trained, *comparisons.views])
-                stored, restore, restored = permalink.build(studio, inputs)
+                restored = permalink.build(studio, inputs, demo)
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
         tabs.select(None, js=REFIT, api_visibility="private")
@@ -117,12 +135,9 @@ def build_demo(studio: Studio) -> gr.Blocks:
             "inputs_kwargs": inputs.form, "outputs": [state, draws, overview, inputs.target],
             "show_progress_on": inputs.progress, "api_visibility": "private", **OPENING,
         }  # fmt: skip
-        restoring = demo.load(
-            restore, stored, restored, show_progress="hidden", api_visibility="private"
-        )
         computing = {**opening, **MODEL}
         done = (
-            restoring.then(page.open, **opening),
+            restored.then(page.open, **opening),
             inputs.example_chosen.success(page.open, **opening),
             inputs.run.click(page.analyse, **computing),
             inputs.redrawn.then(page.analyse, **computing),
@@ -131,17 +146,21 @@ def build_demo(studio: Studio) -> gr.Blocks:
             [one.success for one in done], page.draw, state, [draws, overview],
             inputs_kwargs=inputs.form, show_progress="hidden", api_visibility="private", **DRAWING,
         )  # fmt: skip
+        for stopping in (inputs.stop.click, inputs.run.click):
+            stopping(None, None, None, cancels=drawing, api_visibility="private")
         inputs.stop.click(
-            None, None, None, cancels=[*done, drawing], js=BUSY % "false",
-            api_visibility="private",
-        )  # fmt: skip
-        inputs.run.click(None, None, None, cancels=[drawing], api_visibility="private")
+            None, None, None, cancels=[*done], js=RUNNING % "false", api_visibility="private"
+        )
+        gr.on([inputs.run.click, inputs.redrawn.then], None, js=RUNNING % "true",
+              api_visibility="private")  # fmt: skip
+        gr.on([one.then for one in (*done[2:], drawing)], None, js=RUNNING % "false",
+              api_visibility="private")  # fmt: skip
+        inputs.help.click(None, None, None, js=GUIDE, api_visibility="private")
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
         gr.on(inputs.edited(), None, js=STALE, api_visibility="private")
         overview.select(None, None, inputs.target, js=CLASS_SHOWN, api_visibility="private")
-        text_tab.select(None, js=REFIT, api_visibility="private")
         for event in (independent_event(inputs.target.select), *(one.success for one in done)):
             comparisons.draw_on(event)
             for view in (*text, *trained):
@@ -197,8 +216,8 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "state_session_capacity": 64,
         "footer_links": ["api"],
         "theme": theme(),
-        "css_paths": [STYLE],
-        "head": '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">',
+        "css_paths": STYLES,
+        "head": ICON + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS),
         "app_kwargs": {
             "middleware": middleware(),
             "docs_url": None,

@@ -5,12 +5,11 @@ The page builds a setting's component, a link and a browser keep it, and its bou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import partial
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from PIL import Image
 
 from app.studio import NO_PROMPTS
@@ -20,7 +19,9 @@ from drople.errors import SettingsError
 from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
 from drople.tokens.importance import SignalWeights
 
-PROBABILITY, WEIGHT, SEED = (0, 1), (0, 3), (0, 2**31 - 1)  # lowest and highest
+PROBABILITY = {"minimum": 0, "maximum": 1, "step": 0.01}
+WEIGHT = {"minimum": 0, "maximum": 3, "step": 0.1, "min_width": 200}
+SEED = {"minimum": 0, "maximum": 2**31 - 1, "precision": 0}
 
 
 @dataclass(frozen=True)
@@ -28,52 +29,32 @@ class Setting:
     """How a setting looks on the page, and what of a link or a browser is a value of it."""
 
     group: str  # of the page's layout
-    build: Callable[..., gr.components.Component]  # takes the `value` it holds at first
-    read: Callable[[Any], Any]  # the value, or None where it is not one
+    component: type[Component]
+    look: dict[str, Any]  # what the component is built with
 
+    def build(self, value: Any) -> Component:
+        """The component, holding a value."""
+        return self.component(value=value, **self.look)
 
-def _setting(
-    default: Any, group: str, build: Callable[..., Any], *, read: Callable[[Any], Any]
-) -> Any:
-    return field(default=default, metadata={"setting": Setting(group, build, read)})
-
-
-def _number(
-    default: float, group: str, build: Callable[..., Any], *, bounds: tuple[float, float]
-) -> Any:
-    low, high = bounds
-
-    def read(value: Any) -> float | None:
+    def read(self, value: Any) -> Any:
+        """A value as the component would give it; None where it would not."""
+        if self.component is gr.Checkbox:
+            return {"true": True, "false": False}.get(str(value).lower())
+        if self.component is gr.Radio:
+            return value if value in self.look["choices"] else None
         try:
+            if self.component is gr.Textbox:
+                return check_template(str(value))
             number = float(value)
-        except (TypeError, ValueError):
+        except (SettingsError, TypeError, ValueError):
             return None
-        return type(default)(number) if low <= number <= high else None
-
-    return _setting(default, group, partial(build, minimum=low, maximum=high), read=read)
-
-
-def _choice(group: str, build: Callable[..., Any], *, choices: tuple[str, ...]) -> Any:
-    return _setting(
-        None, group, partial(build, [*choices]),
-        read=lambda value: value if value in choices else None,
-    )  # fmt: skip
+        if not self.look["minimum"] <= number <= self.look["maximum"]:
+            return None
+        return int(number) if self.component is gr.Number else number
 
 
-def _yes_or_no(default: bool, group: str, build: Callable[..., Any]) -> Any:
-    known = {"true": True, "false": False}
-    return _setting(default, group, build, read=lambda value: known.get(str(value).lower()))
-
-
-def _read_template(value: Any) -> str | None:
-    try:
-        return check_template(str(value))
-    except SettingsError:
-        return None
-
-
-_P = partial(gr.Slider, step=0.01)
-_WEIGHT = partial(gr.Slider, step=0.1, min_width=200)
+def _setting(default: Any, group: str, component: type[Component], **look: Any) -> Any:
+    return field(default=default, metadata={"setting": Setting(group, component, look)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,55 +69,47 @@ class Form:
     cam_method: str = "gradcam"
     cam_layer: float | None = None  # from 1; None for the last block
     template: str = _setting(
-        "a photo of a {}.", "text",
-        partial(gr.Textbox, label="Template of the frozen text branch", elem_id="template"),
-        read=_read_template,
+        "a photo of a {}.", "text", gr.Textbox, label="Template of the frozen text branch",
+        elem_id="template",
     )  # fmt: skip
-    p_min: float = _number(
-        0.1, "dropout", partial(_P, label="p_min, of the most important token"), bounds=PROBABILITY
+    p_min: float = _setting(
+        0.1, "dropout", gr.Slider, label="p_min, of the most important token", **PROBABILITY
     )
-    p_max: float = _number(
-        0.5, "dropout", partial(_P, label="p_max, of the least important token"), bounds=PROBABILITY
+    p_max: float = _setting(
+        0.5, "dropout", gr.Slider, label="p_max, of the least important token", **PROBABILITY
     )
-    matched: bool = _yes_or_no(True, "dropout", partial(
-        gr.Checkbox, label="Vanilla at IWTD's rate",
+    matched: bool = _setting(
+        True, "dropout", gr.Checkbox, label="Vanilla at IWTD's rate",
         info="Vanilla's p is IWTD's mean p, layer by layer: only the choice of tokens differs.",
-    ))  # fmt: skip
-    p: float = _number(
-        0.3, "dropout", partial(_P, label="Vanilla's own p", info="Used if not matched."),
-        bounds=PROBABILITY,
     )  # fmt: skip
-    # Without a mode, the dropout is all as the prompts were trained.
-    mode: str | None = _choice("dropout", partial(
-        gr.Radio, label="What happens to a dropped token",
+    p: float = _setting(
+        0.3, "dropout", gr.Slider, label="Vanilla's own p", info="Used if not matched.",
+        **PROBABILITY,
+    )  # fmt: skip
+    mode: str | None = _setting(  # None: the dropout is all as the prompts were trained
+        None, "dropout", gr.Radio, choices=DROP_MODES, label="What happens to a dropped token",
         info="zero: set to 0. zero_scaled: the kept are scaled by 1/(1-p). hide: no token "
         "attends to it. noise: multiplied by 1 + 0.03 N(0, 1).",
-    ), choices=DROP_MODES)  # fmt: skip
-    placement: str | None = _choice("dropout", partial(
-        gr.Radio, label="When",
-        info="next: entering the next layer, after fresh prompts. post: right after the layer.",
-    ), choices=PLACEMENTS)  # fmt: skip
-    w_self: float = _number(
-        1.0, "weights", partial(_WEIGHT, label="weight of s_self"), bounds=WEIGHT
-    )
-    w_cls: float = _number(1.0, "weights", partial(_WEIGHT, label="weight of s_cls"), bounds=WEIGHT)
-    w_cross: float = _number(
-        1.0, "weights", partial(_WEIGHT, label="weight of s_cross"), bounds=WEIGHT
-    )
-    drop_text: bool = _yes_or_no(False, "text prompts", partial(
-        gr.Checkbox, label="Drop text prompts too",
-        info="Each class draws for itself, which alone can reorder classes.",
-    ))  # fmt: skip
-    seed: float | None = _number(
-        0, "draw", partial(gr.Number, label="Seed", precision=0, elem_id="seed", min_width=90),
-        bounds=SEED,
     )  # fmt: skip
+    placement: str | None = _setting(
+        None, "dropout", gr.Radio, choices=PLACEMENTS, label="When",
+        info="next: entering the next layer, after fresh prompts. post: right after the layer.",
+    )  # fmt: skip
+    w_self: float = _setting(1, "weights", gr.Slider, label="weight of s_self", **WEIGHT)
+    w_cls: float = _setting(1, "weights", gr.Slider, label="weight of s_cls", **WEIGHT)
+    w_cross: float = _setting(1, "weights", gr.Slider, label="weight of s_cross", **WEIGHT)
+    drop_text: bool = _setting(
+        False, "text prompts", gr.Checkbox, label="Drop text prompts too",
+        info="Each class draws for itself, which alone can reorder classes.",
+    )  # fmt: skip
+    seed: float | None = _setting(  # None, an empty component, is 0
+        0, "draw", gr.Number, label="Seed", elem_id="seed", min_width=90, **SEED
+    )
 
 
 SETTINGS: dict[str, Setting] = {
     one.name: one.metadata["setting"] for one in fields(Form) if "setting" in one.metadata
 }
-DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Form)}
 
 
 def dropout_values(dropout: DropoutSettings) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from PIL import Image
 
 from app.calls import user_errors
 from app.examples import EXAMPLES
-from app.form import DEFAULTS, SEED, SETTINGS, dropout_values
+from app.form import SEED, SETTINGS, Form, dropout_values
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.images import read_image
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
@@ -52,9 +53,10 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
 class Inputs:
     """The components a visitor fills in."""
 
-    form: dict[str, gr.components.Component]  # by the name of the field of `Form`
+    form: dict[str, Component]  # by the name of the field of `Form`
     run: gr.Button
     stop: gr.Button
+    help: gr.Button  # opens the guide
     progress: gr.HTML  # where the progress of an analysis is shown
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
@@ -62,11 +64,11 @@ class Inputs:
     redrawn: Any  # the event after which the form holds another seed
 
     @property
-    def target(self) -> gr.components.Component:
+    def target(self) -> Component:
         """The class looked at."""
         return self.form["target"]
 
-    def kept(self) -> dict[str, gr.components.Component]:
+    def kept(self) -> dict[str, Component]:
         """What a link or a browser keeps, by name: all settings, but neither picture nor list."""
         return {name: self.form[name] for name in ("backbone", "prompts", *SETTINGS)}
 
@@ -106,7 +108,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
         stop = gr.Button("Stop", elem_id="stop", min_width=90)
         progress = gr.HTML(f"<span>{escape(device)}</span>", elem_id="device", min_height=0)
         options = gr.Button("Settings", elem_id="settings-button", min_width=60)
-        gr.Button("?", elem_id="help", min_width=40)
+        guide = gr.Button("?", elem_id="help", min_width=40)
     for button, panel in ((photo, "photo"), (options, "settings")):
         button.click(None, None, None, js=TOGGLE % (panel, panel), api_visibility="private")
     with gr.Column(elem_id="photo-panel", elem_classes="lens-panel"), gr.Row():
@@ -126,9 +128,8 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
     image.input(lambda: "", None, example, **QUIET)
     shown = DEFAULTS | dropout_values(studio.trained_dropout("mini", start))
 
-    def built(group: str) -> dict[str, gr.components.Component]:
-        settings = {name: one for name, one in SETTINGS.items() if one.group == group}
-        return {name: one.build(value=shown[name]) for name, one in settings.items()}
+    def built(group: str) -> dict[str, Component]:
+        return {n: one.build(shown[n]) for n, one in SETTINGS.items() if one.group == group}
 
     with gr.Column(elem_id="settings-panel", elem_classes="lens-panel"):
         choice = gr.Dropdown(
@@ -157,7 +158,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
     form = {"image": image, "classes": classes, "backbone": backbone, "prompts": prompts,
             "target": target, **settings}  # fmt: skip
     inputs = Inputs(
-        form=form, run=run, stop=stop, progress=progress, dropout=choice, example=example,
+        form=form, run=run, stop=stop, help=guide, progress=progress, dropout=choice, example=example,
         example_chosen=chosen, redrawn=redrawn,
     )  # fmt: skip
     _link(studio, inputs, preset)
@@ -215,9 +216,8 @@ def _link(studio: Studio, inputs: Inputs, preset: gr.Dropdown) -> None:
 
 
 def next_seed(seed: float | None) -> int:
-    """The seed of another draw; after the highest comes the lowest."""
-    low, high = SEED
-    return low + (int(seed or 0) + 1 - low) % (high - low + 1)
+    """The seed of another draw; after the highest comes 0."""
+    return (int(seed or 0) + 1) % (SEED["maximum"] + 1)
 
 
 def preset_classes(studio: Studio, chosen: str | None, prompts: str, backbone: str) -> Any:

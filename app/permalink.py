@@ -7,7 +7,7 @@ left as it was. A picture is never in a link; an example is named.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -32,10 +32,8 @@ COPY = """(...values) => {
 KEEP = """(...values) => Object.fromEntries(%s.map((name, i) => [name, values[i]]))"""
 
 
-def build(
-    studio: Studio, inputs: Inputs
-) -> tuple[gr.BrowserState, Callable[..., list[Any]], list[gr.components.Component]]:
-    """Lays out buttons and link; gives what the browser keeps, what restores it, and where to."""
+def build(studio: Studio, inputs: Inputs, demo: gr.Blocks) -> gr.events.Dependency:
+    """Lays out buttons and link; gives the event after which link or browser filled the form."""
     kept = inputs.kept()
     with gr.Row():
         copy = gr.Button("Copy link", elem_id="copy-link", size="sm", min_width=90)
@@ -50,9 +48,8 @@ def build(
     copying = COPY % (json.dumps([*linked]), MAX_CLASSES)
     copy.click(None, [*linked.values()], link, js=copying, **QUIET)
     inputs.run.click(None, [*kept.values()], stored, js=KEEP % json.dumps([*kept]), **QUIET)
-    defaults = [one.value for one in kept.values()]
-    reset.click(lambda: [{}, *defaults, TRAINED], None,
-                [stored, *kept.values(), inputs.dropout], **QUIET)  # fmt: skip
+    defaults = [{}, *(one.value for one in kept.values()), TRAINED]
+    reset.click(lambda: defaults, None, [stored, *kept.values(), inputs.dropout], **QUIET)
     into = {"image": inputs.form["image"], **linked, "dropout": inputs.dropout}
 
     def restore(memory: dict[str, Any] | None, request: gr.Request) -> list[Any]:
@@ -61,7 +58,7 @@ def build(
         values = restored(studio, link or memory or {})
         return [values.get(name, gr.skip()) for name in into]
 
-    return stored, restore, [*into.values()]
+    return demo.load(restore, stored, [*into.values()], **QUIET)
 
 
 def restored(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,13 +29,14 @@ def studio():
 @pytest.fixture
 def page(studio):
     """The form with its buttons: what restores it, and the names of what is restored."""
-    with gr.Blocks():
+    with gr.Blocks() as demo:
         inputs = build_inputs(studio, SHIPPED[0])
         inputs.target.render()
-        _, restore, into = permalink.build(studio, inputs)
+        permalink.build(studio, inputs, demo)
+    loading = [*demo.fns.values()][-1]
     named = {**inputs.form, "dropout": inputs.dropout, "example": inputs.example}
     names = {id(component): name for name, component in named.items()}
-    return SimpleNamespace(restore=restore, names=[names[id(one)] for one in into], inputs=inputs)
+    return SimpleNamespace(restore=loading.fn, names=[names[id(one)] for one in loading.outputs])
 
 
 def visit(page, link=None, kept=None):
