@@ -39,11 +39,12 @@ SESSION = 3600  # seconds an analysis is kept for a visitor who does nothing
 # The overview is drawn in the browser; nothing that is looked at there asks the server.
 MOUNT = """
 const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"), {
-    state: DropleLens.stateOf(location.search),
+    state: lookedAt(location.search),
+    guide: true,
     onState: state => trigger("select", state),
     onAsk: asked => trigger("input", asked),
 })
-const show = () => { if (props.value && (props.value.id || props.value.message)) lens.update(props.value) }
+const show = () => { if (props.value?.id) lens.update(props.value) }
 watch("value", show)
 show()
 """

@@ -19,3 +19,17 @@ function showThumbnail() {
 new MutationObserver(showThumbnail).observe(document, {
   subtree: true, childList: true, attributes: true, attributeFilter: ["src"],
 });
+
+// What a link says of where to look: the overview's state, as `DropleLens.mount` takes it.
+const NUMBERS = ["layer", "opacity"], WORDS = ["signal", "class", "branch", "read"];
+function lookedAt(query) {
+  const asked = new URLSearchParams(query), state = {};
+  for (const name of NUMBERS) if (asked.has(`look-${name}`)) state[name] = Number(asked.get(`look-${name}`));
+  for (const name of WORDS) if (asked.has(`look-${name}`)) state[name] = asked.get(`look-${name}`);
+  if (asked.has("look-draw")) state.draw = Number(asked.get("look-draw")) || "all";
+  return state;
+}
+function lookingAt(query) {
+  for (const [name, value] of Object.entries(window.lens?.state() ?? {}))
+    if ([...NUMBERS, ...WORDS, "draw"].includes(name) && value !== null) query.set(`look-${name}`, value);
+}
