@@ -12,12 +12,12 @@ import gradio as gr
 
 from app.calls import model_call, user_errors
 from app.examples import precomputed
-from app.figures.export import stem_of
+from app.export.files import stem_of
 from app.figures.theme import CONDITION_NAMES, chip
-from app.figures.words import draw_sentence, headline, learnt_classes, provenance_line
 from app.form import Form, settings_of
 from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
+from app.wording.sentences import draw_sentence, headline, learnt_classes, provenance_line
 from drople.analysis import Analysis
 from drople.classes import parse_class_list
 from drople.errors import DropleError

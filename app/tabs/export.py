@@ -17,7 +17,7 @@ import numpy as np
 from gradio.components import Component
 
 from app.calls import user_errors
-from app.figures.export import (
+from app.export.files import (
     Bar,
     archive,
     as_csv,
@@ -27,8 +27,8 @@ from app.figures.export import (
     read_cells,
     stem_of,
 )
-from app.figures.words import provenance_line
 from app.tabs.shared import QUIET, View, required, target_index
+from app.wording.sentences import provenance_line
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 

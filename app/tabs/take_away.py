@@ -5,11 +5,12 @@ from __future__ import annotations
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.export import stem_of
-from app.figures.paper import FORMATS, caption, figure_bytes, methods_text, paper_figure
-from app.figures.standalone import standalone_page
+from app.export.files import stem_of
+from app.export.standalone import standalone_page
+from app.figures.paper import FORMATS, figure_bytes, paper_figure
 from app.tabs.export import download, zipped
 from app.tabs.shared import View, required, target_index
+from app.wording.paper import caption, methods_text
 from drople.analysis import Analysis
 from drople.storage.analyses import analysis_bytes
 
