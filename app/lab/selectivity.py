@@ -6,15 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.selectivity import (
-    HEADERS,
-    NAMES,
-    mean_meter,
-    meter_figure,
-    meter_rows,
-    meters,
-    warnings_of,
-)
+from app.figures import selectivity as figures
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
@@ -34,7 +26,7 @@ TERMS = (
     "same random number. The what-ifs are ours, not the paper's; a sink lies above "
     "Q3 + 3 (Q3 − Q1) of the importance."
 )
-METER_HEADERS = ("normalisation", *HEADERS)
+METER_HEADERS = ("normalisation", *figures.HEADERS)
 PICTURE, TEXT = "picture", "text of the class looked at"
 
 
@@ -46,7 +38,7 @@ def build(bench: Bench) -> list[View]:
             [PICTURE, TEXT], value=PICTURE, label="Tokens", elem_id="meter-branch", min_width=200
         )
         other = gr.Dropdown(
-            [("no other", ""), *((name, key) for key, name in NAMES.items())], value="rank",
+            [("no other", ""), *((name, key) for key, name in figures.NAMES.items())], value="rank",
             label="What if the importance were brought to 0 … 1 by", elem_id="meter-what-if",
             filterable=False, min_width=240,
         )  # fmt: skip
@@ -66,17 +58,17 @@ def draw(
     trace = analysis.texts[ADAPTED] if branch == TEXT else analysis.images[ADAPTED]
     row = target if branch == TEXT else 0
     layers, dropout = list(trace.layers), analysis.settings.dropout
-    given = meters(layers, dropout.p_max, row)
+    given = figures.meters(layers, dropout.p_max, row)
     if not given:
         return None, "No dropout acts on these tokens.", table_of(METER_HEADERS)
-    said = [warnings_of(analysis, layers, row), mean_meter(given)]
-    rows = [["as it is", *cells] for cells in meter_rows(given)]
+    said = [figures.warnings_of(analysis, layers, row), figures.mean_meter(given)]
+    rows = [["as it is", *cells] for cells in figures.meter_rows(given)]
     changed = None
-    if other in NAMES:
+    if other in figures.NAMES:
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
-        changed = meters(instead, dropout.p_max, row)
-        rows += [[NAMES[other], *cells] for cells in meter_rows(changed)]
-        said.append(f"With {NAMES[other]}: {mean_meter(changed)}")
-    figure = meter_figure(given, changed, NAMES.get(other, ""))
+        changed = figures.meters(instead, dropout.p_max, row)
+        rows += [[figures.NAMES[other], *cells] for cells in figures.meter_rows(changed)]
+        said.append(f"With {figures.NAMES[other]}: {figures.mean_meter(changed)}")
+    figure = figures.meter_figure(given, changed, figures.NAMES.get(other, ""))
     table = table_of(METER_HEADERS, rows)
     return figure, plain_text(" ".join(said)), table
