@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -49,6 +49,7 @@ class Computation(Generic[T]):
     compute: Callable[..., Iterator[T]]  # (question, *inputs, progress=) -> values that grow
     views: Sequence[View]
     note: gr.Markdown  # of a view: its sentence, the progress, what to press
+    _: KW_ONLY
     press: str | None
     run: gr.Button
     stop: gr.Button | None = None

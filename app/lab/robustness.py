@@ -103,10 +103,8 @@ def draw(
     condition = shown if shown in analysis.images else FROZEN
     index = layer_index(analysis, layer)
     sentence = figures.strip_sentence(versions, kind, condition, target)
-    table = table_of(
-        figures.strip_headers(analysis, condition),
-        figures.strip_rows(versions, condition, index, target),
-    )
+    rows = figures.strip_rows(versions, condition, index, target)
+    table = table_of(figures.strip_headers(analysis, condition), rows)
     sheet = gr.Image(figures.strip_sheet(versions, condition, index, target), alt_text=sentence)
     bar = colour_bar(figures.strip_scale(versions, condition, target))
     return sheet, bar, plain_text(sentence), table
@@ -127,9 +125,5 @@ def draw_kinds(
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The grid, its scale, the sentence and the table."""
     table = table_of(figures.KIND_HEADERS, figures.kinds_rows(kinds))
-    return (
-        figures.kinds_figure(kinds),
-        colour_bar(figures.PROBABILITY),
-        plain_text(figures.kinds_sentence(kinds)),
-        table,
-    )
+    figure, bar = figures.kinds_figure(kinds), colour_bar(figures.PROBABILITY)
+    return figure, bar, plain_text(figures.kinds_sentence(kinds)), table

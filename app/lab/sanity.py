@@ -78,10 +78,5 @@ def draw(
     name = shown if shown in depths[0].maps else next(iter(depths[0].maps))
     sheet = gr.Image(figures.cascade_sheet(analysis, depths, name), alt_text=sentence)
     table = table_of(figures.cascade_headers(analysis, depths), figures.cascade_rows(depths))
-    return (
-        sheet,
-        figures.cascade_figure(depths),
-        plain_text(sentence),
-        table,
-        colour_bar(figures.RANKS),
-    )
+    figure, bar = figures.cascade_figure(depths), colour_bar(figures.RANKS)
+    return sheet, figure, plain_text(sentence), table, bar

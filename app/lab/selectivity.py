@@ -43,10 +43,10 @@ def build(bench: Bench) -> list[View]:
             filterable=False, min_width=240,
         )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="meter-plot")
-    said = gr.Markdown(elem_id="meter-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="meter-note", elem_classes="lens-note")
     table = numbers("meter-table", METER_HEADERS, (170, 70, 80, 80, 80, 110, 140, 130, 110))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    return [View(draw, [branch, other], [plot, said, table])]
+    return [View(draw, [branch, other], [plot, note, table])]
 
 
 def draw(
@@ -58,17 +58,17 @@ def draw(
     trace = analysis.texts[ADAPTED] if branch == TEXT else analysis.images[ADAPTED]
     row = target if branch == TEXT else 0
     layers, dropout = list(trace.layers), analysis.settings.dropout
-    given = figures.meters(layers, dropout.p_max, row)
-    if not given:
+    measured = figures.meters(layers, dropout.p_max, row)
+    if not measured:
         return None, "No dropout acts on these tokens.", table_of(METER_HEADERS)
-    said = [figures.warnings_of(analysis, layers, row), figures.mean_meter(given)]
-    rows = [["as it is", *cells] for cells in figures.meter_rows(given)]
+    sentences = [figures.warnings_of(analysis, layers, row), figures.mean_meter(measured)]
+    rows = [["as it is", *cells] for cells in figures.meter_rows(measured)]
     changed = None
     if other in figures.NAMES:
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
         changed = figures.meters(instead, dropout.p_max, row)
         rows += [[figures.NAMES[other], *cells] for cells in figures.meter_rows(changed)]
-        said.append(f"With {figures.NAMES[other]}: {figures.mean_meter(changed)}")
-    figure = figures.meter_figure(given, changed, figures.NAMES.get(other, ""))
+        sentences.append(f"With {figures.NAMES[other]}: {figures.mean_meter(changed)}")
+    figure = figures.meter_figure(measured, changed, figures.NAMES.get(other, ""))
     table = table_of(METER_HEADERS, rows)
-    return figure, plain_text(" ".join(said)), table
+    return figure, plain_text(" ".join(sentences)), table

@@ -33,7 +33,7 @@ INTRO = (
 PRESS = "Press Find sinks: it takes about two seconds with mini."
 # The sinks of each branch; and the analysis without them on the scale, which is None until it is
 # there, and without trained prompts.
-Found = tuple[dict[str, list[LayerSinks]], Analysis | None]
+Effects = tuple[dict[str, list[LayerSinks]], Analysis | None]
 
 
 def build(bench: Bench) -> list[View]:
@@ -63,7 +63,7 @@ def build(bench: Bench) -> list[View]:
     return [reach_of(layer), *computation.on(bench)]
 
 
-def compute(question: Question, *, progress: gr.Progress) -> Iterator[Found]:
+def compute(question: Question, *, progress: gr.Progress) -> Iterator[Effects]:
     """The sinks of both branches, then the analysis without them on the scale."""
     analysis = question.analysis
     progress((0, 2), desc="1 of 2: norms and attention of both branches")
@@ -75,10 +75,10 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[Found]:
 
 
 def draw(
-    analysis: Analysis, target: int, found: Found, layer: float
+    analysis: Analysis, target: int, result: Effects, layer: float
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """Norms and attention with the sinks framed, their scales, the sentence and the table."""
-    sinks, index = found[0], layer_index(analysis, layer)
+    sinks, index = result[0], layer_index(analysis, layer)
     sentence = figures.sinks_sentence(sinks, index)
     bars = "".join(colour_bar(scale) for scale in figures.sinks_scales(sinks, index))
     shown = gr.Image(figures.sinks_sheet(analysis, sinks, index), alt_text=sentence)
@@ -86,10 +86,10 @@ def draw(
 
 
 def draw_again(
-    analysis: Analysis, target: int, found: Found, layer: float
+    analysis: Analysis, target: int, result: Effects, layer: float
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """IWTD's p before and after, its scale, the sentence and the table."""
-    after, index = found[1], layer_index(analysis, layer)
+    after, index = result[1], layer_index(analysis, layer)
     if after is None:
         note = "" if analysis.adapted else NO_DROPOUT_HERE
         return None, "", note, table_of(figures.EFFECT_HEADERS)

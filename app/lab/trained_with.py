@@ -108,9 +108,8 @@ def draw(
         return None, "", note, table_of(figures.HEADERS)
     sentence = figures.trained_sentence(known[task], analysis.classes, target, answers)
     bar = colour_bar(figures.trained_scale(analysis, target, answers))
-    table = table_of(
-        figures.HEADERS, figures.trained_rows(known[task], analysis.classes, target, answers)
-    )
+    rows = figures.trained_rows(known[task], analysis.classes, target, answers)
+    table = table_of(figures.HEADERS, rows)
     shown = gr.Image(figures.trained_sheet(analysis, target, answers), alt_text=sentence)
     return shown, bar, plain_text(sentence), table
 

@@ -44,11 +44,9 @@ def build(bench: Bench) -> list[View]:
         run = gr.Button("Draw", elem_id="draws-run", min_width=90)
         stop = gr.Button("Stop", elem_id="draws-stop", min_width=90)
     what = gr.Radio(
-        [figures.CAM, figures.KEPT],
-        value=figures.CAM,
-        label="Map: mean above, sd below",
+        [figures.CAM, figures.KEPT], value=figures.CAM, label="Map: mean above, sd below",
         elem_id="draws-what",
-    )
+    )  # fmt: skip
     with gr.Row(), gr.Column(elem_classes="lens-two"):
         sheet = picture("Mean and sd over the draws", "draws-mean")
         bars = gr.HTML(elem_id="draws-bars")

@@ -122,9 +122,8 @@ def test_before_anything_is_computed_a_view_says_what_to_press(module):
     for view in views_of(module):
         shown = view.drawn(analysed(), None, None, *(one.value for one in view.controls))
         shown = shown if len(view.outputs) > 1 else [shown]
-        notes = [
-            s for one, s in zip(view.outputs, shown, strict=True) if isinstance(one, gr.Markdown)
-        ]
+        pairs = zip(view.outputs, shown, strict=True)
+        notes = [note for one, note in pairs if isinstance(one, gr.Markdown)]
         assert notes in ([], [""]) or notes[0].startswith("Press ")
     assert any(isinstance(one, gr.Markdown) for view in views_of(module) for one in view.outputs)
 
