@@ -12,7 +12,7 @@ from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
 from app.lab.question import Question, Result
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN

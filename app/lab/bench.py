@@ -14,7 +14,7 @@ from gradio.components import Component
 from app.calls import model_call
 from app.lab.question import Question, Result
 from app.studio import Studio
-from app.tabs.shared import View, given, target_index
+from app.tabs.shared import View, required, target_index
 from drople.analysis import Analysis, same_question
 from drople.class_texts import FROZEN
 from drople.errors import SettingsError
@@ -92,7 +92,7 @@ class Computation(Generic[T]):
         Raises:
             DropleError: there is no analysis or no adapted branch, or see `compute`.
         """
-        analysis, target, backbone, prompts = given(values[0]), *values[1:4]
+        analysis, target, backbone, prompts = required(values[0]), *values[1:4]
         if self.needs_prompts and not analysis.adapted:
             raise SettingsError(NO_DROPOUT_HERE)
         inputs, controls = values[4 : 4 + len(self.inputs)], values[4 + len(self.inputs) :]

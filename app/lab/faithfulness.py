@@ -10,12 +10,13 @@ import gradio as gr
 import numpy as np
 
 from app.figures import faithfulness as figures
+from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
 from app.lab import pointing
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
@@ -96,7 +97,7 @@ def compute(
     for step in run_erasures(
         ask, analysis.pixels, maps, first, orders=int(orders), seed=analysis.settings.seed
     ):
-        name = figures.map_name(analysis, step.name)
+        name = map_name(analysis, step.name)
         progress((step.done, step.count), desc=f"{step.done} of {step.count}: {name}")
         yield maps, step.found
 

@@ -11,7 +11,7 @@ from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED

@@ -11,7 +11,7 @@ from app.figures import rate_curve as figures
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.lab.rate_curve import RATES, RateCurves, run_rates

@@ -20,7 +20,7 @@ from app.lab.bench import (
     table_of,
 )
 from app.lab.question import Question
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks

@@ -14,8 +14,8 @@ from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis
 from drople.errors import SettingsError
