@@ -44,8 +44,6 @@ QUESTIONS = (
 class Comparison:
     """Two methods at equal settings, on every task that has both."""
 
-    first: str
-    second: str
     pairs: Mapping[str, tuple[Resampled, Resampled]]  # by task
     seeds: int  # of the task with the fewest in common
 
@@ -62,8 +60,6 @@ def compare(tables: Sequence[Table], first: str, second: str) -> Comparison:
     """Compares two methods at the settings of each table's reference."""
     rivals = {table.one.data: pair for table in tables if (pair := table.pair(first, second))}
     return Comparison(
-        first,
-        second,
         {task: resampled(*pair) for task, pair in rivals.items()},
         min((len(shared_seeds(*pair)) for pair in rivals.values()), default=0),
     )

@@ -85,11 +85,7 @@ def evaluate_choice(
     if file.is_file():
         return as_asked(_read(file), setting, config, file=file)
     model = train_run(
-        setting.backbone,
-        training.task,
-        training.config,
-        runs=runs,
-        processes=setting.processes,
+        setting.backbone, training.task, training.config, runs=runs, processes=setting.processes
     ).model
     images = training.test_sets[0].images
     some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))

@@ -11,14 +11,7 @@ import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation import markdown, sections
-from drople.evaluation.answer import (
-    QUESTIONS,
-    averages,
-    by_task,
-    forest_rows,
-    headline,
-    questions,
-)
+from drople.evaluation.answer import QUESTIONS, averages, by_task, forest_rows, headline, questions
 from drople.evaluation.bootstrap import RESAMPLES, difference
 from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.cost import StepCost, read_costs

@@ -174,12 +174,7 @@ def _comparable(first: Row, second: Row) -> bool:
 
 
 def command(
-    what: str,
-    one: Made,
-    seeds: Sequence[int],
-    *,
-    targets: str = "",
-    methods: Sequence[str] = (),
+    what: str, one: Made, seeds: Sequence[int], *, targets: str = "", methods: Sequence[str] = ()
 ) -> str:
     """The words that make it again; DATA and ROOT stand for the reader's folders.
 

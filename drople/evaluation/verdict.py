@@ -31,7 +31,7 @@ def verdicts(tables: Sequence[Table], measured: Sequence[ChoiceResult]) -> list[
                 key = tuple(config[f"dropout.{name}"] for name in DROPOUT)
                 pairs[key][table.one.data] = row, vanilla
     return [
-        _verdict(key, tasks, tables[0], _differing(key, tables[0].one.weights, measured))
+        _verdict(key, tasks, tables[0], shares=_differing(key, tables[0].one.weights, measured))
         for key, tasks in pairs.items()
     ]
 
@@ -40,6 +40,7 @@ def _verdict(
     key: tuple[object, ...],
     tasks: dict[str, tuple[Row, Row]],
     table: Table,
+    *,
     shares: list[float] | None,
 ) -> Verdict:
     """One setting's verdict; any of the tables tells the backbone and the columns."""
