@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
 from drople.errors import DataError, ImageError
+from drople.images import SUFFIXES, image_files
 from drople.images import read_image as read_picture
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
@@ -25,8 +26,6 @@ from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
 from drople.traces import LayerTrace, ScoredLayer
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-
 
 def find_images(folder: Path) -> list[Path]:
     """The image files below a folder, in the order of their paths.
@@ -36,10 +35,10 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise DataError(f"{folder} holds no image; these are read: {', '.join(sorted(SUFFIXES))}.")
-    return found
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"{folder} holds no image; these are read: {', '.join(SUFFIXES)}.")
+    return files
 
 
 def explain(
