@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from drople.models.towers import LayerRecord
-from drople.tokens.dropout import TokenDrop
+from drople.models.prompted_clip import PromptedClip
+from drople.models.towers import LayerRecord, read_image
+from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDrop
 from drople.tokens.importance import SIGNALS, SignalWeights, TokenImportance
 from drople.tokens.strategies import DropStrategy, Evidence
 
@@ -79,14 +82,11 @@ class ScoredLayer:
         """Keeps what matters of a record; with `attention` that too."""
         assert record.importance is not None, "a trace is made of scored layers"
         layout, batch = record.layout, len(record.tokens)
-        eligible = layout.droppable.expand(batch, -1)
-        if record.hidden is not None:
-            eligible = eligible & ~record.hidden
         return cls(
             record.depth,
             record.importance,
             layout.content.expand(batch, -1),
-            eligible,
+            record.eligible,
             record.drop,
             record.tokens.norm(dim=-1),
             (layout.prompts.start, layout.prompts.stop),
@@ -128,3 +128,23 @@ class ScoredLayer:
             grid=self.grid,
             attention=None if self.attention is None else array(self.attention),
         )
+
+
+@torch.no_grad()
+def scored_layers(
+    model: PromptedClip, pixels: Tensor, dropout: DropoutSettings
+) -> tuple[Tensor, list[LayerTrace]]:
+    """Runs the adapted image branch on (B, 3, S, S), normalised, without dropout.
+
+    Returns:
+        Unit features (B, E), and the layers IWTD would act after, with its p.
+    """
+    depth = min(dropout.image_depth, model.backbone.image_layer_count)
+    would = STRATEGIES["iwtd"](dropout)
+    everything = slice(0, len(pixels))
+    layers = []
+    for record in model.image_layers(pixels, score=True, watched=depth, readout_only=True):
+        if record.importance is not None:
+            scored = ScoredLayer.of(record)
+            layers.append(scored.trace(everything, dropout.weights, would=would, drawn=False))
+    return F.normalize(read_image(model.backbone.visual, record), dim=-1), layers

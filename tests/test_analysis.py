@@ -13,7 +13,8 @@ from tiny import NAMES, noise_picture
 from torch.nn import functional as F
 
 from drople import AnalysisSettings, DropoutSettings, analyse, describe_classes
-from drople.analysis import Prediction, shown_classes
+from drople.analysis import shown_classes
+from drople.conditions import Prediction
 from drople.errors import ClassListError, SettingsError
 from drople.gradcam import class_maps
 from drople.models.prompted_clip import PromptedClip

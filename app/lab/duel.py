@@ -26,14 +26,14 @@ from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
 from drople.class_texts import ADAPTED
-from drople.tokens.dropout import STRATEGIES
+from drople.tokens.dropout import COMPARED
 
 INTRO = (
     "Dropouts in columns on one scale: what each drops after a layer (hatched), and what that "
     "does to the Grad-CAM of the class looked at."
 )
 # Every strategy; the undropped column is the adapted branch, and the match is a switch.
-COLUMNS = (ADAPTED, *(s for s in STRATEGIES if s not in ("none", "vanilla-matched")))
+COLUMNS = (ADAPTED, *COMPARED)
 
 
 def build(bench: Bench) -> list[View]:

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
 
-from drople.analysis import AnalysisSettings
 from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
 from drople.evaluation.runs import Made, as_asked, made, read_as, write_json
-from drople.explain import scored_layers
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
 from drople.selectivity import meter, what_if
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.normalise import Normalisation
-from drople.traces import LayerTrace
+from drople.traces import LayerTrace, scored_layers
 from drople.training.config import TrainConfig
 from drople.training.features import BATCH, crop_all
 from drople.training.image_sets import ImageSet
@@ -111,11 +109,10 @@ def _scored(
     model: PromptedClip, images: ImageSet, dropout: DropoutSettings
 ) -> Iterator[list[LayerTrace]]:
     """The layers of each batch of images."""
-    settings = AnalysisSettings(dropout=replace(dropout, strategy="iwtd"))
     for start in range(0, len(images), BATCH):
         index = np.arange(start, min(start + BATCH, len(images)))
         pixels = torch.from_numpy(crop_all(model.backbone, images.select(index)))
-        yield scored_layers(model, model.backbone.normalise(pixels), settings)[1]
+        yield scored_layers(model, model.backbone.normalise(pixels), dropout)[1]
 
 
 def choices_of(batches: Iterable[Sequence[LayerTrace]], dropout: DropoutSettings) -> list[Choice]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from drople.analysis import AnalysisSettings, adapted_run
+from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, ClassTexts
+from drople.conditions import Conditions, rows_of
 from drople.models.prompted_clip import PromptedClip
 from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings
 
@@ -59,9 +60,11 @@ def mode_effect(
         target: index of the class looked at.
         mode: a key of `variants`.
     """
-    changed = replace(settings, dropout=variants(settings.dropout)[mode])
+    dropout = variants(settings.dropout)[mode]
+    rows = rows_of((ADAPTED, *settings.strategies), [settings.seed], dropout)
+    conditions = Conditions.of(model, rows, dropout, match=settings.matched)
     batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
-    run = adapted_run(model, batch, classes, changed)
+    run = conditions.run(batch, classes, drop_text=settings.drop_text)
     plain = run.prediction(run.conditions.index(ADAPTED))
     effects = []
     for row, name in run.rows():

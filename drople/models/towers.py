@@ -66,6 +66,11 @@ class LayerRecord:
     importance: TokenImportance | None
     drop: TokenDrop | None  # the decision taken after this layer
 
+    @property
+    def eligible(self) -> Tensor:
+        """Rows (B, N) bool that the decision might touch."""
+        return self.layout.eligible(self.hidden, batch=len(self.tokens))
+
 
 def run_layers(
     blocks: Sequence[Block],
@@ -163,9 +168,7 @@ def _evidence(
     hidden: Tensor | None,
     batch: int,
 ) -> Evidence:
-    eligible = layout.droppable.expand(batch, -1)
-    if hidden is not None:
-        eligible = eligible & ~hidden
+    eligible = layout.eligible(hidden, batch=batch)
     return Evidence(depth, importance, layout.content.expand(batch, -1), eligible)
 
 

@@ -42,6 +42,11 @@ class TokenLayout:
         """Rows that are not padding, (B, N) bool: the content and the readout row."""
         return self.content.expand(batch, -1).scatter(1, self.readout[:, None], True)
 
+    def eligible(self, hidden: Tensor | None, *, batch: int) -> Tensor:
+        """Rows (B, N) bool that may be dropped now: droppable, and not among `hidden` (B, N)."""
+        droppable = self.droppable.expand(batch, -1)
+        return droppable if hidden is None else droppable & ~hidden
+
     @property
     def patches(self) -> slice:
         """Rows holding image patches; empty for text."""

@@ -22,8 +22,8 @@ from app.figures.rate_curve import (
 from app.lab import rate_curve as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
-from drople.lab.rate_curve import COMPARED, NONE, RATES, AtRate, Point, RateCurves, run_rates
-from drople.tokens.dropout import DROP_MODES, DropoutSettings
+from drople.lab.rate_curve import NONE, RATES, AtRate, Point, RateCurves, run_rates
+from drople.tokens.dropout import COMPARED, DROP_MODES, DropoutSettings
 from drople.tokens.strategies import Evidence, Vanilla
 
 MODEL = prompted(tiny())
