@@ -118,7 +118,7 @@ def analyse(
     if not isinstance(classes, ClassTexts):
         classes = describe_classes(model, classes, settings.template)
     pixels = backbone.pixels(image)
-    batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    batch = backbone.normalise(pixels[None])
     runs = [Run.frozen(backbone, batch, classes)]
     if isinstance(model, PromptedClip):
         runs.append(_run_adapted(model, batch, classes, settings=settings, decisions=decisions))

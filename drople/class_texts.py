@@ -15,6 +15,7 @@ from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, read_text
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDropout
+from drople.tokens.layout import text_prompt_rows
 from drople.traces import BranchTrace, ScoredLayer
 
 FROZEN, ADAPTED = "frozen", "adapted"
@@ -120,6 +121,6 @@ def _text_run(
     words = []
     for row in ids:
         pieces = backbone.words(row)
-        pieces[1 : 1 + slots] = [f"P{i + 1}" for i in range(slots)]
+        pieces[text_prompt_rows(slots)] = [f"P{i + 1}" for i in range(slots)]
         words.append(tuple(pieces))
     return TextRun(tuple(layers), features, tuple(words), depth)

@@ -86,7 +86,7 @@ def explain(
                 rows[path] = Row(name, error=str(error))
         readable = [path for path, row in rows.items() if not row.error]
         if readable:
-            inputs = backbone.normalise(torch.from_numpy(np.stack(pixels)))  # (B, 3, S, S)
+            inputs = backbone.normalise(np.stack(pixels))  # (B, 3, S, S)
             known = _columns(model, inputs, classes, settings=settings, sampling=sampling)
             for i, path in enumerate(readable):
                 rows[path] = Row(

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, read_image
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDrop
-from drople.tokens.importance import SIGNALS, SignalWeights, TokenImportance
+from drople.tokens.importance import SignalWeights, TokenImportance
+from drople.tokens.layout import patch_values
 from drople.tokens.strategies import DropStrategy, Evidence
 
 
@@ -36,8 +37,7 @@ class LayerTrace:
 
     def patches(self, values: np.ndarray, row: int = 0) -> np.ndarray:
         """The patches of (R, N) values as a picture (G, G)."""
-        rows, columns = self.grid or (0, 0)
-        return values[row, 1 : 1 + rows * columns].reshape(rows, columns)
+        return patch_values(values[row], self.grid or (0, 0))
 
     def hidden_patches(self, row: int = 0) -> np.ndarray:
         """Patches (G, G) bool that earlier layers have hidden for good; only `hide` hides any."""
@@ -108,14 +108,13 @@ class ScoredLayer:
         if would is not None:
             evidence = Evidence(self.depth, self.importance, self.content, self.eligible)
             probability = would.probability(evidence).where(self.eligible, 0)
-        known = {name: getattr(self.importance, name) for name in SIGNALS}
 
         def array(values: Tensor) -> np.ndarray:
             return values[rows].detach().cpu().numpy()
 
         return LayerTrace(
             depth=self.depth,
-            shares={name: array(share) for name, share in known.items() if share is not None},
+            shares={name: array(share) for name, share in self.importance.signals().items()},
             totals={name: array(total) for name, total in self.importance.totals.items()},
             blend=array(self.importance.blend(weights)),
             content=array(self.content),

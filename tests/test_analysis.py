@@ -48,7 +48,7 @@ def test_without_prompts_only_the_frozen_branch_is_shown(backbone):
 
 def test_cosines_are_those_of_the_features(model):
     found = analysed(model)
-    pixels = model.backbone.normalise(torch.from_numpy(found.pixels.copy())[None])
+    pixels = model.backbone.normalise(found.pixels[None])
     phrases = [f"a photo of a {name}." for name in NAMES]
     pairs = {
         "frozen": (model.backbone.encode_image(pixels), model.backbone.encode_text(phrases)),
@@ -188,7 +188,7 @@ def test_dropped_text_changes_the_dropped_conditions_only(model):
 
 def test_maps_are_those_of_each_conditions_own_text(model):
     found = analysed(model, drop_text=True)
-    pixels = model.backbone.normalise(torch.from_numpy(found.pixels.copy())[None])
+    pixels = model.backbone.normalise(found.pixels[None])
     records = list(model.image_layers(pixels))
     text = torch.from_numpy(found.texts["adapted"].features)[None]
     steps = model.prompts.image_steps()
@@ -240,7 +240,7 @@ def test_a_trace_tells_patches_from_prompts(analysis):
 
 def test_a_trace_knows_the_length_of_every_token(model):
     found = analysed(model)
-    pixels = model.backbone.normalise(torch.from_numpy(found.pixels.copy())[None])
+    pixels = model.backbone.normalise(found.pixels[None])
     for record, layer in zip(
         model.image_layers(pixels), found.images["adapted"].layers, strict=True
     ):

@@ -22,6 +22,7 @@ from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.lab.token_card import token_card
+from drople.tokens.layout import patch_row
 
 INTRO = (
     "Click a patch, or choose a token: its signals, what they add up to, how likely that makes a "
@@ -95,7 +96,7 @@ def draw(
     if kind == PATCH:
         name, token = (
             f"the patch at row {at[0] + 1}, column {at[1] + 1}",
-            1 + at[0] * columns + at[1],
+            patch_row((rows, columns), *at),
         )
     else:
         known = {place: label for label, place in tokens_of(analysis, kind, target)}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 
 from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
@@ -111,7 +110,7 @@ def _scored(
     """The layers of each batch of images."""
     for start in range(0, len(images), BATCH):
         index = np.arange(start, min(start + BATCH, len(images)))
-        pixels = torch.from_numpy(crop_all(model.backbone, images.select(index)))
+        pixels = crop_all(model.backbone, images.select(index))
         yield scored_layers(model, model.backbone.normalise(pixels), dropout)[1]
 
 

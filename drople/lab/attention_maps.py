@@ -13,7 +13,7 @@ from drople.class_texts import ADAPTED, FROZEN
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord
-from drople.tokens.layout import PromptStep
+from drople.tokens.layout import PromptStep, patch_values
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class AttentionLayer:
 
     def patches(self, values: np.ndarray) -> np.ndarray:
         """The patches of values (N,), or of sources (2 + G*G,), as a picture (G, G)."""
-        rows, columns = self.grid
-        return values[1 : 1 + rows * columns].reshape(rows, columns)
+        return patch_values(values, self.grid)
 
 
 @torch.no_grad()
@@ -40,7 +39,7 @@ def attention_layers(
 ) -> dict[str, list[AttentionLayer]]:
     """Branch -> its layers; pixels (S, S, 3) uint8 as the model sees them."""
     backbone = model if isinstance(model, Backbone) else model.backbone
-    batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    batch = backbone.normalise(pixels[None])
     found = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
     if isinstance(model, PromptedClip):
         found[ADAPTED] = _layers(list(model.image_layers(batch)), model.prompts.image_steps())

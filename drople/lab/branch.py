@@ -51,7 +51,7 @@ class Branch:
     def answers(self, pictures: np.ndarray) -> Answers:
         """Cosines and probabilities of pictures (B, S, S, 3) uint8."""
         with torch.no_grad():
-            cosines = self.cosines(self.backbone.normalise(torch.from_numpy(pictures.copy())))
+            cosines = self.cosines(self.backbone.normalise(pictures))
             probabilities = (cosines * self.logit_scale).softmax(dim=-1)
         return Answers(cosines.cpu().numpy(), probabilities.cpu().numpy())
 

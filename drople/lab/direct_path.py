@@ -81,7 +81,7 @@ Records = dict[str, list[LayerRecord]]  # branch -> every layer of one run
 @torch.no_grad()
 def run_branches(model: PromptedClip, pixels: np.ndarray) -> Records:
     """Both branches without dropout on one picture (S, S, 3) uint8 as the model sees it."""
-    batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    batch = model.backbone.normalise(pixels[None])
     return {
         FROZEN: list(model.backbone.image_layers(batch)),
         ADAPTED: list(model.image_layers(batch)),
@@ -166,7 +166,7 @@ def direct_path(
             [float(one.tokens[r.layout.prompts].sum())
              for one, r in zip(parts, records, strict=True)]
         ),
-        cls=np.array([float(one.tokens[0]) for one in parts]),
+        cls=np.array([float(one.tokens[layout.readout[0]]) for one in parts]),
         bias=np.array([one.bias for one in parts]),
         mlp=np.array([one.mlp for one in parts]),
         start=float(layout.read(first.entering)[0] @ functional),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, ClassTexts
@@ -63,7 +62,7 @@ def mode_effect(
     dropout = variants(settings.dropout)[mode]
     rows = rows_of((ADAPTED, *settings.strategies), [settings.seed], dropout)
     conditions = Conditions.of(model, rows, dropout, match=settings.matched)
-    batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    batch = model.backbone.normalise(pixels[None])
     run = conditions.run(batch, classes, drop_text=settings.drop_text)
     plain = run.prediction(run.conditions.index(ADAPTED))
     effects = []

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED, FROZEN
+from drople.images import luma
 
 IMPORTANCE = "importance"
 CENTRE, EDGES, RANDOM = "centre", "edges", "random"
@@ -53,7 +54,7 @@ def centre_gaussian(grid: tuple[int, int]) -> np.ndarray:
 
 def edge_strength(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Mean strength of Sobel's edges in each patch (G, G) of a picture (S, S, 3)."""
-    grey = pixels @ np.array([0.299, 0.587, 0.114])
+    grey = luma(pixels)
     strength = np.hypot(ndimage.sobel(grey, axis=0), ndimage.sobel(grey, axis=1))
     rows, columns = grid
     height, width = strength.shape

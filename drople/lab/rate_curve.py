@@ -104,7 +104,7 @@ def run_rates(
         pixels: (S, S, 3) uint8, what the model sees.
         target: index of the class looked at.
     """
-    picture = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    picture = model.backbone.normalise(pixels[None])
     text, scale = classes.features[ADAPTED], float(model.logit_scale.detach().exp())
     rows = rows_of((NONE,), [settings.seed], settings.dropout)
     undropped = _outcome(Conditions.of(model, rows, settings.dropout), picture, text)

@@ -11,7 +11,6 @@ import torch
 from drople.analysis import Analysis
 from drople.class_texts import ADAPTED
 from drople.tokens.draws import SeededDraws
-from drople.tokens.importance import SIGNALS
 from drople.traces import LayerTrace
 
 Branch = Literal["image", "text"]
@@ -72,7 +71,7 @@ def hidden_since(steps: list[TokenStep]) -> int | None:
 
 def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row: int) -> TokenStep:
     dropout = analysis.settings.dropout
-    weights = _weights(analysis, layer)
+    weights = dropout.weights.shares(layer.shares)
     parts = tuple(
         SignalPart(
             name,
@@ -101,15 +100,6 @@ def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row
     elif scored and high > low and dropout.normalisation in ("minmax", "minmax_eligible"):
         level = (blend - low) / (high - low)
     return TokenStep(layer.depth, parts, blend, low, high, level, p, u, eligible, scored)
-
-
-def _weights(analysis: Analysis, layer: LayerTrace) -> dict[str, float]:
-    """The weights of the signals a layer has, summing to 1; equal where all are zero."""
-    given = analysis.settings.dropout.weights
-    weights = {n: float(getattr(given, n)) for n in SIGNALS if n in layer.shares}
-    if sum(weights.values()) <= 0:
-        weights = dict.fromkeys(weights, 1.0)
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
 def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, row: int) -> list[float]:

@@ -96,7 +96,7 @@ def run_draws(
         target, plain: indices of the class looked at and of the undropped answer.
     """
     grid = (model.backbone.grid_size,) * 2
-    batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    batch = model.backbone.normalise(pixels[None])
     nothing = np.zeros(0)
     known = {
         name: DrawStatistics(

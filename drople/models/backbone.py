@@ -38,7 +38,7 @@ from drople.models.towers import (
     run_layers,
 )
 from drople.tokens.dropout import TokenDropout
-from drople.tokens.layout import PromptStep
+from drople.tokens.layout import PromptStep, eos_rows
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 BUNDLED = ("mini",)  # backbones that travel with the project, in checkpoints/<name>
@@ -146,19 +146,17 @@ class Backbone:
         """The learned log of the factor between cosines and logits, a scalar."""
         return cast(Tensor, self.clip.logit_scale).reshape(())
 
-    # --- pixels ---
-
     def pixels(self, image: Image.Image) -> np.ndarray:
         """What the model sees of a picture: resized and centre-cropped, (S, S, 3) uint8 RGB."""
         return np.asarray(self.crop(image.convert("RGB")))
 
-    def normalise(self, pixels: Tensor) -> Tensor:
+    def normalise(self, pixels: np.ndarray | Tensor) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) float on the backbone's device, normalised."""
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(pixels.copy())  # a picture's array may be read-only
         scaled = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         return (scaled - mean) / torch.tensor(self.std, device=self.device).view(3, 1, 1)
-
-    # --- text ---
 
     def tokenise(self, phrases: Sequence[str]) -> Tensor:
         """Token ids (K, N), [SOS] phrase [EOS], zero-padded to the longest phrase only.
@@ -185,11 +183,9 @@ class Backbone:
     def words(self, ids: Tensor) -> list[str]:
         """The word pieces of one row of ids (N,), up to and with [EOS]; for display."""
         names = {self.tokenizer.sot_token_id: "[SOS]", self.tokenizer.eot_token_id: "[EOS]"}
-        known = ids[: int(ids.argmax()) + 1].tolist()
+        known = ids[: int(eos_rows(ids)) + 1].tolist()
         decoder = self.tokenizer.decoder
         return [names.get(i) or decoder[i].removesuffix("</w>") for i in known]
-
-    # --- the two branches ---
 
     def image_layers(
         self,

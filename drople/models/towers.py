@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from drople.models.attention import Block, run_block
 from drople.tokens.dropout import TokenDrop, TokenDropout
 from drople.tokens.importance import BridgeReading, TokenImportance, score_tokens
-from drople.tokens.layout import PromptStep, TokenLayout
+from drople.tokens.layout import PromptStep, TokenLayout, eos_rows
 from drople.tokens.strategies import Evidence
 
 TEXT_BATCH = 256  # class phrases in one forward of the text tower
@@ -197,11 +197,9 @@ def embed_image(
     patches = grid.flatten(2).mT  # (B, G*G, D)
     cls = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     tokens = torch.cat([cls, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
-    N = tokens.shape[1]
-    content = torch.ones(1, N, dtype=torch.bool, device=tokens.device)
-    content[:, 0] = False
-    readout = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
-    layout = TokenLayout(readout, content, content, slice(N, N), (grid.shape[-2], grid.shape[-1]))
+    layout = TokenLayout.of_image(
+        len(tokens), (grid.shape[-2], grid.shape[-1]), device=tokens.device
+    )
     if prompts:
         tokens, layout = layout.write_prompts(tokens, prompts[0]), layout.after(prompts[0])
     return visual.ln_pre(tokens), layout
@@ -227,21 +225,14 @@ def embed_text(
     """(K, N) token ids -> tokens (K, N, D), ordered [SOS], prompts, class phrase, [EOS], padding.
 
     Args:
-        ids: rows 1 to `slots` hold placeholders that the first prompts replace.
+        ids: those of `text_prompt_rows(slots)` are placeholders that the first prompts replace.
         positioned: add the positional embedding to the first prompts (CoOp); else they are
             written after it was added, as DroPLe's are (METHOD.md 1.3).
         drop_sos: [SOS] may be dropped, as in the released code (METHOD.md 3.2).
     """
-    N = ids.shape[1]
-    position = torch.arange(N, device=ids.device)
-    readout = ids.argmax(dim=-1)  # [EOS] has the highest id of the vocabulary
-    content = position < readout[:, None]  # (K, N)
-    droppable = content & (position > 0) & (position <= slots)  # never the class phrase
-    if drop_sos:
-        droppable = droppable | (content & (position == 0))
-    layout = TokenLayout(readout, content, droppable, slice(1, 1 + slots))
+    layout = TokenLayout.of_text(ids, slots=slots, drop_sos=drop_sos)
     tokens = text.token_embedding(ids)
-    places = text.positional_embedding[:N].to(tokens.dtype)
+    places = text.positional_embedding[: ids.shape[1]].to(tokens.dtype)
     if prompts and positioned:
         tokens = layout.write_prompts(tokens, prompts[0]) + places
     else:
@@ -261,7 +252,7 @@ def read_text(text: TextTower, record: LayerRecord) -> Tensor:
 
 def in_batches_by_length(ids: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
     """Encodes ids (K, N) in batches of like length, so that short phrases pay for no padding."""
-    lengths = ids.argmax(dim=-1) + 1  # [EOS] is the highest id
+    lengths = eos_rows(ids) + 1
     order = lengths.argsort(stable=True)
     parts = [encode(ids[rows, : int(lengths[rows].max())]) for rows in order.split(TEXT_BATCH)]
     return torch.cat(parts)[order.argsort()]

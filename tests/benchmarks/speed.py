@@ -95,7 +95,7 @@ def usual_way(model: PromptedClip, pixels: Tensor, texts: ClassTexts, shown: int
 def compare_usual(backbone: Backbone, repeats: int) -> None:
     model = PromptedClip(backbone, PromptPlan(), bridge_tokens=64).requires_grad_(False)
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
-    pixels = backbone.normalise(torch.from_numpy(backbone.pixels(photo)[None]))
+    pixels = backbone.normalise(backbone.pixels(photo)[None])
     for count, target in ((10, 3.0), (1, 1.5)):
         texts = describe_classes(model, CLASSES[:count])
 

@@ -23,7 +23,7 @@ PIXELS = MODEL.backbone.pixels(noise_picture())
 
 
 def batch_of(backbone):
-    return backbone.normalise(torch.from_numpy(PIXELS.copy())[None])
+    return backbone.normalise(PIXELS[None])
 
 
 def scaled():
