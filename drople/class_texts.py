@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from drople.classes import check_template, clean_class_names
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_text
+from drople.models.towers import LayerRecord, text_features
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDropout
 from drople.tokens.layout import text_prompt_rows
@@ -117,7 +117,7 @@ def _text_run(
     layers = []
     for record in records:
         layers.append(ScoredLayer.of(record))
-    features = F.normalize(read_text(backbone.text, record), dim=-1)
+    features = F.normalize(text_features(backbone.text, record), dim=-1)
     words = []
     for row in ids:
         pieces = backbone.words(row)

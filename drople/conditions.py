@@ -19,7 +19,7 @@ from drople.class_texts import ADAPTED, FROZEN, ClassTexts, text_layers_of
 from drople.gradcam import class_maps
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_image
+from drople.models.towers import LayerRecord, image_features
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import (
     DROP_MODES,
@@ -167,7 +167,7 @@ class Run:
     def features(self) -> Tensor:
         """Image features (R, E), unit."""
         with torch.no_grad():
-            return F.normalize(read_image(self.model.visual, self.records[-1]), dim=-1)
+            return F.normalize(image_features(self.model.visual, self.records[-1]), dim=-1)
 
     def rows(self) -> list[tuple[int, str]]:
         return list(enumerate(self.conditions))

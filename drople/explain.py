@@ -16,10 +16,10 @@ from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
 from drople.conditions import Conditions, rows_of
 from drople.errors import DataError, ImageError
-from drople.images import read_image as read_picture
+from drople.images import read_image
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import last, read_image
+from drople.models.towers import image_features, last
 from drople.selectivity import meter
 from drople.statistics.intervals import wilson_interval
 from drople.storage.tables import Row
@@ -80,7 +80,7 @@ def explain(
         for path in paths:
             name = path.relative_to(folder).as_posix()
             try:
-                pixels.append(backbone.pixels(read_picture(path)))
+                pixels.append(backbone.pixels(read_image(path)))
                 rows[path] = Row(name)
             except ImageError as error:
                 rows[path] = Row(name, error=str(error))
@@ -187,7 +187,7 @@ def _flips(
         index = [i for i, _ in some]
         conditions = Conditions.of(model, [row for _, row in some], settings.dropout)
         record = last(conditions.layers(inputs[index], readout_only=True))
-        features = F.normalize(read_image(model.backbone.visual, record), dim=-1)
+        features = F.normalize(image_features(model.backbone.visual, record), dim=-1)
         flipped = (features @ text.T).argmax(dim=-1) != predicted[index]
         for i, flip in zip(index, flipped.tolist(), strict=True):
             flips[i] += flip

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from drople.errors import SettingsError
 from drople.models.attention import Block, SelfAttention
-from drople.models.towers import LayerRecord, VisualTower, last, read_image, run_layers
+from drople.models.towers import LayerRecord, VisualTower, image_features, last, run_layers
 from drople.tokens.draws import Draws
 from drople.tokens.dropout import Replay, TokenDrop, TokenDropout
 from drople.tokens.layout import PromptStep, TokenLayout
@@ -200,7 +200,7 @@ class CosinesFrom(nn.Module):
                 readout_only=True,
             )
         )
-        features = F.normalize(read_image(self._visual[0], record), dim=-1)  # (B*C, E)
+        features = F.normalize(image_features(self._visual[0], record), dim=-1)  # (B*C, E)
         return torch.einsum("be,bke->bk", features, self._text)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_image
+from drople.models.towers import LayerRecord, image_features
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDrop
 from drople.tokens.importance import SignalWeights, TokenImportance
 from drople.tokens.layout import patch_values
@@ -146,4 +146,4 @@ def scored_layers(
         if record.importance is not None:
             scored = ScoredLayer.of(record)
             layers.append(scored.trace(everything, dropout.weights, would=would, drawn=False))
-    return F.normalize(read_image(model.backbone.visual, record), dim=-1), layers
+    return F.normalize(image_features(model.backbone.visual, record), dim=-1), layers

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import last, read_image
+from drople.models.towers import image_features, last
 from drople.perturb.attack import attack
 
 
@@ -45,7 +45,7 @@ class Branch:
     def cosines(self, pixels: Tensor) -> Tensor:
         """Cosines (B, K) of pixels (B, 3, S, S), normalised; with gradients where they are on."""
         record = last(self.model.image_layers(pixels, readout_only=True))
-        features = F.normalize(read_image(self.backbone.visual, record), dim=-1)  # (B, E)
+        features = F.normalize(image_features(self.backbone.visual, record), dim=-1)  # (B, E)
         return features @ self.text.T
 
     def answers(self, pictures: np.ndarray) -> Answers:

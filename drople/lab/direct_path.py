@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from drople.class_texts import ADAPTED, FROZEN, ClassTexts
 from drople.models.attention import Block
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, VisualTower, read_image
+from drople.models.towers import LayerRecord, VisualTower, image_features
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def explain_difference(
     backbone = model.backbone
     scales = {FROZEN: backbone.logit_scale.exp(), ADAPTED: model.logit_scale.exp()}
     images = {
-        branch: F.normalize(read_image(backbone.visual, own[-1]), dim=-1)[0]
+        branch: F.normalize(image_features(backbone.visual, own[-1]), dim=-1)[0]
         for branch, own in records.items()
     }  # (E,)
     texts = {
@@ -142,7 +142,7 @@ def direct_path(
         direction: (E,), a unit text feature times the logit scale, or a difference of two.
     """
     final = records[-1].layout.read(records[-1].tokens)[0]  # (D,)
-    length = read_image(visual, records[-1])[0].norm()
+    length = image_features(visual, records[-1])[0].norm()
     ln = visual.ln_post
     assert isinstance(ln, torch.nn.LayerNorm)
     back = visual.proj @ direction / length  # (D,)

@@ -14,7 +14,7 @@ from drople.analysis import AnalysisSettings
 from drople.class_texts import ADAPTED, ClassTexts
 from drople.conditions import Conditions, rows_of
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import read_image
+from drople.models.towers import image_features
 from drople.tokens.dropout import COMPARED
 from drople.tokens.strategies import DropStrategy, Evidence, shift_to_rate
 
@@ -137,7 +137,7 @@ def _outcome(conditions: Conditions, picture: Tensor, text: Tensor) -> _Outcome:
         if record.drop is not None:
             dropped += record.drop.dropped.sum(dim=-1).cpu()
             eligible += record.eligible.sum(dim=-1).cpu()
-    features = F.normalize(read_image(conditions.model.backbone.visual, record), dim=-1)
+    features = F.normalize(image_features(conditions.model.backbone.visual, record), dim=-1)
     return _Outcome(features, features @ text.T, dropped / eligible.clamp_min(1))
 
 

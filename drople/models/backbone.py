@@ -31,11 +31,11 @@ from drople.models.towers import (
     VisualTower,
     embed_image,
     embed_text,
+    image_features,
     in_batches_by_length,
     last,
-    read_image,
-    read_text,
     run_layers,
+    text_features,
 )
 from drople.tokens.dropout import TokenDropout
 from drople.tokens.layout import PromptStep, eos_rows
@@ -252,14 +252,14 @@ class Backbone:
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Frozen image features (B, E) of (B, 3, S, S); equal to open_clip's, not normalised."""
-        return read_image(self.visual, last(self.image_layers(pixels, readout_only=True)))
+        return image_features(self.visual, last(self.image_layers(pixels, readout_only=True)))
 
     @torch.no_grad()
     def encode_text(self, phrases: Sequence[str]) -> Tensor:
         """Frozen text features (K, E) of whole phrases; equal to open_clip's, not normalised."""
         return in_batches_by_length(
             self.tokenise(phrases),
-            lambda ids: read_text(self.text, last(self.text_layers(ids, readout_only=True))),
+            lambda ids: text_features(self.text, last(self.text_layers(ids, readout_only=True))),
         )
 
 

@@ -13,10 +13,10 @@ from drople.models.prompts import PromptPlan, build_prompts
 from drople.models.towers import (
     LayerRecord,
     VisualTower,
+    image_features,
     in_batches_by_length,
     last,
-    read_image,
-    read_text,
+    text_features,
 )
 from drople.tokens.dropout import TokenDropout
 from drople.tokens.importance import Bridge
@@ -131,13 +131,13 @@ class PromptedClip(nn.Module):
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Adapted image features (B, E) of (B, 3, S, S), without dropout, not normalised."""
         records = self.image_layers(pixels, readout_only=True)
-        return read_image(self.backbone.visual, last(records))
+        return image_features(self.backbone.visual, last(records))
 
     @torch.no_grad()
     def encode_text(self, names: Sequence[str]) -> Tensor:
         """Adapted text features (K, E) of class names, without dropout, not normalised."""
 
         def encode(ids: Tensor) -> Tensor:
-            return read_text(self.backbone.text, last(self.text_layers(ids, readout_only=True)))
+            return text_features(self.backbone.text, last(self.text_layers(ids, readout_only=True)))
 
         return in_batches_by_length(self.backbone.tokenise(self.phrases(names)), encode)

@@ -205,7 +205,7 @@ def embed_image(
     return visual.ln_pre(tokens), layout
 
 
-def read_image(visual: VisualTower, record: LayerRecord) -> Tensor:
+def image_features(visual: VisualTower, record: LayerRecord) -> Tensor:
     """Final image feature (B, E), not normalised."""
     return visual.ln_post(record.layout.read(record.tokens)) @ visual.proj
 
@@ -242,7 +242,7 @@ def embed_text(
     return tokens, layout
 
 
-def read_text(text: TextTower, record: LayerRecord) -> Tensor:
+def text_features(text: TextTower, record: LayerRecord) -> Tensor:
     """Final text feature (K, E), not normalised."""
     features = text.ln_final(record.layout.read(record.tokens))
     if isinstance(text.text_projection, nn.Linear):

@@ -40,7 +40,7 @@ from drople.class_texts import ADAPTED, FROZEN, ClassTexts
 from drople.explain import explain
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
-from drople.models.towers import last, read_image
+from drople.models.towers import image_features, last
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import DropoutSettings, TokenDropout, with_strategy
 from tests.benchmarks.analysis import CLASSES, Run, alternate, random_vit
@@ -66,7 +66,7 @@ class Condition(nn.Module):
         record = last(
             self.source.image_layers(pixels, score=self.strategy == "iwtd", dropout=dropout)
         )
-        return F.normalize(read_image(backbone.visual, record), dim=-1) @ self.text.T
+        return F.normalize(image_features(backbone.visual, record), dim=-1) @ self.text.T
 
 
 def usual_way(model: PromptedClip, pixels: Tensor, texts: ClassTexts, shown: int) -> None:
@@ -126,7 +126,7 @@ def compare_draws(backbone: Backbone, repeats: int) -> None:
             batch, score=True, watched=settings.image_depth, dropout=dropout, readout_only=True
         )
         with torch.no_grad():
-            read_image(backbone.visual, last(layers))
+            image_features(backbone.visual, last(layers))
 
     def plain() -> None:
         with torch.no_grad():
