@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from drople.class_texts import ADAPTED, ClassTexts, describe_classes
+from drople.branches import ADAPTED
+from drople.class_texts import ClassTexts, describe_classes
 from drople.conditions import Conditions, Prediction, Run, rows_of
 from drople.errors import SettingsError
 from drople.gradcam import CAM_METHODS

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from drople.branches import ADAPTED, FROZEN
 from drople.classes import check_template, clean_class_names
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
@@ -17,8 +18,6 @@ from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDropout
 from drople.tokens.layout import text_prompt_rows
 from drople.traces import BranchTrace, ScoredLayer
-
-FROZEN, ADAPTED = "frozen", "adapted"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts, text_layers_of
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts, text_layers_of
 from drople.gradcam import class_maps
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.analysis import AnalysisSettings
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.conditions import Conditions, rows_of
 from drople.errors import DataError, ImageError
 from drople.images import read_image

@@ -9,7 +9,8 @@ from tiny import NAMES, prompted
 from torch.nn import functional as F
 
 from drople import DropoutSettings, describe_classes
-from drople.class_texts import ADAPTED, FROZEN, text_layers_of
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import text_layers_of
 from drople.errors import ClassListError, SettingsError
 from drople.models.prompts import PromptPlan
 from drople.tokens.importance import SIGNALS

@@ -7,7 +7,8 @@ import torch
 from analysed import tiny
 from tiny import NAMES, noise_pixels, prompted
 
-from drople.class_texts import ADAPTED, describe_classes
+from drople.branches import ADAPTED
+from drople.class_texts import describe_classes
 from drople.conditions import Conditions, rows_of
 from drople.errors import SettingsError
 from drople.tokens.dropout import DropoutSettings

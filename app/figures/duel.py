@@ -11,7 +11,7 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale, symmetric
 from app.figures.words import hidden_sentence
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.duel import DuelRow, duel_rows, map_difference
 
 HEADERS = (

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from app.figures.predictions import plain
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.gradcam import CAM_METHODS
 from drople.lab.faithfulness import (
     DIRECTIONS,
@@ -21,8 +21,9 @@ from drople.lab.faithfulness import (
     Measure,
     Quantity,
 )
-from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM, gini, importance_layers
+from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM, importance_layers
 from drople.statistics.intervals import prediction_interval
+from drople.statistics.sparsity import gini_index
 
 IMPORTANCE_COLOUR, BASELINE_COLOUR = "#e11d48", "#a16207"
 _DASHES = {IMPORTANCE: "longdash", CENTRE: "dash", EDGES: "dot"}
@@ -121,7 +122,7 @@ def faithfulness_rows(
     rows = []
     for name in names:
         cells = [f"{of[name]:.3f}" if name in of else "–" for of in areas.values()]
-        sparse = gini(maps[name])
+        sparse = gini_index(maps[name])
         rows.append(
             [map_name(analysis, name), *cells, _beaten(found, name, quantity),
              "–" if sparse is None else f"{sparse:.2f}"]

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from app.figures.predictions import plain
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval
 from drople.tokens.dropout import COMPARED

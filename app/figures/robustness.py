@@ -14,7 +14,7 @@ from app.figures.predictions import plain
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale
 from drople.analysis import Analysis, ClassMaps
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import target_map
 from drople.lab.robustness import Version, answering, drop_likeness, map_likeness
 

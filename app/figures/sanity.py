@@ -14,7 +14,7 @@ from app.figures.predictions import plain
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_COLOURS, Scale
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE, importance_layers
 from drople.lab.sanity import Depth, Likeness
 

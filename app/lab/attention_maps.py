@@ -26,7 +26,7 @@ from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis, same_question
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.attention_maps import AttentionLayer, attention_layers
 from drople.tokens.layout import patch_row
 

@@ -24,7 +24,7 @@ from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.direct_path import Explained, explain_difference, run_branches
 
 INTRO = (

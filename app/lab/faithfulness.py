@@ -26,7 +26,7 @@ from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis, same_question
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
 from drople.lab.faithfulness import (
     QUANTITIES,

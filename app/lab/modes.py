@@ -17,7 +17,7 @@ from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis, same_question
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.modes import ModeEffect, mode_effect, variants
 
 INTRO = (

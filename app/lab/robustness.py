@@ -30,7 +30,7 @@ from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
 from drople.lab.robustness import VERSIONS, Version, run_kinds, run_versions
 from drople.perturb.attack import STEPS

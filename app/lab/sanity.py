@@ -24,7 +24,7 @@ from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth, depths_of, run_cascade
 from drople.models.prompted_clip import PromptedClip

@@ -20,7 +20,7 @@ from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.token_card import token_card
 from drople.tokens.layout import patch_row
 

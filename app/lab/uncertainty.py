@@ -25,7 +25,7 @@ from app.studio import Studio
 from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
 
 INTRO = (

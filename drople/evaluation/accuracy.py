@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.devices import Precision
+from drople.models import towers
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import image_features, last
 from drople.perturb.attack import attack
 from drople.training.config import TrainConfig
 from drople.training.features import (
@@ -104,8 +104,8 @@ def attacked_hits(
     def features(pixels: Tensor) -> Tensor:
         scaled = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
         with autocast(backbone, config.precision):
-            record = last(branch.image_layers(scaled, readout_only=True))
-            return F.normalize(image_features(backbone.visual, record).float(), dim=-1)
+            record = towers.last(branch.image_layers(scaled, readout_only=True))
+            return F.normalize(towers.image_features(backbone.visual, record).float(), dim=-1)
 
     right = []
     for start in range(0, len(images), BATCH):

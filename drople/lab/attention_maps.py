@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord

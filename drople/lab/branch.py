@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import image_features, last

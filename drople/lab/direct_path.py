@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.models.attention import Block
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, VisualTower, image_features

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.patch_maps import target_map
 from drople.measures import agreement, drop_counts, top_kept
 

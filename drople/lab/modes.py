@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from drople.analysis import AnalysisSettings
-from drople.class_texts import ADAPTED, ClassTexts
+from drople.branches import ADAPTED
+from drople.class_texts import ClassTexts
 from drople.conditions import Conditions, rows_of
 from drople.models.prompted_clip import PromptedClip
 from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings

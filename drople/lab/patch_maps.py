@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.images import luma
 
 IMPORTANCE = "importance"
@@ -70,18 +70,6 @@ def patch_order(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     flat = values.ravel()
     known = np.where(np.isnan(flat), -np.inf, flat)
     return np.lexsort((rng.random(flat.size), -known))
-
-
-def gini(values: np.ndarray) -> float | None:
-    """Gini's index of |values|: 0 where all are alike, near 1 where one holds all.
-
-    Sparsity as in Chalasani et al., ICML 2020. None for a map of zeros or NaN.
-    """
-    held = np.sort(np.abs(values[np.isfinite(values)]).ravel())
-    if not held.sum() > 0:
-        return None
-    rank = np.arange(1, held.size + 1)
-    return float(1 - 2 * (held * (held.size - rank + 0.5)).sum() / (held.size * held.sum()))
 
 
 def target_map(analysis: Analysis, condition: str, target: int) -> np.ndarray | None:

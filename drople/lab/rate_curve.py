@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.analysis import AnalysisSettings
-from drople.class_texts import ADAPTED, ClassTexts
+from drople.branches import ADAPTED
+from drople.class_texts import ClassTexts
 from drople.conditions import Conditions, rows_of
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import image_features

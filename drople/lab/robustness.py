@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from drople.analysis import Analysis, analyse
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.lab.branch import Branch
 from drople.lab.patch_maps import target_map
 from drople.measures import Agreement, agreement

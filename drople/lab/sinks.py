@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drople.analysis import Analysis, AnalysisSettings
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.tokens.draws import SeededDraws
 from drople.traces import LayerTrace
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from drople.analysis import Analysis, AnalysisSettings
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.conditions import Prediction
 from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DropoutSettings

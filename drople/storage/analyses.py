@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from drople.analysis import Analysis, analyse
-from drople.class_texts import FROZEN
+from drople.branches import FROZEN
 from drople.errors import DropleError, EvidenceError
 from drople.models.backbone import Backbone, hash_weights, other_weights
 from drople.models.prompted_clip import PromptedClip

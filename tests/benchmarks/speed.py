@@ -36,7 +36,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drople import AnalysisSettings, PromptedClip, analyse, describe_classes, load_backbone
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.explain import explain
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan

@@ -38,11 +38,11 @@ from drople.lab.patch_maps import (
     baseline_maps,
     centre_gaussian,
     edge_strength,
-    gini,
     judged_maps,
     patch_order,
 )
 from drople.statistics.intervals import prediction_interval
+from drople.statistics.sparsity import gini_index
 
 G, PATCH = 4, 8
 PLANTED = (2, 3)  # the one patch that the toy model looks at
@@ -220,11 +220,11 @@ def test_the_centre_falls_off_evenly_and_edges_are_where_the_step_is():
     ("values", "expected"), [([1, 1, 1, 1], 0), ([0, 0, 0, 5], 0.75), ([1, -3], 0.25)]
 )
 def test_ginis_index_by_hand(values, expected):
-    assert gini(np.array(values, dtype=float)) == pytest.approx(expected)
+    assert gini_index(np.array(values, dtype=float)) == pytest.approx(expected)
 
 
 def test_a_map_of_zeros_has_no_sparsity():
-    assert gini(np.zeros((2, 2))) is None
+    assert gini_index(np.zeros((2, 2))) is None
 
 
 def test_the_prediction_interval_is_students():
