@@ -46,10 +46,10 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
+    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not images:
         raise DataError(f"{folder} holds no image; these are read: {', '.join(sorted(SUFFIXES))}.")
-    return found
+    return images
 
 
 def explain(

@@ -1,4 +1,4 @@
-"""Numbers said beside the pictures, as functions of traces."""
+"""Numbers beside the pictures, as functions of traces."""
 
 from __future__ import annotations
 

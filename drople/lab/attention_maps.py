@@ -40,19 +40,19 @@ def attention_layers(
     """Branch -> its layers; pixels (S, S, 3) uint8 as the model sees them."""
     backbone = model if isinstance(model, Backbone) else model.backbone
     batch = backbone.normalise(pixels[None])
-    found = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
+    layers = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
     if isinstance(model, PromptedClip):
-        found[ADAPTED] = _layers(list(model.image_layers(batch)), model.prompts.image_steps())
-    return found
+        layers[ADAPTED] = _layers(list(model.image_layers(batch)), model.prompts.image_steps())
+    return layers
 
 
 def _layers(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[AttentionLayer]:
     rolled = roll_out(records, steps)
-    found = []
+    layers = []
     for record, rollout in zip(records, rolled, strict=True):
         layout = record.layout
         assert layout.grid is not None
-        found.append(
+        layers.append(
             AttentionLayer(
                 record.depth,
                 record.attention[0].half().cpu().numpy(),
@@ -61,7 +61,7 @@ def _layers(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list
                 layout.grid,
             )
         )
-    return found
+    return layers
 
 
 def roll_out(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[Tensor]:

@@ -58,8 +58,8 @@ class Branch:
 
     def ask(self, target: int, pictures: np.ndarray) -> np.ndarray:
         """Probability and cosine (B, 2) of one class for pictures (B, S, S, 3) uint8."""
-        said = self.answers(pictures)
-        return np.stack([said.probabilities[:, target], said.cosines[:, target]], axis=1)
+        answers = self.answers(pictures)
+        return np.stack([answers.probabilities[:, target], answers.cosines[:, target]], axis=1)
 
     def attacked(self, picture: np.ndarray, label: int, epsilon: float) -> np.ndarray:
         """A picture (S, S, 3) uint8 led away from a class by PGD, and rounded to 8 bits again.

@@ -38,25 +38,25 @@ def duel_rows(
 
 
 def _row(analysis: Analysis, condition: str, layer: int, target: int) -> DuelRow:
-    said = analysis.predictions[condition]
+    prediction = analysis.predictions[condition]
     one = analysis.images[condition].layers[layer]
     counts = drop_counts(one)
     map_ = target_map(analysis, ADAPTED, target)
     reference = analysis.images.get(REFERENCE)
     other = reference.layers[layer] if reference and condition != REFERENCE else None
     met = one.dropped is not None and other is not None and other.dropped is not None
-    found = agreement(one, other) if met and other else None
+    alike = agreement(one, other) if met and other else None
     return DuelRow(
         condition=condition,
-        probability=float(said.probabilities[target]),
-        answer=int(said.cosines.argmax()),
+        probability=float(prediction.probabilities[target]),
+        answer=int(prediction.cosines.argmax()),
         dropped=counts.dropped,
         eligible=counts.eligible,
         rate=counts.rate if one.dropped is not None else 0.0,
         mass_kept=counts.mass_kept,
         top_kept=None if map_ is None else top_kept(one, map_),
-        jaccard=found.jaccard if found else None,
-        by_chance=found.by_chance if found else None,
+        jaccard=alike.jaccard if alike else None,
+        by_chance=alike.by_chance if alike else None,
     )
 
 

@@ -70,15 +70,15 @@ def mode_effect(
     for row, name in run.rows():
         if name == ADAPTED:
             continue
-        said = run.prediction(row)
+        prediction = run.prediction(row)
         drops = [record.drop for record in run.records if record.drop is not None]
         effects.append(
             ModeEffect(
                 mode=mode,
                 strategy=name,
-                logit_change=float(said.logits[target] - plain.logits[target]),
-                probability=float(said.probabilities[target]),
-                answer=int(said.cosines.argmax()),
+                logit_change=float(prediction.logits[target] - plain.logits[target]),
+                probability=float(prediction.probabilities[target]),
+                answer=int(prediction.cosines.argmax()),
                 drawn=sum(int(drop.dropped[row].sum()) for drop in drops),
             )
         )

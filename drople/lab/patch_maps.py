@@ -20,9 +20,9 @@ def judged_maps(analysis: Analysis, target: int) -> dict[str, np.ndarray]:
     """
     maps = {}
     for condition in analysis.conditions:
-        found = target_map(analysis, condition, target)
-        if found is not None:
-            maps[condition] = np.where(analysis.maps.unavailable[condition], np.nan, found)
+        map_ = target_map(analysis, condition, target)
+        if map_ is not None:
+            maps[condition] = np.where(analysis.maps.unavailable[condition], np.nan, map_)
     return {**maps, IMPORTANCE: importance_map(analysis)}
 
 

@@ -95,6 +95,6 @@ def run_kinds(branch: Branch, clean: Analysis, target: int) -> Iterator[tuple[st
             corrupted_picture(clean.pixels, kind, severity, clean.settings.seed)
             for severity in (0, *SEVERITIES)
         ]
-        said = branch.answers(np.stack(pictures))
-        stays = said.probabilities.argmax(axis=1) == answer
-        yield kind, np.stack([said.probabilities[:, target], stays], axis=1)
+        answers = branch.answers(np.stack(pictures))
+        stays = answers.probabilities.argmax(axis=1) == answer
+        yield kind, np.stack([answers.probabilities[:, target], stays], axis=1)

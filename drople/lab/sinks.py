@@ -78,10 +78,10 @@ def find_sinks(model: Backbone | PromptedClip, pixels: np.ndarray) -> dict[str, 
     """Branch -> its layers, both without dropout; pixels (S, S, 3) uint8 as the model sees them."""
     backbone = model if isinstance(model, Backbone) else model.backbone
     batch = backbone.normalise(pixels[None])
-    found = {FROZEN: [layer_sinks(record) for record in backbone.image_layers(batch)]}
+    layers = {FROZEN: [layer_sinks(record) for record in backbone.image_layers(batch)]}
     if isinstance(model, PromptedClip):
-        found[ADAPTED] = [layer_sinks(record) for record in model.image_layers(batch)]
-    return found
+        layers[ADAPTED] = [layer_sinks(record) for record in model.image_layers(batch)]
+    return layers
 
 
 def without_sinks(settings: AnalysisSettings) -> AnalysisSettings:

@@ -56,14 +56,14 @@ def comparisons(cards: Mapping[str, PromptCard]) -> list[Comparison]:
             key = (card.backbone_hash, card.data, card.classes, card.shots, card.seed)
             groups.setdefault(key, {})[name] = card
     order = list(TRAINED_WITH)
-    found = []
+    sets = []
     for own in groups.values():
         if len({card.method for card in own.values()}) < 2:
             continue
         ordered = dict(sorted(own.items(), key=lambda item: order.index(item[1].method)))
         card = next(iter(ordered.values()))
-        found.append(Comparison(card.data, card.shots, card.seed, ordered))
-    return sorted(found, key=lambda one: one.title)
+        sets.append(Comparison(card.data, card.shots, card.seed, ordered))
+    return sorted(sets, key=lambda one: one.title)
 
 
 def without_dropout(settings: AnalysisSettings, target: str) -> AnalysisSettings:
@@ -112,7 +112,7 @@ def answers(analysis: Analysis, name: str, card: PromptCard, target: int) -> tup
         accuracy = {
             k.removeprefix(start): v for k, v in card.metrics.items() if k.startswith(start)
         }
-        said, values = analysis.predictions[branch], analysis.maps.values[branch]
-        return Answer(method, name, said, values[index], accuracy)
+        prediction, values = analysis.predictions[branch], analysis.maps.values[branch]
+        return Answer(method, name, prediction, values[index], accuracy)
 
     return answer(FROZEN, FROZEN, FROZEN), answer(card.method, name, ADAPTED)
