@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from app.export.standalone import standalone_page
 from app.figures.patches import as_uri
-from app.figures.standalone import standalone_page
-from app.figures.words import headline
+from app.wording.sentences import headline
 from drople.analysis import Analysis
 from drople.errors import DropleError
 from drople.storage.analyses import load_analysis

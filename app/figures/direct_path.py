@@ -6,8 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.patches import overlay
-from app.figures.predictions import plain
-from app.figures.theme import Scale, symmetric
+from app.figures.theme import Scale, plain, symmetric
 from drople.analysis import Analysis
 from drople.lab.direct_path import DirectPath, Explained
 

@@ -9,7 +9,7 @@ from app.figures.dropped import dropped_panel
 from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale, symmetric
-from app.figures.words import hidden_sentence
+from app.wording.sentences import hidden_sentence
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.lab.duel import DuelRow, duel_rows, map_difference

@@ -8,11 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.figures.predictions import plain
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
+from app.figures.names import map_name, short_name
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, IMPORTANCE_COLOUR, plain
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
-from drople.gradcam import CAM_METHODS
 from drople.lab.faithfulness import (
     DIRECTIONS,
     MEASURES,
@@ -21,39 +20,17 @@ from drople.lab.faithfulness import (
     Measure,
     Quantity,
 )
-from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM, importance_layers
+from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM
 from drople.statistics.intervals import prediction_interval
 from drople.statistics.sparsity import gini_index
 
-IMPORTANCE_COLOUR, BASELINE_COLOUR = "#e11d48", "#a16207"
+BASELINE_COLOUR = "#a16207"
 _DASHES = {IMPORTANCE: "longdash", CENTRE: "dash", EDGES: "dot"}
 _BETTER = {"deletion": "lower", "insertion": "higher"}
 _AREAS = tuple(
     f"{m.direction}, {m.replacement} ({_BETTER[m.direction]} is better)" for m in MEASURES
 )
 HEADERS = ("map", *_AREAS, "beats every baseline in", "sparsity (Gini)")
-
-
-def map_name(analysis: Analysis, name: str) -> str:
-    """What a judged map or a baseline is called."""
-    last = importance_layers(analysis)
-    own = {
-        IMPORTANCE: f"Importance, layers 1 to {last}",
-        CENTRE: "Baseline: centre Gaussian",
-        EDGES: "Baseline: edges (Sobel)",
-        RANDOM: "Baseline: random orders",
-    }
-    if name in own:
-        return own[name]
-    method = CAM_METHODS[analysis.maps.method].label
-    draw = "" if name in (FROZEN, ADAPTED) else ", one draw"
-    return f"{method}: {CONDITION_NAMES[name]}{draw}"
-
-
-def short_name(name: str) -> str:
-    """What a map or a baseline is called in a legend, which must fit a phone."""
-    own = {IMPORTANCE: "Importance", CENTRE: "Centre Gaussian", EDGES: "Edges (Sobel)"}
-    return own.get(name) or CONDITION_NAMES[name]
 
 
 def curves_figure(

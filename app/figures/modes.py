@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from app.figures.predictions import plain
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
 from drople.lab.modes import ModeEffect
 
 HEADERS = ("mode", "dropout", "tokens drawn", "change of logit", "class looked at", "answer")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw
 
-from app.figures.faithfulness import map_name
+from app.figures.names import map_name
 from app.figures.patches import SIDE, enlarge
 from drople.analysis import Analysis
 from drople.lab.pointing import Box, point

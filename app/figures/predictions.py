@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
 from drople.analysis import Analysis
 from drople.conditions import Prediction
 
@@ -82,19 +82,6 @@ def predictions_figure(analysis: Analysis, target: int, quantity: str = "probabi
     if quantity == "probability":
         figure.update_xaxes(range=[-0.03, 1.03], tickvals=[0, 0.25, 0.5, 0.75, 1])
     return plain(figure, height=110 + 38 * len(shown), legend=True)
-
-
-def plain(figure: go.Figure, *, height: int | None, legend: bool = False) -> go.Figure:
-    """The page's own background; text colours are set by the page's style."""
-    figure.update_layout(
-        template="none", height=height, showlegend=legend, dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#64748b", "size": 14, "family": "system-ui, sans-serif"},
-        margin={"l": 10, "r": 16, "t": 34 if legend else 8, "b": 48},
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-        hoverlabel={"align": "left"},
-    )  # fmt: skip
-    return figure
 
 
 def short(name: str, length: int = 24) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.predictions import plain
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
 from drople.branches import ADAPTED
 from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval

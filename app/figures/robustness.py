@@ -10,9 +10,8 @@ import plotly.graph_objects as go
 from app.figures.cams import cam_scale
 from app.figures.dropped import dropped_panel
 from app.figures.patches import enlarge, overlay
-from app.figures.predictions import plain
 from app.figures.sheets import sheet_of
-from app.figures.theme import CONDITION_NAMES, Scale
+from app.figures.theme import CONDITION_NAMES, Scale, plain
 from drople.analysis import Analysis, ClassMaps
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import target_map

@@ -8,11 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.stats import rankdata
 
-from app.figures.faithfulness import IMPORTANCE_COLOUR, map_name, short_name
+from app.figures.names import map_name, short_name
 from app.figures.patches import overlay
-from app.figures.predictions import plain
 from app.figures.sheets import sheet_of
-from app.figures.theme import CONDITION_COLOURS, Scale
+from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, Scale, plain
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE, importance_layers

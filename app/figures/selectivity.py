@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.predictions import plain
-from app.figures.theme import CONDITION_COLOURS
-from app.figures.words import disguise_sentence
+from app.figures.theme import CONDITION_COLOURS, plain
+from app.wording.sentences import disguise_sentence
 from drople.analysis import Analysis
 from drople.measures import selectivity
 from drople.selectivity import Meter, meter

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.attention_maps import (
     HEADERS,
     attention_sentence,
@@ -22,8 +22,8 @@ from app.figures.attention_maps import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
@@ -108,7 +108,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Read:
     """Runs each branch once."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts)
         progress(0.2, desc="the attention of both branches")
         seen = asked.analysis.pixels

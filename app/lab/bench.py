@@ -11,9 +11,9 @@ import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
-from app.calls import LENT, model_call
+from app.calls import GPU_SECONDS, model_call
 from app.studio import Loaded, Studio
-from app.tabs.shared import given, target_index
+from app.tabs.shared import required, target_index
 from drople.analysis import Analysis, AnalysisSettings
 from drople.class_texts import ClassTexts
 from drople.errors import SettingsError
@@ -40,9 +40,11 @@ class Bench:
         """What a computing callback takes first."""
         return [self.state, self.target, *self.source]
 
-    def call(self, compute: Callable[..., Any], *, lent: int = LENT) -> Callable[..., Any]:
+    def call(
+        self, compute: Callable[..., Any], *, gpu_seconds: int = GPU_SECONDS
+    ) -> Callable[..., Any]:
         """A computing callback as an event takes it; see `model_call`."""
-        return model_call(partial(compute, self.studio), lent=lent)
+        return model_call(partial(compute, self.studio), gpu_seconds=gpu_seconds)
 
     def streams(
         self,
@@ -113,7 +115,7 @@ class Question:
                 with, or it has no adapted branch.
             BackboneError, CheckpointError: see `Studio.load`.
         """
-        analysis = given(analysis)
+        analysis = required(analysis)
         if adapted and not analysis.adapted:
             raise SettingsError(NO_DROPOUT_HERE)
         loaded = studio.load(backbone, prompts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.direct_path import (
     HEADERS,
     layers_figure,
@@ -20,8 +20,8 @@ from app.figures.direct_path import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED
@@ -84,7 +84,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> tuple[Any, ...]:
     """Both splits, of one run of each branch."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
         analysis, index, model = asked.analysis, asked.target, asked.prompted
         rival = runner_up(analysis, index)

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.cams import cam_scale
 from app.figures.duel import (
     HEADERS,
@@ -21,8 +21,8 @@ from app.figures.duel import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED
@@ -88,7 +88,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Analysis:
     """The same question with these strategies as rows of one batch."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
         progress(0.1, desc="the columns side by side, then their maps")
         wanted = {*columns, first, second, "iwtd"} - {ADAPTED}

@@ -10,20 +10,20 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.faithfulness import (
     HEADERS,
     curves_figure,
     faithfulness_rows,
     faithfulness_sentence,
-    map_name,
 )
+from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
 from app.lab import pointing
 from app.lab.bench import Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
@@ -110,7 +110,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """Curve by curve; another visitor may compute in between."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts)
         analysis, index = asked.analysis, asked.target
         maps = judged_maps(asked.mapped(), index)

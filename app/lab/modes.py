@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED
@@ -60,7 +60,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """One mode after the other; the figure grows."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
         analysis, index, texts = asked.analysis, asked.target, asked.texts()
         settings = analysis.settings

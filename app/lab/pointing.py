@@ -10,7 +10,7 @@ from app.figures.patches import SIDE
 from app.figures.pointing import HEADERS, boxed_photo, pointing_rows, pointing_sentence
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from drople.analysis import Analysis
 from drople.errors import SettingsError

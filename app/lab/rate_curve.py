@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.rate_curve import (
     AREA_HEADERS,
     POINT_HEADERS,
@@ -20,8 +20,8 @@ from app.figures.rate_curve import (
 )
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis, same_question
 from drople.lab.rate_curve import RATES, RateCurves, run_rates
@@ -85,7 +85,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """Rate by rate, draw by draw; another visitor may compute in between."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
         analysis, index = asked.analysis, asked.target
         steps = run_rates(

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.robustness import (
     KIND_HEADERS,
     PROBABILITY,
@@ -26,8 +26,8 @@ from app.figures.robustness import (
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
@@ -124,7 +124,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """Version by version; another visitor may compute in between."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts)
         analysis, index, texts = asked.analysis, asked.target, asked.texts()
         branch = Branch.of(asked.loaded.model, texts)
@@ -168,7 +168,7 @@ def compute_kinds(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """Kind by kind; another visitor may compute in between."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts)
         analysis, index, texts = asked.analysis, asked.target, asked.texts()
         steps = run_kinds(Branch.of(asked.loaded.model, texts), analysis, index)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.sanity import (
     RANKS,
     cascade_figure,
@@ -20,8 +20,8 @@ from app.figures.sanity import (
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
@@ -89,7 +89,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """Depth by depth; another visitor may compute in between, with the model as it was learnt."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts)
         analysis, index = asked.analysis, asked.target
         model = asked.loaded.model

@@ -17,7 +17,7 @@ from app.figures.selectivity import (
 )
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.branches import ADAPTED

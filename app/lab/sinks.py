@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.sinks import (
     EFFECT_HEADERS,
     HEADERS,
@@ -25,8 +25,8 @@ from app.figures.sinks import (
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
 from app.tabs.shared import View, picture
 from drople.analysis import Analysis, same_question
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
@@ -83,7 +83,7 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """The sinks of both branches, then the analysis without them on the scale."""
-    with told():
+    with user_errors():
         asked = Question.of(studio, analysis, target, backbone, prompts)
         analysis, index = asked.analysis, asked.target
         progress((0, 2), desc="1 of 2: norms and attention of both branches")

@@ -14,11 +14,11 @@ from app.figures.token_card import (
     grid_of,
     patch_at,
 )
-from app.figures.words import stem_sentence
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
+from app.wording.sentences import stem_sentence
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.lab.token_card import token_card

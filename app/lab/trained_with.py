@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.calls import told
+from app.calls import user_errors
 from app.figures.theme import colour_bar
 from app.figures.trained_with import (
     HEADERS,
@@ -21,9 +21,9 @@ from app.figures.trained_with import (
 )
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
+from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.predictions import plain_text
-from app.tabs.shared import View, given, picture, target_index
+from app.tabs.shared import View, picture, required, target_index
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.trained_with import (
@@ -101,8 +101,8 @@ def compute(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
 ) -> Iterator[tuple[Any, ...]]:
     """One checkpoint after the other; the gallery grows."""
-    with told():
-        analysis = given(analysis)
+    with user_errors():
+        analysis = required(analysis)
         known = {one.title: one for one in known_comparisons(studio, backbone)}
         if task not in known:
             raise SettingsError(NOTHING_TO_COMPARE if not known else "Choose a task first.")

@@ -8,10 +8,10 @@ import gradio as gr
 
 from app.figures.cams import cam_panel, cam_scale
 from app.figures.theme import CONDITION_NAMES, colour_bar
-from app.figures.words import cam_sentence
 from app.glossary import intro
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View, panel, picture
+from app.wording.sentences import cam_sentence
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
 

@@ -17,10 +17,10 @@ from app.figures.dropped import (
 )
 from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
-from app.figures.words import dropped_sentence
 from app.glossary import intro
-from app.tabs.predictions import plain_text
+from app.markdown import plain_text
 from app.tabs.shared import View, panel
+from app.wording.sentences import dropped_sentence
 from drople.analysis import Analysis
 
 INTRO = (

@@ -16,8 +16,8 @@ import gradio as gr
 import numpy as np
 from gradio.components import Component
 
-from app.calls import told
-from app.figures.export import (
+from app.calls import user_errors
+from app.export.files import (
     Bar,
     archive,
     as_csv,
@@ -27,8 +27,8 @@ from app.figures.export import (
     read_cells,
     stem_of,
 )
-from app.figures.words import provenance_line
-from app.tabs.shared import QUIET, View, given, target_index
+from app.tabs.shared import QUIET, View, required, target_index
+from app.wording.sentences import provenance_line
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
@@ -68,8 +68,8 @@ def saved(
     *values: Any,
 ) -> dict[str, str]:
     """All that a tab shows as one ZIP: its name and, in base64, its bytes."""
-    with told():
-        analysis = given(analysis)
+    with user_errors():
+        analysis = required(analysis)
         index = target_index(analysis, target)
         drawn = _plots(plots)
         files: dict[str, bytes] = {}

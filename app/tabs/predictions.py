@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.figures.predictions import predictions_figure, predictions_table, table_headers
 from app.glossary import intro
+from app.markdown import plain_text
 from app.tabs.shared import View
 from drople.analysis import Analysis
 
@@ -49,8 +50,3 @@ def draw(analysis: Analysis, target: int, quantity: str) -> tuple[Any, str, dict
         note += " With one class its probability is always 1: look at the cosine, or add classes."
     table = {"headers": table_headers(analysis), "data": predictions_table(analysis)}
     return predictions_figure(analysis, target, quantity), plain_text(note), table
-
-
-def plain_text(text: str) -> str:
-    """Text that Markdown shows as it is, whatever a class is called."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+-.!|$~" else c for c in text)

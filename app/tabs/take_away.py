@@ -6,12 +6,12 @@ import base64
 
 import gradio as gr
 
-from app.calls import told
-from app.figures.export import archive, stem_of
+from app.calls import user_errors
+from app.export.files import archive, stem_of
+from app.export.standalone import standalone_page
 from app.figures.paper import FORMATS, caption, figure_bytes, methods_text, paper_figure
-from app.figures.standalone import standalone_page
 from app.tabs.export import KEEP
-from app.tabs.shared import QUIET, View, given, target_index
+from app.tabs.shared import QUIET, View, required, target_index
 from drople.analysis import Analysis
 from drople.storage.analyses import analysis_bytes
 
@@ -40,8 +40,8 @@ def build(state: gr.State, target: gr.Dropdown, views: list[View]) -> None:
 
 def taken_away(analysis: Analysis | None, target: str | None, layer: float) -> dict[str, str]:
     """All files of an analysis as one ZIP: its name and, in base64, its bytes."""
-    with told():
-        analysis = given(analysis)
+    with user_errors():
+        analysis = required(analysis)
         wanted, shown = target_index(analysis, target), analysis.maps.classes
         index = shown.index(wanted) if wanted in shown else 0  # only these have maps
         depth = min(int(layer), len(analysis.images["frozen"].layers)) - 1
