@@ -95,6 +95,7 @@ def describe_classes(
 def text_layers_of(
     model: PromptedClip,
     names: Sequence[str],
+    *,
     dropout: DropoutSettings | None = None,
     seed: int = 0,
 ) -> TextRun:

@@ -129,7 +129,9 @@ class Conditions:
         for i, row in enumerate(self.rows):
             if drop_text and row.condition != ADAPTED:
                 dropped = with_strategy(self.settings, row.condition)
-                text[i] = text_layers_of(self.model, classes.names, dropped, row.seed).features
+                text[i] = text_layers_of(
+                    self.model, classes.names, dropout=dropped, seed=row.seed
+                ).features
         names = tuple(row.condition for row in self.rows)
         return Run(names, self.model, records, text, self.dropout)
 
@@ -182,7 +184,7 @@ class Run:
         model = self.model
         prompts = model.prompts.image_steps() if isinstance(model, PromptedClip) else ()
         return class_maps(
-            model.visual, self.records, self.text, classes,
+            model.visual, self.records, self.text, classes=classes,
             layer=layer, method=method, prompts=prompts, dropout=self.dropout,
         )  # fmt: skip
 

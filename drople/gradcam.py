@@ -68,8 +68,8 @@ def class_maps(
     visual: VisualTower,
     records: Sequence[LayerRecord],
     text: Tensor,
-    classes: Sequence[int],
     *,
+    classes: Sequence[int],
     layer: int | None = None,
     method: str = "gradcam",
     prompts: Sequence[PromptStep] = (),
@@ -103,13 +103,13 @@ def class_maps(
     )
     entering = records[layer].entering.detach()
     tokens = entering.repeat_interleave(len(shown), dim=0)  # (B*C, N, D)
-    maps = _package_maps(tail, tokens, shown * B, chosen)  # (B*C, G, G)
+    maps = _package_maps(tail, tokens, shown * B, method=chosen)  # (B*C, G, G)
     rows, columns = maps.shape[1:]
     return np.broadcast_to(maps.reshape(B, len(shown), rows, columns), (B, C, rows, columns)).copy()
 
 
 def _package_maps(
-    tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], method: CamMethod
+    tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], *, method: CamMethod
 ) -> np.ndarray:
     # Imported here: the package takes a second, and a visitor may never ask for a map.
     import pytorch_grad_cam

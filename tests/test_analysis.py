@@ -192,7 +192,7 @@ def test_maps_are_those_of_each_conditions_own_text(model):
     records = list(model.image_layers(pixels))
     text = torch.from_numpy(found.texts["adapted"].features)[None]
     steps = model.prompts.image_steps()
-    expected = class_maps(model.backbone.visual, records, text, range(3), prompts=steps)
+    expected = class_maps(model.backbone.visual, records, text, classes=range(3), prompts=steps)
     np.testing.assert_allclose(found.maps.values["adapted"], expected[0], rtol=1e-3, atol=1e-7)
 
 

@@ -48,7 +48,7 @@ def difference_scale(analysis: Analysis, conditions: tuple[str, ...], target: in
     arrays = []
     for i, first in enumerate(conditions):
         for second in conditions[i + 1 :]:
-            found = map_difference(analysis, first, second, target)
+            found = map_difference(analysis, first, second, target=target)
             if found is not None and np.isfinite(found).any():
                 arrays.append(found)
     return symmetric(arrays, "Grad-CAM, first minus second column; the same scale for every pair")
@@ -58,7 +58,7 @@ def difference_panel(
     analysis: Analysis, first: str, second: str, target: int, scale: Scale
 ) -> np.ndarray | None:
     """First minus second column's map over the photograph; None without a map of this class."""
-    found = map_difference(analysis, first, second, target)
+    found = map_difference(analysis, first, second, target=target)
     if found is None:
         return None
     return overlay(analysis.pixels, found, scale, opacity=0.75, marked=np.isnan(found))
@@ -68,7 +68,7 @@ def duel_table(
     analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int
 ) -> list[list[str]]:
     """The rows under `HEADERS`."""
-    rows = duel_rows(analysis, conditions, layer, target)
+    rows = duel_rows(analysis, conditions, layer, target=target)
     return [_cells(analysis, row) for row in rows]
 
 
@@ -90,7 +90,7 @@ def _cells(analysis: Analysis, row: DuelRow) -> list[str]:
 
 def duel_sentence(analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int) -> str:
     """What the columns have in common, and who changes the answer in this draw."""
-    rows = duel_rows(analysis, conditions, layer, target)
+    rows = duel_rows(analysis, conditions, layer, target=target)
     plain = int(analysis.predictions[ADAPTED].cosines.argmax())
     flips = [
         f"{column_name(row.condition)} to {analysis.classes[row.answer]}"

@@ -91,10 +91,10 @@ def compute(
         progress((0, 2), desc="1 of 2: both branches")
         records = studio.in_turn(partial(run_branches, model, analysis.pixels))
         progress((1, 2), desc="2 of 2: their parts")
-        explain = partial(explain_difference, model, records, asked.texts(), index)
+        explain = partial(explain_difference, model, records, asked.texts(), target=index)
         parts = {LOGIT: studio.in_turn(explain)}
         if rival is not None:
-            parts[LEAD] = studio.in_turn(partial(explain, rival))
+            parts[LEAD] = studio.in_turn(partial(explain, against=rival))
         held = Held(analysis, index, rival, parts)
         return held, *draw(analysis, index, held, what, layer)
 

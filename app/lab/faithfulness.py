@@ -120,7 +120,12 @@ def compute(
         ask = partial(Branch.of(asked.loaded.model, asked.texts()).ask, index)
         first = [instead, *(name for name in REPLACEMENTS if name != instead)]
         steps = run_erasures(
-            ask, analysis.pixels, maps, first, orders=int(orders), seed=analysis.settings.seed
+            ask,
+            analysis.pixels,
+            maps,
+            replacements=first,
+            orders=int(orders),
+            seed=analysis.settings.seed,
         )
         progress(0, desc="the first curve")
         while step := studio.in_turn(lambda: next(steps, None)):

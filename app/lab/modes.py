@@ -69,7 +69,13 @@ def compute(
         for i, name in enumerate(names):
             progress((i, len(names)), desc=f"{i + 1} of {len(names)}: {name}")
             run = partial(
-                mode_effect, asked.prompted, analysis.pixels, texts, settings, index, name
+                mode_effect,
+                asked.prompted,
+                analysis.pixels,
+                texts,
+                settings=settings,
+                target=index,
+                mode=name,
             )
             effects += studio.in_turn(run)
             done = Modes(analysis, index, tuple(effects))

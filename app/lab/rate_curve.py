@@ -89,7 +89,7 @@ def compute(
         asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
         analysis, index = asked.analysis, asked.target
         steps = run_rates(
-            asked.prompted, analysis.pixels, asked.texts(), analysis.settings,
+            asked.prompted, analysis.pixels, asked.texts(), settings=analysis.settings,
             target=index, draws=int(draws),
         )  # fmt: skip
         count, done = int(draws) * (len(RATES) - 1), -1

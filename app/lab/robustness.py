@@ -128,7 +128,7 @@ def compute(
         asked = Question.of(studio, analysis, target, backbone, prompts)
         analysis, index, texts = asked.analysis, asked.target, asked.texts()
         branch = Branch.of(asked.loaded.model, texts)
-        steps = run_versions(branch, asked.mapped(), texts, index, kind)
+        steps = run_versions(branch, asked.mapped(), texts, target=index, kind=kind)
         versions: tuple[Version, ...] = ()
         while step := studio.in_turn(lambda: next(steps, None)):
             versions = (*versions, step)

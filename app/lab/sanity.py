@@ -95,7 +95,7 @@ def compute(
         model = asked.loaded.model
         clip = model.backbone if isinstance(model, PromptedClip) else model
         steps = run_cascade(
-            model, asked.mapped(), asked.texts(), index, seed=analysis.settings.seed
+            model, asked.mapped(), asked.texts(), target=index, seed=analysis.settings.seed
         )
         blocks = clip.image_layer_count
         found: tuple[Depth, ...] = ()

@@ -105,7 +105,7 @@ def draw(
         token = word if word in known else min(known)
         name = f"“{known[token]}”" if kind == TEXT else f"prompt {known[token]}"
     branch: Literal["image", "text"] = "text" if kind == TEXT else "image"
-    steps = token_card(analysis, branch, token, target if kind == TEXT else 0)
+    steps = token_card(analysis, branch, token, row=target if kind == TEXT else 0)
     dropout = analysis.settings.dropout
     minmax = dropout.normalisation in ("minmax", "minmax_eligible")
     data = card_rows(steps, dropout.p_min, dropout.p_max, minmax)

@@ -119,7 +119,7 @@ def compute(
                     "The backbone on the left is no longer that of this analysis. Press Analyse "
                     "first."
                 )
-            frozen, adapted = answers(one, name, card, index)
+            frozen, adapted = answers(one, name, card, target=index)
             found += [adapted] if found else [frozen, adapted]
             so_far = Compared(analysis, index, task, tuple(found))
             yield so_far, *draw(studio, analysis, index, so_far, task)

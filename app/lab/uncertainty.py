@@ -91,7 +91,7 @@ def compute(
         analysis, index = asked.analysis, asked.target
         plain = int(analysis.predictions[ADAPTED].cosines.argmax())
         draws = run_draws(
-            asked.prompted, analysis.pixels, asked.texts(), analysis.settings,
+            asked.prompted, analysis.pixels, asked.texts(), settings=analysis.settings,
             target=index, plain=plain, most=int(most), width=width,
         )  # fmt: skip
         found: dict[str, DrawStatistics] = {}

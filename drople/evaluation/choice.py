@@ -154,7 +154,7 @@ def _choice(normalisation: Normalisation, figures: np.ndarray) -> Choice:
 def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[float, ...]:
     """The fields of a `Choice` for one layer and image, as shares; the last is `top_gap`."""
     found = meter(layer, dropout.p_max, image)
-    known = selectivity(layer, dropout.p_min, dropout.p_max, image)
+    known = selectivity(layer, dropout.p_min, dropout.p_max, row=image)
     assert found is not None and known is not None and layer.probability is not None
     p, eligible = layer.probability[image], layer.eligible[image]
     start, stop = layer.prompts

@@ -94,6 +94,7 @@ def explain_difference(
     model: PromptedClip,
     records: Records,
     classes: ClassTexts,
+    *,
     target: int,
     against: int | None = None,
 ) -> Explained:

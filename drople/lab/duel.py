@@ -31,13 +31,13 @@ class DuelRow:
 
 
 def duel_rows(
-    analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int
+    analysis: Analysis, conditions: tuple[str, ...], layer: int, *, target: int
 ) -> list[DuelRow]:
     """One row a condition; `layer` and the class `target` count from 0."""
-    return [_row(analysis, condition, layer, target) for condition in conditions]
+    return [_row(analysis, condition, layer, target=target) for condition in conditions]
 
 
-def _row(analysis: Analysis, condition: str, layer: int, target: int) -> DuelRow:
+def _row(analysis: Analysis, condition: str, layer: int, *, target: int) -> DuelRow:
     prediction = analysis.predictions[condition]
     one = analysis.images[condition].layers[layer]
     counts = drop_counts(one)
@@ -60,7 +60,9 @@ def _row(analysis: Analysis, condition: str, layer: int, target: int) -> DuelRow
     )
 
 
-def map_difference(analysis: Analysis, first: str, second: str, target: int) -> np.ndarray | None:
+def map_difference(
+    analysis: Analysis, first: str, second: str, *, target: int
+) -> np.ndarray | None:
     """First minus second condition's map (G, G), NaN where a drop took either's value."""
     a, b = (target_map(analysis, condition, target) for condition in (first, second))
     if a is None or b is None:

@@ -171,8 +171,8 @@ def run_erasures(
     ask: Ask,
     pixels: np.ndarray,
     maps: Mapping[str, np.ndarray],
-    replacements: Sequence[str],
     *,
+    replacements: Sequence[str],
     orders: int,
     seed: int,
 ) -> Iterator[Step]:

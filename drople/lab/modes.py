@@ -49,6 +49,7 @@ def mode_effect(
     model: PromptedClip,
     pixels: np.ndarray,
     classes: ClassTexts,
+    *,
     settings: AnalysisSettings,
     target: int,
     mode: str,

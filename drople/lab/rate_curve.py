@@ -91,8 +91,8 @@ def run_rates(
     model: PromptedClip,
     pixels: np.ndarray,
     classes: ClassTexts,
-    settings: AnalysisSettings,
     *,
+    settings: AnalysisSettings,
     target: int,
     draws: int,
 ) -> Iterator[tuple[int, RateCurves]]:
@@ -109,7 +109,7 @@ def run_rates(
     text, scale = classes.features[ADAPTED], float(model.logit_scale.detach().exp())
     rows = rows_of((NONE,), [settings.seed], settings.dropout)
     undropped = _outcome(Conditions.of(model, rows, settings.dropout), picture, text)
-    (plain,) = _points(undropped, undropped, target, scale)
+    (plain,) = _points(undropped, undropped, target=target, scale=scale)
     # Nothing is drawn without dropout, so every draw at rate 0 is this one.
     still = Point(**{k: np.repeat(v, draws) for k, v in vars(plain).items()})
     points = {(name, RATES[0]): still for name in COMPARED}
@@ -122,7 +122,7 @@ def run_rates(
                 for row in rows_of(COMPARED, [settings.seed + i], settings.dropout)
             ]
             outcome = _outcome(Conditions.of(model, rows, settings.dropout), picture, text)
-            drawn = _points(outcome, undropped, target, scale)
+            drawn = _points(outcome, undropped, target=target, scale=scale)
             points = dict(points)
             for row, point in zip(rows, drawn, strict=True):
                 key = (row.condition, rate)
@@ -142,7 +142,7 @@ def _outcome(conditions: Conditions, picture: Tensor, text: Tensor) -> _Outcome:
     return _Outcome(features, features @ text.T, dropped / eligible.clamp_min(1))
 
 
-def _points(outcome: _Outcome, plain: _Outcome, target: int, scale: float) -> list[Point]:
+def _points(outcome: _Outcome, plain: _Outcome, *, target: int, scale: float) -> list[Point]:
     """Each row as one draw, against the one undropped row of `plain`."""
     cosines = outcome.cosines
     columns = {

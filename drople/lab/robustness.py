@@ -29,13 +29,13 @@ class Version:
     analysis: Analysis
 
 
-def corrupted_picture(pixels: np.ndarray, kind: str, severity: int, seed: int) -> np.ndarray:
+def corrupted_picture(pixels: np.ndarray, kind: str, severity: int, *, seed: int) -> np.ndarray:
     """A picture (S, S, 3) uint8; every severity has the same random stream. 0 changes nothing."""
     return corrupt(pixels, kind, severity, rng=np.random.default_rng(seed))
 
 
 def run_versions(
-    branch: Branch, clean: Analysis, texts: ClassTexts, target: int, kind: str
+    branch: Branch, clean: Analysis, texts: ClassTexts, *, target: int, kind: str
 ) -> Iterator[Version]:
     """Yields the clean picture, every severity of a corruption, then the attacks.
 
@@ -53,7 +53,7 @@ def run_versions(
 
     yield Version(CLEAN, clean)
     for severity in SEVERITIES:
-        pixels = corrupted_picture(clean.pixels, kind, severity, clean.settings.seed)
+        pixels = corrupted_picture(clean.pixels, kind, severity, seed=clean.settings.seed)
         yield version(f"severity {severity}", pixels)
     for name, epsilon in EPSILONS.items():
         yield version(f"PGD {name}", branch.attacked(clean.pixels, answer, epsilon))
@@ -67,7 +67,7 @@ def answering(analysis: Analysis) -> str:
     return ADAPTED if analysis.adapted else FROZEN
 
 
-def map_likeness(clean: Analysis, other: Analysis, condition: str, target: int) -> float | None:
+def map_likeness(clean: Analysis, other: Analysis, *, condition: str, target: int) -> float | None:
     """Spearman over the patches of a condition's two maps; None where one is flat or missing."""
     maps = [target_map(one, condition, target) for one in (clean, other)]
     if maps[0] is None or maps[1] is None:
@@ -76,7 +76,9 @@ def map_likeness(clean: Analysis, other: Analysis, condition: str, target: int) 
     return spearman(maps[0][~gone], maps[1][~gone]) if (~gone).any() else None
 
 
-def drop_likeness(clean: Analysis, other: Analysis, condition: str, layer: int) -> Agreement | None:
+def drop_likeness(
+    clean: Analysis, other: Analysis, *, condition: str, layer: int
+) -> Agreement | None:
     """How alike the dropped sets are, under the same u; None where nothing drops."""
     if condition not in clean.images:
         return None
@@ -92,7 +94,7 @@ def run_kinds(branch: Branch, clean: Analysis, target: int) -> Iterator[tuple[st
     answer = int(clean.predictions[answering(clean)].cosines.argmax())
     for kind in CORRUPTIONS:
         pictures = [
-            corrupted_picture(clean.pixels, kind, severity, clean.settings.seed)
+            corrupted_picture(clean.pixels, kind, severity, seed=clean.settings.seed)
             for severity in (0, *SEVERITIES)
         ]
         answers = branch.answers(np.stack(pictures))

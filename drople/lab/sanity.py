@@ -93,7 +93,7 @@ def depths_of(blocks: int) -> list[int]:
 
 
 def run_cascade(
-    model: Backbone | PromptedClip, analysis: Analysis, texts: ClassTexts, target: int, *, seed: int
+    model: Backbone | PromptedClip, analysis: Analysis, texts: ClassTexts, *, target: int, seed: int
 ) -> Iterator[Depth]:
     """Yields the maps of the trained network, then of ever more blocks drawn anew.
 

@@ -48,7 +48,7 @@ class TokenStep:
         return None if self.p is None or self.u is None else self.u < self.p
 
 
-def token_card(analysis: Analysis, branch: Branch, token: int, row: int = 0) -> list[TokenStep]:
+def token_card(analysis: Analysis, branch: Branch, token: int, *, row: int = 0) -> list[TokenStep]:
     """Every layer's verdict on one token under IWTD.
 
     Images: IWTD's own run, where a token that was hidden before is not drawn again. Text: the
@@ -59,7 +59,7 @@ def token_card(analysis: Analysis, branch: Branch, token: int, row: int = 0) -> 
         row: index of the class; 0 for images.
     """
     trace = analysis.images["iwtd"] if branch == "image" else analysis.texts[ADAPTED]
-    return [_step(analysis, layer, branch, token, row) for layer in trace.layers]
+    return [_step(analysis, layer, branch, token=token, row=row) for layer in trace.layers]
 
 
 def hidden_since(steps: list[TokenStep]) -> int | None:
@@ -69,7 +69,9 @@ def hidden_since(steps: list[TokenStep]) -> int | None:
     return gone if later and not any(step.eligible for step in later) else None
 
 
-def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row: int) -> TokenStep:
+def _step(
+    analysis: Analysis, layer: LayerTrace, branch: Branch, *, token: int, row: int
+) -> TokenStep:
     dropout = analysis.settings.dropout
     weights = dropout.weights.shares(layer.shares)
     parts = tuple(
@@ -92,7 +94,7 @@ def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row
     p = u = None
     if layer.probability is not None and eligible:
         p = float(layer.probability[row, token])
-        u = _uniform(analysis, layer, branch, row)[token]
+        u = _uniform(analysis, layer, branch, row=row)[token]
     scored = bool(layer.content[row, token])
     level = None
     if p is not None and dropout.p_max > dropout.p_min:
@@ -102,7 +104,7 @@ def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row
     return TokenStep(layer.depth, parts, blend, low, high, level, p, u, eligible, scored)
 
 
-def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, row: int) -> list[float]:
+def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, *, row: int) -> list[float]:
     """The u of a layer's tokens: drawn in this run, or what the seed would draw."""
     if layer.uniform is not None:
         return [float(u) for u in layer.uniform[row]]

@@ -97,7 +97,9 @@ class Answer:
     accuracy: dict[str, float]  # base, novel, harmonic_mean: percent, as measured; may be empty
 
 
-def answers(analysis: Analysis, name: str, card: PromptCard, target: int) -> tuple[Answer, Answer]:
+def answers(
+    analysis: Analysis, name: str, card: PromptCard, *, target: int
+) -> tuple[Answer, Answer]:
     """The frozen branch's answer and that of the checkpoint the analysis was made with.
 
     Args:

@@ -18,7 +18,7 @@ MINIMUM = 16  # draws before the rule may stop
 BATCH = 8  # draws at a time, after a first one alone so that something is soon to be seen
 
 
-def narrow_enough(hits: int, count: int, width: float, minimum: int = MINIMUM) -> bool:
+def narrow_enough(hits: int, count: int, width: float, *, minimum: int = MINIMUM) -> bool:
     """Whether a rate is known to within an interval narrower than `width`."""
     low, high = wilson_interval(hits, count)
     return count >= minimum and high - low < width
@@ -78,8 +78,8 @@ def run_draws(
     model: PromptedClip,
     pixels: np.ndarray,
     classes: ClassTexts,
-    settings: AnalysisSettings,
     *,
+    settings: AnalysisSettings,
     target: int,
     plain: int,
     most: int,
@@ -113,15 +113,17 @@ def run_draws(
         rows = rows_of(settings.strategies, seeds, settings.dropout)
         conditions = Conditions.of(model, rows, settings.dropout, match=settings.matched)
         run = conditions.run(batch, classes, drop_text=settings.drop_text)
-        known = _added(known, run, settings, target)
+        known = _added(known, run, settings=settings, target=target)
         done += size
         yield known
-        if all(narrow_enough(one.flips, one.count, width, minimum) for one in known.values()):
+        if all(
+            narrow_enough(one.flips, one.count, width, minimum=minimum) for one in known.values()
+        ):
             return
 
 
 def _added(
-    known: dict[str, DrawStatistics], run: Run, settings: AnalysisSettings, target: int
+    known: dict[str, DrawStatistics], run: Run, *, settings: AnalysisSettings, target: int
 ) -> dict[str, DrawStatistics]:
     """The statistics with a run's rows added."""
     layer = len(run.records) - 1 if settings.cam_layer is None else settings.cam_layer

@@ -122,7 +122,7 @@ def run_layers(
         last = readout_only and depth == len(blocks) - 1
         seen = _attention_mask(mask, hidden, tokens)
         rows = layout.readout if last else None
-        tokens, attention = run_block(blocks[depth], entering, seen, rows)
+        tokens, attention = run_block(blocks[depth], entering, seen, rows=rows)
         if last:
             layout, hidden, watch = layout.readout_only(), None, False
         reading = bridge(tokens, layout) if bridge and watch else None
@@ -132,7 +132,7 @@ def run_layers(
             importance = score_tokens(attention, claims, layout)
         pending = None
         if dropout and depth < dropout.depth and not last:
-            evidence = _evidence(depth, importance, layout, hidden, len(tokens))
+            evidence = _evidence(depth, importance, layout, hidden=hidden, batch=len(tokens))
             pending = dropout.draw(evidence)
         yield LayerRecord(
             depth, layout, entering, hidden, tokens, attention, reading, importance, pending
@@ -165,6 +165,7 @@ def _evidence(
     depth: int,
     importance: TokenImportance | None,
     layout: TokenLayout,
+    *,
     hidden: Tensor | None,
     batch: int,
 ) -> Evidence:

@@ -67,7 +67,9 @@ def toy_model(pictures):
 def toy(maps, orders=6):
     """Everything measured on the toy."""
     return list(
-        run_erasures(toy_model, toy_picture(), maps, [*REPLACEMENTS], orders=orders, seed=0)
+        run_erasures(
+            toy_model, toy_picture(), maps, replacements=[*REPLACEMENTS], orders=orders, seed=0
+        )
     )
 
 
@@ -245,7 +247,7 @@ def measured():
     ask = partial(Branch.of(model, describe_classes(model, NAMES)).ask, 0)
     analysis = analysed()
     maps = {**judged_maps(analysis, 0), **baseline_maps(analysis)}
-    steps = run_erasures(ask, analysis.pixels, maps, [*REPLACEMENTS], orders=2, seed=0)
+    steps = run_erasures(ask, analysis.pixels, maps, replacements=[*REPLACEMENTS], orders=2, seed=0)
     return maps, [*steps]
 
 

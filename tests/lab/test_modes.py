@@ -24,7 +24,7 @@ def effects_of(mode, settings=SETTINGS):
     """Both dropouts' effects in one mode on the tiny model."""
     texts = describe_classes(MODEL, NAMES)
     pixels = MODEL.backbone.pixels(noise_picture())
-    return mode_effect(MODEL, pixels, texts, settings, 1, mode)
+    return mode_effect(MODEL, pixels, texts, settings=settings, target=1, mode=mode)
 
 
 @pytest.mark.parametrize("mode", DROP_MODES)
@@ -83,6 +83,6 @@ def test_effects_of_another_question_are_not_shown():
 def test_numbers_are_finite_with_one_class():
     texts = describe_classes(MODEL, NAMES[:1])
     pixels = MODEL.backbone.pixels(noise_picture())
-    for effect in mode_effect(MODEL, pixels, texts, SETTINGS, 0, "zero"):
+    for effect in mode_effect(MODEL, pixels, texts, settings=SETTINGS, target=0, mode="zero"):
         assert np.isfinite(effect.logit_change)
         assert effect.probability == pytest.approx(1)

@@ -34,7 +34,7 @@ def steps(settings=None, *, draws=3, model=MODEL):
     settings = settings or AnalysisSettings(seed=4)
     texts = describe_classes(model, NAMES)
     pixels = model.backbone.pixels(noise_picture())
-    return [*run_rates(model, pixels, texts, settings, target=0, draws=draws)]
+    return [*run_rates(model, pixels, texts, settings=settings, target=0, draws=draws)]
 
 
 @pytest.fixture(scope="module")
