@@ -72,7 +72,7 @@ def explain(
         draws: of each image; 0 for none.
         batch: images read at a time; draws are rows of batches of the same size.
     """
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     sampling = Sampling(strategy, draws, batch)
     for start in range(0, len(images), batch):
         paths = images[start : start + batch]
@@ -105,7 +105,7 @@ def _columns(
     sampling: Sampling,
 ) -> dict[str, Sequence[Any]]:
     """The columns of a batch (B, 3, S, S), a value for each image."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     features = F.normalize(backbone.encode_image(inputs), dim=-1)
     frozen = _probabilities(features, classes.features[FROZEN], backbone.logit_scale)
     columns = _predictions(FROZEN, features, classes, probabilities=frozen)

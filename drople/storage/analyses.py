@@ -152,7 +152,7 @@ def replay(stored: Analysis, model: Backbone | PromptedClip) -> ReplayReport:
         EvidenceError: the model is not the one that made it.
     """
     check_model(stored, model)
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     fresh = analyse(
         model,
         Image.fromarray(stored.pixels),
@@ -196,7 +196,7 @@ def check_model(stored: Analysis, model: Backbone | PromptedClip) -> None:
         EvidenceError: it is not; the message names the weights.
     """
     known = stored.provenance
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     if backbone.weights_hash != known["backbone_hash"]:
         raise EvidenceError(
             "The analysis was "

@@ -54,7 +54,7 @@ class Condition(nn.Module):
 
     def __init__(self, model: Backbone | PromptedClip, text: Tensor, strategy: str | None):
         super().__init__()
-        self.clip = (model if isinstance(model, Backbone) else model.backbone).clip
+        self.clip = model.backbone.clip
         self.source, self.text, self.strategy = model, text, strategy
 
     def forward(self, pixels: Tensor) -> Tensor:
