@@ -10,21 +10,14 @@ from typing import Any
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.attention_maps import (
-    HEADERS,
-    attention_sentence,
-    heads_rows,
-    heads_scale,
-    heads_strip,
-    rollout_scale,
-    rollout_sheet,
-)
+from app.figures.attention_maps import heads_scale, heads_strip, rollout_scale, rollout_sheet
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import QUIET, View, picture
+from app.wording.attention_maps import HEADERS, attention_sentence, heads_rows
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.attention_maps import AttentionLayer, attention_layers

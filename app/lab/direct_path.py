@@ -9,20 +9,14 @@ from typing import Any
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.direct_path import (
-    HEADERS,
-    layers_figure,
-    map_panel,
-    map_scale,
-    parts_rows,
-    parts_sentence,
-)
+from app.figures.direct_path import layers_figure, map_panel, map_scale
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture
+from app.wording.direct_path import HEADERS, parts_rows, parts_sentence
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED
 from drople.lab.direct_path import Explained, explain_difference, run_branches

@@ -9,21 +9,14 @@ import gradio as gr
 
 from app.calls import user_errors
 from app.figures.cams import cam_scale
-from app.figures.duel import (
-    HEADERS,
-    column_name,
-    difference_panel,
-    difference_scale,
-    duel_sentence,
-    duel_sheet,
-    duel_table,
-)
+from app.figures.duel import column_name, difference_panel, difference_scale, duel_sheet
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture
+from app.wording.duel import HEADERS, duel_sentence, duel_table
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED
 from drople.tokens.dropout import COMPARED

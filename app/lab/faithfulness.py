@@ -11,12 +11,7 @@ import gradio as gr
 import numpy as np
 
 from app.calls import user_errors
-from app.figures.faithfulness import (
-    HEADERS,
-    curves_figure,
-    faithfulness_rows,
-    faithfulness_sentence,
-)
+from app.figures.faithfulness import curves_figure
 from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
@@ -25,6 +20,7 @@ from app.lab.bench import Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View
+from app.wording.faithfulness import HEADERS, faithfulness_rows, faithfulness_sentence
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch

@@ -10,12 +10,13 @@ from typing import Any
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.modes import HEADERS, modes_figure, modes_rows, modes_sentence
+from app.figures.modes import modes_figure
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View
+from app.wording.modes import HEADERS, modes_rows, modes_sentence
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED
 from drople.lab.modes import ModeEffect, mode_effect, variants

@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from app.figures.patches import SIDE
-from app.figures.pointing import HEADERS, boxed_photo, pointing_rows, pointing_sentence
+from app.figures.pointing import boxed_photo
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
+from app.wording.pointing import HEADERS, pointing_rows, pointing_sentence
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.patch_maps import baseline_maps, judged_maps

@@ -9,20 +9,19 @@ from typing import Any
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.rate_curve import (
-    AREA_HEADERS,
-    POINT_HEADERS,
-    QUANTITIES,
-    area_rows,
-    point_rows,
-    rates_figure,
-    rates_sentence,
-)
+from app.figures.rate_curve import QUANTITIES, rates_figure
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View
+from app.wording.rate_curve import (
+    AREA_HEADERS,
+    POINT_HEADERS,
+    area_rows,
+    point_rows,
+    rates_sentence,
+)
 from drople.analysis import Analysis, same_question
 from drople.lab.rate_curve import RATES, RateCurves, run_rates
 

@@ -10,25 +10,21 @@ import gradio as gr
 import numpy as np
 
 from app.calls import user_errors
-from app.figures.robustness import (
-    KIND_HEADERS,
-    PROBABILITY,
-    kind_name,
-    kinds_figure,
-    kinds_rows,
-    kinds_sentence,
-    strip_headers,
-    strip_rows,
-    strip_scale,
-    strip_sentence,
-    strip_sheet,
-)
+from app.figures.robustness import PROBABILITY, kind_name, kinds_figure, strip_scale, strip_sheet
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture
+from app.wording.robustness import (
+    KIND_HEADERS,
+    kinds_rows,
+    kinds_sentence,
+    strip_headers,
+    strip_rows,
+    strip_sentence,
+)
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch

@@ -9,20 +9,14 @@ from typing import Any
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.sanity import (
-    RANKS,
-    cascade_figure,
-    cascade_headers,
-    cascade_rows,
-    cascade_sentence,
-    cascade_sheet,
-)
+from app.figures.sanity import RANKS, cascade_figure, cascade_sheet
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture
+from app.wording.sanity import cascade_headers, cascade_rows, cascade_sentence
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE

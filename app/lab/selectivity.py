@@ -6,19 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.selectivity import (
-    HEADERS,
-    NAMES,
-    mean_meter,
-    meter_figure,
-    meter_rows,
-    meters,
-    warnings_of,
-)
+from app.figures.selectivity import meter_figure, meters
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.markdown import plain_text
 from app.tabs.shared import View
+from app.wording.selectivity import HEADERS, NAMES, mean_meter, meter_rows, warnings_of
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.selectivity import what_if

@@ -10,24 +10,21 @@ from typing import Any
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.sinks import (
-    EFFECT_HEADERS,
-    HEADERS,
-    effect_rows,
-    effect_sentence,
-    p_scale,
-    p_sheet,
-    sinks_rows,
-    sinks_scales,
-    sinks_sentence,
-    sinks_sheet,
-)
+from app.figures.sinks import p_scale, p_sheet, sinks_scales, sinks_sheet
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture
+from app.wording.sinks import (
+    EFFECT_HEADERS,
+    HEADERS,
+    effect_rows,
+    effect_sentence,
+    sinks_rows,
+    sinks_sentence,
+)
 from drople.analysis import Analysis, same_question
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 

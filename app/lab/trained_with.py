@@ -12,18 +12,13 @@ from PIL import Image
 
 from app.calls import user_errors
 from app.figures.theme import colour_bar
-from app.figures.trained_with import (
-    HEADERS,
-    trained_rows,
-    trained_scale,
-    trained_sentence,
-    trained_sheet,
-)
+from app.figures.trained_with import trained_scale, trained_sheet
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture, required, target_index
+from app.wording.trained_with import HEADERS, trained_rows, trained_sentence
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.trained_with import (

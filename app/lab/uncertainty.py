@@ -9,21 +9,14 @@ from typing import Any
 import gradio as gr
 
 from app.calls import user_errors
-from app.figures.draws import (
-    CAM,
-    HEADERS,
-    KEPT,
-    draw_scales,
-    draws_rows,
-    draws_sentence,
-    draws_sheet,
-)
+from app.figures.draws import CAM, KEPT, draw_scales, draws_sheet
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture
+from app.wording.draws import HEADERS, draws_rows, draws_sentence
 from drople.analysis import Analysis, same_question
 from drople.branches import ADAPTED
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws

@@ -6,20 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.dropped import (
-    counts_headers,
-    counts_table,
-    dropped_panel,
-    dropping,
-    often_panel,
-    often_scale,
-    stays_hidden,
-)
+from app.figures.dropped import dropped_panel, dropping, often_panel, often_scale, stays_hidden
 from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.markdown import plain_text
 from app.tabs.shared import View, panel
+from app.wording.dropped import counts_headers, counts_table
 from app.wording.sentences import dropped_sentence
 from drople.analysis import Analysis
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.predictions import predictions_figure, predictions_table, table_headers
+from app.figures.predictions import predictions_figure
 from app.glossary import intro
 from app.markdown import plain_text
 from app.tabs.shared import View
+from app.wording.predictions import predictions_table, table_headers
 from drople.analysis import Analysis
 
 INTRO = (

@@ -9,9 +9,10 @@ import gradio as gr
 from app.calls import user_errors
 from app.export.files import archive, stem_of
 from app.export.standalone import standalone_page
-from app.figures.paper import FORMATS, caption, figure_bytes, methods_text, paper_figure
+from app.figures.paper import FORMATS, figure_bytes, paper_figure
 from app.tabs.export import KEEP
 from app.tabs.shared import QUIET, View, required, target_index
+from app.wording.paper import caption, methods_text
 from drople.analysis import Analysis
 from drople.storage.analyses import analysis_bytes
 

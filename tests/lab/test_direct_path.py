@@ -12,8 +12,9 @@ from analysed import analysed, ask, tiny
 from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 from torch.nn import functional as F
 
-from app.figures.direct_path import layers_figure, map_scale, parts_rows, parts_sentence, patch_map
+from app.figures.direct_path import layers_figure, map_scale, patch_map
 from app.lab import direct_path as tab
+from app.wording.direct_path import parts_rows, parts_sentence
 from drople.class_texts import describe_classes
 from drople.lab.direct_path import direct_path, explain_difference, run_branches
 from drople.models.prompts import PromptPlan

@@ -11,6 +11,7 @@ from analysed import KINDS, analysed, ask
 from app.figures import duel as figures
 from app.figures import sheets
 from app.lab import duel as tab
+from app.wording import duel as wording
 from drople.analysis import same_question
 from drople.lab.duel import duel_rows, map_difference
 from drople.lab.patch_maps import target_map
@@ -108,7 +109,7 @@ def test_the_sheet_holds_a_column_a_condition_and_goes_on_below(every):
 
 def test_a_name_is_text_and_never_markup():
     odd = analysed("odd names")
-    said = figures.duel_sentence(odd, ("vanilla", "iwtd"), 0, 0)
+    said = wording.duel_sentence(odd, ("vanilla", "iwtd"), 0, 0)
     shown = tab.draw(odd, 0, None, ["vanilla", "iwtd"], True, 1)[2]
     assert "<" not in shown.replace("\\<", "")
     assert "one draw" in said.lower()

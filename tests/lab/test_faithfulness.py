@@ -11,13 +11,9 @@ from analysed import analysed, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.faithfulness import (
-    HEADERS,
-    curves_figure,
-    faithfulness_rows,
-    faithfulness_sentence,
-)
+from app.figures.faithfulness import curves_figure
 from app.lab import faithfulness as tab
+from app.wording.faithfulness import HEADERS, faithfulness_rows, faithfulness_sentence
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch

@@ -9,17 +9,15 @@ from analysed import analysed, ask, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.rate_curve import (
+from app.figures.rate_curve import QUANTITIES, bounded, rates_figure
+from app.lab import rate_curve as tab
+from app.wording.rate_curve import (
     AREA_HEADERS,
     POINT_HEADERS,
-    QUANTITIES,
     area_rows,
-    bounded,
     point_rows,
-    rates_figure,
     rates_sentence,
 )
-from app.lab import rate_curve as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.rate_curve import NONE, RATES, AtRate, Point, RateCurves, run_rates

@@ -12,19 +12,17 @@ from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.robustness import (
+from app.figures.robustness import kinds_figure, strip_scale, strip_sheet
+from app.lab import robustness as tab
+from app.wording.robustness import (
     KIND_HEADERS,
     answer_of,
-    kinds_figure,
     kinds_rows,
     kinds_sentence,
     strip_headers,
     strip_rows,
-    strip_scale,
     strip_sentence,
-    strip_sheet,
 )
-from app.lab import robustness as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch

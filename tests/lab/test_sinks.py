@@ -13,8 +13,9 @@ from analysed import ask, tiny
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.patches import outline
-from app.figures.sinks import effect_rows, p_sheet, sinks_rows, sinks_sentence, sinks_sheet
+from app.figures.sinks import p_sheet, sinks_sheet
 from app.lab import sinks as tab
+from app.wording.sinks import effect_rows, sinks_rows, sinks_sentence
 from drople.analysis import analyse
 from drople.lab.sinks import (
     far_out,

@@ -13,8 +13,9 @@ from PIL import Image
 from tiny import NAMES, noise_picture
 
 from app.figures.sheets import GAP, LABEL, LINE, TILE
-from app.figures.trained_with import trained_rows, trained_scale, trained_sentence, trained_sheet
+from app.figures.trained_with import trained_scale, trained_sheet
 from app.lab import trained_with as tab
+from app.wording.trained_with import trained_rows, trained_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.lab.trained_with import (
     TRAINED_WITH,
