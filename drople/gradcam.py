@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from drople.errors import SettingsError
 from drople.models.attention import Block, SelfAttention
-from drople.models.towers import LayerRecord, VisualTower, last, read_image, run_layers
+from drople.models.towers import LayerRecord, VisualTower, image_features, last, run_layers
 from drople.tokens.draws import Draws
 from drople.tokens.dropout import Replay, TokenDrop, TokenDropout
 from drople.tokens.layout import PromptStep, TokenLayout
@@ -68,8 +68,8 @@ def class_maps(
     visual: VisualTower,
     records: Sequence[LayerRecord],
     text: Tensor,
-    classes: Sequence[int],
     *,
+    classes: Sequence[int],
     layer: int | None = None,
     method: str = "gradcam",
     prompts: Sequence[PromptStep] = (),
@@ -103,13 +103,13 @@ def class_maps(
     )
     entering = records[layer].entering.detach()
     tokens = entering.repeat_interleave(len(shown), dim=0)  # (B*C, N, D)
-    maps = _package_maps(tail, tokens, shown * B, chosen)  # (B*C, G, G)
+    maps = _package_maps(tail, tokens, shown * B, method=chosen)  # (B*C, G, G)
     rows, columns = maps.shape[1:]
     return np.broadcast_to(maps.reshape(B, len(shown), rows, columns), (B, C, rows, columns)).copy()
 
 
 def _package_maps(
-    tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], method: CamMethod
+    tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], *, method: CamMethod
 ) -> np.ndarray:
     # Imported here: the package takes a second, and a visitor may never ask for a map.
     import pytorch_grad_cam
@@ -200,7 +200,7 @@ class CosinesFrom(nn.Module):
                 readout_only=True,
             )
         )
-        features = F.normalize(read_image(self._visual[0], record), dim=-1)  # (B*C, E)
+        features = F.normalize(image_features(self._visual[0], record), dim=-1)  # (B*C, E)
         return torch.einsum("be,bke->bk", features, self._text)
 
 

@@ -20,6 +20,11 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
+def luma(pixels: np.ndarray) -> np.ndarray:
+    """The brightness (S, S) of RGB (S, S, 3), weighted as in ITU-R BT.601."""
+    return pixels @ np.array([0.299, 0.587, 0.114])
+
+
 def read_image(source: str | Path | IO[bytes]) -> Image.Image:
     """Reads a picture: first frame, turned upright, on white, 8-bit RGB, without its metadata.
 

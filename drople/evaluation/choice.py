@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 
-from drople.analysis import AnalysisSettings
 from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
 from drople.evaluation.runs import Made, as_asked, made, read_as, write_json
-from drople.explain import scored_layers
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
 from drople.selectivity import meter, what_if
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.normalise import Normalisation
-from drople.traces import LayerTrace
+from drople.traces import LayerTrace, scored_layers
 from drople.training.config import TrainConfig
 from drople.training.features import BATCH, crop_all
 from drople.training.image_sets import ImageSet
@@ -113,11 +110,10 @@ def _scored(
     model: PromptedClip, images: ImageSet, dropout: DropoutSettings
 ) -> Iterator[list[LayerTrace]]:
     """The layers of each batch of images."""
-    settings = AnalysisSettings(dropout=replace(dropout, strategy="iwtd"))
     for start in range(0, len(images), BATCH):
         index = np.arange(start, min(start + BATCH, len(images)))
-        pixels = torch.from_numpy(crop_all(model.backbone, images.select(index)))
-        yield scored_layers(model, model.backbone.normalise(pixels), settings)[1]
+        pixels = crop_all(model.backbone, images.select(index))
+        yield scored_layers(model, model.backbone.normalise(pixels), dropout)[1]
 
 
 def choices_of(batches: Iterable[Sequence[LayerTrace]], dropout: DropoutSettings) -> list[Choice]:
@@ -154,7 +150,7 @@ def _choice(normalisation: Normalisation, figures: np.ndarray) -> Choice:
 def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[float, ...]:
     """The fields of a `Choice` for one layer and image, as shares; the last is `top_gap`."""
     metered = meter(layer, dropout.p_max, image)
-    selective = selectivity(layer, dropout.p_min, dropout.p_max, image)
+    selective = selectivity(layer, dropout.p_min, dropout.p_max, row=image)
     assert metered is not None and selective is not None and layer.probability is not None
     p, eligible = layer.probability[image], layer.eligible[image]
     start, stop = layer.prompts

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from drople.analysis import Analysis, analyse
-from drople.class_texts import FROZEN
+from drople.branches import FROZEN
 from drople.errors import DropleError, EvidenceError
 from drople.models.backbone import Backbone, hash_weights, other_weights
 from drople.models.prompted_clip import PromptedClip
@@ -152,7 +152,7 @@ def replay(stored: Analysis, model: Backbone | PromptedClip) -> ReplayReport:
         EvidenceError: the model is not the one that made it.
     """
     check_model(stored, model)
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     fresh = analyse(
         model,
         Image.fromarray(stored.pixels),
@@ -196,7 +196,7 @@ def check_model(stored: Analysis, model: Backbone | PromptedClip) -> None:
         EvidenceError: it is not; the message names the weights.
     """
     provenance = stored.provenance
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     if backbone.weights_hash != provenance["backbone_hash"]:
         raise EvidenceError(
             "The analysis was "
