@@ -17,7 +17,7 @@ from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts
 from drople.conditions import Conditions, rows_of
 from drople.errors import DataError, ImageError
-from drople.images import read_image
+from drople.images import SUFFIXES, image_files, read_image
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import image_features, last
@@ -25,8 +25,6 @@ from drople.selectivity import meter
 from drople.statistics.intervals import wilson_interval
 from drople.storage.tables import Row
 from drople.traces import LayerTrace, scored_layers
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,10 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not images:
-        raise DataError(f"{folder} holds no image; these are read: {', '.join(sorted(SUFFIXES))}.")
-    return images
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"{folder} holds no image; these are read: {', '.join(SUFFIXES)}.")
+    return files
 
 
 def explain(

@@ -34,13 +34,13 @@ def build() -> list[View]:
         _, vanilla = panel("vanilla", "drop-vanilla", " (A)")
         _, iwtd = panel("iwtd", "drop-iwtd", " (A)")
     bar = gr.HTML(elem_id="drop-bar")
-    said = gr.Markdown(elem_id="drop-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="drop-note", elem_classes="lens-note")
     with gr.Accordion("Layer by layer", open=False):
         table = gr.Dataframe(
             show_label=False, interactive=False, elem_id="drop-table", buttons=["copy"], wrap=True
         )
     return [
-        View(draw, [layer, view], [vanilla, iwtd, bar, said]),
+        View(draw, [layer, view], [vanilla, iwtd, bar, note]),
         View(draw_table, [], [table, layer]),
     ]
 

@@ -79,6 +79,6 @@ def _model(backbone: Backbone, prompts: str) -> tuple[Backbone | PromptedClip, D
     return model, replace(card.dropout, strategy="iwtd")
 
 
-def _class_names(args: str) -> tuple[str, ...]:
-    path = Path(args)
-    return parse_class_list(path.read_text() if path.is_file() else args)
+def _class_names(text: str) -> tuple[str, ...]:
+    path = Path(text)
+    return parse_class_list(path.read_text() if path.is_file() else text)

@@ -73,12 +73,9 @@ def test_rows_words_and_bars_name_every_mode():
     assert "zero" in modes_sentence(flipped, NAMES[1], NAMES)
 
 
-def test_effects_of_another_question_are_not_shown():
-    held = tab.Modes(analysed(), 0, tuple(effects_of("zero")))
-    assert tab.draw(analysed(), 0, held)[0] is not None
-    assert tab.draw(analysed(), 1, held)[0] is None
-    assert tab.draw(ask(seed=9), 0, held)[0] is None
-    assert "nothing to drop" in tab.draw(analysed("frozen only"), 0, None)[1]
+def test_effects_are_drawn():
+    figure, said, table = tab.draw(analysed(), 0, effects_of("zero"))
+    assert figure is not None and "One draw" in said and len(table["data"]) == 2
 
 
 def test_numbers_are_finite_with_one_class():
