@@ -64,11 +64,7 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[tuple[Dept
     count = len(depths_of(blocks))
     depths: tuple[Depth, ...] = ()
     for depth in run_cascade(
-        question.loaded.model,
-        question.mapped(),
-        question.texts,
-        target=question.target,
-        seed=seed,
+        question.loaded.model, question.mapped(), question.texts, target=question.target, seed=seed
     ):
         progress((len(depths), count), desc=f"{depth.redrawn} of {blocks} blocks drawn anew")
         depths = (*depths, depth)

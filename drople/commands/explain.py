@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     left = [path for path in images if path.relative_to(args.folder).as_posix() not in done]
     with tqdm(total=len(images), initial=len(images) - len(left), unit="image") as bar:
         for rows in explain(
-            model, args.folder, left, classes, settings, batch=args.batch, **others
+            model, args.folder, left, classes=classes, settings=settings, batch=args.batch, **others
         ):
             table.add(rows)
             bar.update(len(rows))

@@ -25,7 +25,7 @@ PIXELS = MODEL.backbone.pixels(noise_picture())
 
 
 def batch_of(backbone):
-    return backbone.normalise(PIXELS[None])
+    return backbone.normalise(torch.from_numpy(PIXELS.copy())[None])
 
 
 def scaled():
