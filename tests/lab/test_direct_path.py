@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
+from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 from torch.nn import functional as F
 
@@ -43,7 +44,7 @@ def scaled():
 @pytest.mark.parametrize("against", [None, 2])
 def test_the_parts_sum_to_the_difference_of_the_logits(model, against):
     texts = describe_classes(model, NAMES)
-    one = explain_difference(model, run_branches(model, PIXELS), texts, 1, against)
+    one = explain_difference(model, run_branches(model, PIXELS), texts, target=1, against=against)
     logits = []
     for branch, encoder in (("frozen", model.backbone), ("adapted", model)):
         image = F.normalize(encoder.encode_image(batch_of(model.backbone)), dim=-1)[0]
@@ -66,7 +67,9 @@ def test_the_parts_sum_to_the_difference_of_the_logits(model, against):
 def test_equal_branches_differ_in_nothing():
     empty = PromptPlan(image_count=0, image_depth=0, text_depth=1)
     model = prompted(tiny(), empty, bridge=0)
-    one = explain_difference(model, run_branches(model, PIXELS), describe_classes(model, NAMES), 0)
+    one = explain_difference(
+        model, run_branches(model, PIXELS), describe_classes(model, NAMES), target=0
+    )
     assert np.abs(one.image.patches).max() < 1e-6
     assert np.abs(one.image.layers).max() < 1e-6
     assert one.scale == 0
@@ -124,14 +127,13 @@ def test_only_the_patch_that_is_attended_to_has_a_part():
 # --- pictures and the view ---
 
 
-def held_of(analysis=None, target=1):
+def parts_of(target=1):
     texts = describe_classes(MODEL, NAMES)
-    parts = {tab.LOGIT: explain_difference(MODEL, run_branches(MODEL, PIXELS), texts, target)}
-    return tab.Held(analysis or analysed(), target, 0, parts)
+    return {tab.LOGIT: explain_difference(MODEL, run_branches(MODEL, PIXELS), texts, target=target)}
 
 
 def test_the_table_and_the_bars_sum_to_the_difference():
-    one = held_of().parts[tab.LOGIT]
+    one = parts_of()[tab.LOGIT]
     rows = parts_rows(one)
     assert len(rows) == 1 + 4 + 6
     summed = sum(float(row[-1]) for row in [*rows[:6], rows[7], rows[8]])
@@ -143,7 +145,7 @@ def test_the_table_and_the_bars_sum_to_the_difference():
 
 
 def test_maps_of_single_layers_share_one_scale():
-    path = held_of().parts[tab.LOGIT].image
+    path = parts_of()[tab.LOGIT].image
     np.testing.assert_allclose(sum(patch_map(path, i) for i in range(4)), patch_map(path, None))
     assert map_scale(path, 0) == map_scale(path, 3)
     assert map_scale(path, 0).high == pytest.approx(np.abs(path.patches).max())
@@ -164,15 +166,8 @@ def test_the_view_computes_both_splits():
         texts=lambda loaded, classes, template: describe_classes(MODEL, classes, template),
         in_turn=lambda work: work(),
     )
-    done = tab.compute(studio, ask(), NAMES[1], "tiny", "p", tab.LEAD, 2, lambda *a, **k: None)
+    (parts,) = tab.compute(asked(studio, ask(), 1), progress=silent)
     said = ask().predictions
     change = said["adapted"].logits[1] - said["frozen"].logits[1]
-    assert done[0].parts[tab.LOGIT].difference == pytest.approx(float(change), abs=1e-4)
-    assert "The lead of dog over" in done[4]
-
-
-def test_parts_of_another_question_are_not_shown():
-    assert tab.draw(analysed(), 1, held_of(), tab.LOGIT, 0)[1] is not None
-    assert tab.draw(analysed(), 0, held_of(), tab.LOGIT, 0)[3] == tab.PRESS
-    assert tab.draw(ask(seed=9), 1, held_of(), tab.LOGIT, 0)[3] == tab.PRESS
-    assert "nothing to drop" in tab.draw(analysed("frozen only"), 0, None, tab.LOGIT, 0)[3]
+    assert parts[tab.LOGIT].difference == pytest.approx(float(change), abs=1e-4)
+    assert "The lead of dog over" in tab.draw(ask(), 1, parts, tab.LEAD, 2)[3]

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from analysed import analysed, tiny
+from computed import asked, silent
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
@@ -34,11 +35,11 @@ from drople.lab.patch_maps import (
     baseline_maps,
     centre_gaussian,
     edge_strength,
-    gini,
     judged_maps,
     patch_order,
 )
 from drople.statistics.intervals import prediction_interval
+from drople.statistics.sparsity import gini_index
 
 G, PATCH = 4, 8
 PLANTED = (2, 3)  # the one patch that the toy model looks at
@@ -63,7 +64,9 @@ def toy_model(pictures):
 def toy(maps, orders=6):
     """Everything measured on the toy."""
     return list(
-        run_erasures(toy_model, toy_picture(), maps, [*REPLACEMENTS], orders=orders, seed=0)
+        run_erasures(
+            toy_model, toy_picture(), maps, replacements=[*REPLACEMENTS], orders=orders, seed=0
+        )
     )
 
 
@@ -216,11 +219,11 @@ def test_the_centre_falls_off_evenly_and_edges_are_where_the_step_is():
     ("values", "expected"), [([1, 1, 1, 1], 0), ([0, 0, 0, 5], 0.75), ([1, -3], 0.25)]
 )
 def test_ginis_index_by_hand(values, expected):
-    assert gini(np.array(values, dtype=float)) == pytest.approx(expected)
+    assert gini_index(np.array(values, dtype=float)) == pytest.approx(expected)
 
 
 def test_a_map_of_zeros_has_no_sparsity():
-    assert gini(np.zeros((2, 2))) is None
+    assert gini_index(np.zeros((2, 2))) is None
 
 
 def test_the_prediction_interval_is_students():
@@ -241,7 +244,7 @@ def measured():
     ask = partial(Branch.of(model, describe_classes(model, NAMES)).ask, 0)
     analysis = analysed()
     maps = {**judged_maps(analysis, 0), **baseline_maps(analysis)}
-    steps = run_erasures(ask, analysis.pixels, maps, [*REPLACEMENTS], orders=2, seed=0)
+    steps = run_erasures(ask, analysis.pixels, maps, replacements=[*REPLACEMENTS], orders=2, seed=0)
     return maps, [*steps]
 
 
@@ -299,11 +302,10 @@ def test_the_view_measures_with_and_without_prompts(furnished, prompts):
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    asked = (studio, analysis, NAMES[1], backbone, prompts, ["iwtd"], 2, BLURRED, "cosine")
-    *_, last = tab.compute(*asked)
-    held, figure, said, table = last
-    assert held.done and said.startswith("Done") and figure is not None
+    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    *_, last = tab.compute(question, ["iwtd"], 2, BLURRED, progress=silent)
+    figure, _, table = tab.draw(analysis, 1, last, BLURRED, "cosine")
+    assert figure is not None
     judged = {"iwtd"} if prompts == file else {"frozen", "importance"}
-    assert held.maps.keys() == judged | {CENTRE, EDGES}
+    assert last[0].keys() == judged | {CENTRE, EDGES}
     assert len(table["data"]) == len(judged) + 3
-    assert "Press Measure" in tab.draw(analysis, 0, held, BLURRED, "cosine")[1]

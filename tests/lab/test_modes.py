@@ -25,7 +25,7 @@ def effects_of(mode, settings=SETTINGS):
     """Both dropouts' effects in one mode on the tiny model."""
     texts = describe_classes(MODEL, NAMES)
     pixels = MODEL.backbone.pixels(noise_picture())
-    return mode_effect(MODEL, pixels, texts, settings, 1, mode)
+    return mode_effect(MODEL, pixels, texts, settings=settings, target=1, mode=mode)
 
 
 @pytest.mark.parametrize("mode", DROP_MODES)
@@ -73,17 +73,14 @@ def test_rows_words_and_bars_name_every_mode():
     assert "zero" in modes_sentence(flipped, NAMES[1], NAMES)
 
 
-def test_effects_of_another_question_are_not_shown():
-    held = tab.Modes(analysed(), 0, tuple(effects_of("zero")))
-    assert tab.draw(analysed(), 0, held)[0] is not None
-    assert tab.draw(analysed(), 1, held)[0] is None
-    assert tab.draw(ask(seed=9), 0, held)[0] is None
-    assert "nothing to drop" in tab.draw(analysed("frozen only"), 0, None)[1]
+def test_effects_are_drawn():
+    figure, said, table = tab.draw(analysed(), 0, effects_of("zero"))
+    assert figure is not None and "One draw" in said and len(table["data"]) == 2
 
 
 def test_numbers_are_finite_with_one_class():
     texts = describe_classes(MODEL, NAMES[:1])
     pixels = MODEL.backbone.pixels(noise_picture())
-    for effect in mode_effect(MODEL, pixels, texts, SETTINGS, 0, "zero"):
+    for effect in mode_effect(MODEL, pixels, texts, settings=SETTINGS, target=0, mode="zero"):
         assert np.isfinite(effect.logit_change)
         assert effect.probability == pytest.approx(1)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
+from computed import asked, silent, views_of
 from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.robustness import kinds_figure, strip_scale, strip_sheet
 from app.lab import robustness as tab
+from app.lab.question import Result
 from app.wording.robustness import (
     KIND_HEADERS,
     answer_of,
@@ -27,6 +30,7 @@ from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
 from drople.lab.robustness import (
+    CLEAN,
     VERSIONS,
     Version,
     corrupted_picture,
@@ -46,7 +50,7 @@ PIXELS = MODEL.backbone.pixels(noise_picture())
 @pytest.fixture(scope="module")
 def strip():
     """All versions of the ordinary picture under Gaussian noise."""
-    return [*run_versions(BRANCH, analysed(), TEXTS, 1, "gaussian_noise")]
+    return [*run_versions(BRANCH, analysed(), TEXTS, target=1, kind="gaussian_noise")]
 
 
 # --- severity 0 ---
@@ -74,8 +78,8 @@ def test_an_analysis_at_severity_zero_is_the_clean_one():
 
 def test_the_clean_column_is_the_analysis_itself_and_like_itself(strip):
     assert strip[0].name == "clean" and strip[0].analysis is analysed()
-    assert map_likeness(analysed(), analysed(), "iwtd", 1) == pytest.approx(1)
-    assert drop_likeness(analysed(), analysed(), "iwtd", 0).jaccard == 1
+    assert map_likeness(analysed(), analysed(), condition="iwtd", target=1) == pytest.approx(1)
+    assert drop_likeness(analysed(), analysed(), condition="iwtd", layer=0).jaccard == 1
 
 
 def test_a_corruption_is_the_same_for_the_same_seed_and_grows():
@@ -128,12 +132,14 @@ def test_likeness_is_over_the_patches_both_have(strip):
     clean, other = strip[0].analysis, strip[3].analysis
     gone = clean.maps.unavailable["iwtd"] | other.maps.unavailable["iwtd"]
     maps = [one.maps.values["iwtd"][1][~gone] for one in (clean, other)]
-    assert map_likeness(clean, other, "iwtd", 1) == pytest.approx(spearmanr(*maps).statistic)
+    assert map_likeness(clean, other, condition="iwtd", target=1) == pytest.approx(
+        spearmanr(*maps).statistic
+    )
     sets = [set(np.flatnonzero(one.images["iwtd"].layers[0].dropped[0])) for one in (clean, other)]
-    found = drop_likeness(clean, other, "iwtd", 0)
+    found = drop_likeness(clean, other, condition="iwtd", layer=0)
     assert found.jaccard == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
     shallow = ask(plan=None, dropout=replace(AnalysisSettings().dropout, image_depth=1))
-    assert drop_likeness(shallow, shallow, "iwtd", 2) is None
+    assert drop_likeness(shallow, shallow, condition="iwtd", layer=2) is None
 
 
 def test_one_scale_covers_all_versions(strip):
@@ -195,12 +201,17 @@ def test_the_view_runs_with_and_without_prompts(furnished, prompts):
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    question = (studio, analysis, NAMES[1], backbone, prompts)
-    *_, (held, sheet, _, said, table, _) = tab.compute(*question, "fog", "iwtd", 1)
-    assert held.done and said.startswith("Done") and sheet.value is not None
-    assert len(table["data"]) == VERSIONS
-    assert "Press Compare" in tab.draw(analysis, 1, held, "snow", "iwtd", 1)[2]
-    assert "Press Compare" in tab.draw(analysis, 0, held, "fog", "iwtd", 1)[2]
-    *_, (held, _, _, said, table) = tab.compute_kinds(*question)
-    assert held.done and said.startswith("Done") and len(table["data"]) == 15
-    assert "Press Compare" in tab.draw_kinds(analysis, 0, held)[2]
+    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    *_, versions = tab.compute(question, "fog", progress=silent)
+    sheet, _, _, table = tab.draw(analysis, 1, versions, "fog", "iwtd", 1)
+    assert sheet.value is not None and len(table["data"]) == VERSIONS
+    *_, kinds = tab.compute_kinds(question, progress=silent)
+    assert len(tab.draw_kinds(analysis, 1, kinds)[3]["data"]) == 15
+
+
+def test_the_strip_of_another_corruption_is_not_shown():
+    clean = (Version(CLEAN, analysed()),)
+    result = Result(analysed(), 1, clean, ("fog",))
+    shown = partial(views_of(tab)[0].draw, analysed(), 1, result)
+    assert shown("fog", "iwtd", 1)[0] is not None
+    assert "Press Compare" in shown("snow", "iwtd", 1)[2]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, tiny
+from computed import asked, silent
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
@@ -26,7 +27,7 @@ MODEL = prompted(tiny())
 def cascade():
     """All depths of the ordinary analysis."""
     texts = describe_classes(MODEL, NAMES)
-    return [*run_cascade(MODEL, analysed(), texts, 0, seed=3)]
+    return [*run_cascade(MODEL, analysed(), texts, target=0, seed=3)]
 
 
 def weights(model):
@@ -112,7 +113,7 @@ def test_importance_cannot_change_before_its_own_layers_do():
     texts = describe_classes(MODEL, NAMES)
     settings = AnalysisSettings(dropout=DropoutSettings(image_depth=2), strategies=("iwtd",))
     shallow = analyse(MODEL, noise_picture(), NAMES, settings)
-    found = [*run_cascade(MODEL, shallow, texts, 0, seed=3)]
+    found = [*run_cascade(MODEL, shallow, texts, target=0, seed=3)]
     for one in found[:3]:  # two layers of four: the two last blocks say nothing
         assert one.likeness[IMPORTANCE].spearman == pytest.approx(1)
         np.testing.assert_allclose(one.maps[IMPORTANCE], found[0].maps[IMPORTANCE], atol=1e-7)
@@ -187,8 +188,8 @@ def test_the_view_runs_with_and_without_prompts(furnished, prompts):
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    shown = list(tab.compute(studio, analysis, NAMES[1], backbone, prompts, "adapted"))
-    held, sheet, figure, said, table, _ = shown[-1]
-    assert len(shown) == 5 and held.done and said.startswith("Done")
+    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    steps = list(tab.compute(question, progress=silent))
+    sheet, figure, _, table, _ = tab.draw(analysis, 1, steps[-1], "adapted")
+    assert [len(depths) for depths in steps] == [1, 2, 3, 4, 5]
     assert sheet.value is not None and figure is not None and len(table["data"]) == 5
-    assert "Press" in tab.draw(analysis, 0, held, "adapted")[2]
