@@ -185,8 +185,8 @@ def cam_sentence(maps: ClassMaps, condition: str, index: int) -> str:
     return f"{peak}; {100 * against:.0f} % speaks against." if method.signed else f"{peak}."
 
 
-def provenance_line(analysis: Analysis) -> str:
-    """Where the pictures come from, in one line."""
+def provenance_line(analysis: Analysis, draws: int = 1) -> str:
+    """Where the pictures come from, in one line; `draws` of each dropout they rest on."""
     known = analysis.provenance
     parts = [f"{known['backbone']}@{known['backbone_hash'][:6]}"]
     if "prompts" in known:
@@ -194,5 +194,7 @@ def provenance_line(analysis: Analysis) -> str:
         dropout = analysis.settings.dropout
         parts.append("A: dropout applied now, to fixed weights")
         parts.append(f"{dropout.mode}, IWTD's p {dropout.p_min:g} to {dropout.p_max:g}")
-        parts.append(f"one draw, seed {analysis.settings.seed}")
+        seed = analysis.settings.seed
+        seeds = f"{draws} draws, seeds {seed} to {seed + draws - 1}"
+        parts.append(f"one draw, seed {seed}" if draws == 1 else seeds)
     return " · ".join([*parts, f"drople {known['drople']}", f"torch {known['torch']}"])
