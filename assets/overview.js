@@ -51,9 +51,11 @@ function ranking(values) {
   return [...values.keys()].filter(i => !Number.isNaN(values[i])).sort((a, b) => values[b] - values[a]);
 }
 
-function quantile(values, share) {
+/** The largest value that does not stand far apart: below Q3 + 3 (Q3 - Q1), where METHOD.md 3.6 has sinks begin. */
+function largestUsual(values) {
   const sorted = values.filter(value => !Number.isNaN(value)).sort();
-  return sorted.length ? sorted[Math.floor(share * (sorted.length - 1))] : 0;
+  const at = share => sorted[Math.floor(share * (sorted.length - 1))] ?? 0, fence = 4 * at(0.75) - 3 * at(0.25);
+  return largest(sorted.filter(value => value <= fence));
 }
 
 // ---- Numbers as words ---------------------------------------------------------------------------
@@ -219,7 +221,10 @@ function read(payload) {
     return one.map((may, i) => may & other[i]);
   };
   const model = {
-    payload, rows, columns, patches, a, b, label, layers, depth: payload.depth, content, count: places.length,
+    payload, rows, columns, patches, a, b, label, layers,
+    /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
+    inText: name => label(name).replace(/^[A-Z](?=[a-z])/, first => first.toLowerCase()),
+    inBrackets: name => model.inText(name).replace(/ dropout$/, ""), depth: payload.depth, content, count: places.length,
     shown: payload.shown.map(index => payload.classes[index]),
     conditions: [...payload.branches, a, b],
     tokenName: token => (token < patches
@@ -230,11 +235,11 @@ function read(payload) {
     /** Importance in multiples of an even share. */
     times: (branch, signal, layer) => kept(`t ${branch} ${signal} ${layer}`, () =>
       part(payload.importance[branch][signal], layer).map(share => share * content(layer))),
-    /** One scale for all layers, cut where a few sinks would darken the rest. */
+    /** One scale for all layers, cut where sinks begin, which would darken the rest. */
     timesScale: (branch, signal) => kept(`ts ${branch} ${signal}`, () => {
       const all = Float32Array.from(layers.flatMap(layer => [...model.times(branch, signal, layer)]));
-      const top = largest(all), cut = quantile(all, 0.99);
-      return top > 1.2 * cut ? upTo(cut, true) : upTo(top);
+      const top = largest(all), usual = largestUsual(all);
+      return upTo(usual, top > usual);
     }),
     ranked: (branch, signal, layer) => kept(`r ${branch} ${signal} ${layer}`, () => ranking(model.times(branch, signal, layer))),
 
@@ -265,8 +270,11 @@ function read(payload) {
       }
       return part(summary.differ, layer).map((share, i) => (lean[i] < 0 ? -share : share));
     }),
-    sharesTop: ranked => kept(`st ${ranked}`, () =>
-      Math.max(0, ...dropping.map(layer => largest(sizes(model.shares(layer, ranked)))))),
+    /** Where the colours of the shares end, for all layers: few tokens were eligible in few draws, at any share. */
+    sharesScale: ranked => kept(`st ${ranked}`, () => {
+      const all = Float32Array.from(dropping.flatMap(layer => [...sizes(model.shares(layer, ranked))])).filter(share => share > 0);
+      return upTo(largestUsual(all), largest(all) > largestUsual(all));
+    }),
     /** One draw's decisions: "" none drops, "a" only A keeps, "b" only B keeps, "both" drop, "gone" before. */
     decisions: (layer, draw) => kept(`w ${layer} ${draw}`, () => {
       const place = places[draw - 1], may = both(layer, place);
@@ -315,7 +323,7 @@ function fitted(state, model) {
   const signals = payload.signals.filter(name => payload.importance[branch][name]);
   const best = ranking(decode(payload.probabilities[payload.pair_branch])).map(index => payload.classes[index]);
   const telling = () => ranking(Float32Array.from({ length: model.depth }, (_, layer) =>
-    largest(sizes(model.difference(layer, "all", false)))))[0] ?? 0;
+    sizes(model.difference(layer, "all", false)).reduce((sum, one) => sum + (one || 0), 0)))[0] ?? 0;
   return {
     ...state, branch,
     layer: Math.min(model.layers.length - 1, Math.max(0, state.layer ?? telling())),
@@ -373,12 +381,13 @@ function paint(canvas, { grid: [rows, columns], photo, veil, colours, hatched = 
     pen.beginPath();
     for (const i of hatched) pen.rect(...box(i));
     pen.clip();
-    pen.fillStyle = "rgba(148,163,184,.35)";
+    const dense = window.devicePixelRatio || 1;
+    pen.fillStyle = "rgba(203,213,225,.8)";
     pen.fillRect(0, 0, width, height);
-    pen.strokeStyle = "rgba(51,65,85,.75)";
-    pen.lineWidth = Math.max(1, across / 12);
+    pen.strokeStyle = "rgba(71,85,105,.9)";
+    pen.lineWidth = dense;
     pen.beginPath();
-    for (let x = 0; x < width + height; x += Math.max(4, across / 2.5)) {
+    for (let x = 0; x < width + height; x += 4 * dense) {
       pen.moveTo(x, 0);
       pen.lineTo(x - height, height);
     }
@@ -475,7 +484,7 @@ function promptCells(page, what) {
         onpointerleave: () => page.point(null),
         onclick: event => page.drawer.open(token, event.currentTarget) }, `P${i + 1} ${write(value)}`);
     });
-    node.replaceChildren(el("span", { class: "soft" }, count ? "Prompts" : "No prompts among the patches here."), ...cells);
+    node.replaceChildren(...(count ? cells : [el("span", { class: "soft" }, "No prompt tokens here.")]));
   };
   return { node, show };
 }
@@ -483,11 +492,12 @@ function promptCells(page, what) {
 // ---- Panels -------------------------------------------------------------------------------------
 
 function panel(page, id, title, question, ...content) {
+  const extra = content.splice(0, content.findIndex(one => !one.matches(".switch, .choice")));
   const save = kind => el("button", { type: "button", class: "save", "aria-label": `Save ${title} as ${kind}`,
     onclick: () => page.model && savePanel(page, node, id, kind) }, kind);
   const subtitle = el("span", { class: "soft" }, question);
   const node = el("section", { class: `panel ${id}`, "aria-label": title },
-    el("header", {}, el("h2", {}, title), subtitle, el("span", { class: "saves", "data-screen": true }, save("PNG"), save("SVG"))),
+    el("header", {}, el("h2", {}, title), subtitle, ...extra, el("span", { class: "saves", "data-screen": true }, save("PNG"), save("SVG"))),
     ...content);
   return { node, subtitle };
 }
@@ -500,7 +510,7 @@ function saysPanel(page) {
   const when = choice("Read after", value => page.set({ read: value }));
   const keys = el("p", { class: "keys soft" }), chart = el("div", { class: "chart", "data-keys": true });
   const note = el("p", { class: "soft note two" });
-  const { node } = panel(page, "says", "Says", "probability", when.node, keys, chart, note);
+  const { node } = panel(page, "says", "Says", "", when.node, keys, chart, note);
   let key = "", width = 0;
   page.observe(chart, () => { key = ""; if (page.model) render(); });
   chart.addEventListener("keydown", event => {
@@ -524,18 +534,18 @@ function saysPanel(page) {
 
   function row(name, index, top, height) {
     const { model, state } = page, { payload } = model, at = payload.classes.indexOf(name);
-    const x = p => 5 + Math.min(1, Math.max(0, p)) * (width - 10), y = top + height - 12, layered = state.read === "layer";
+    const x = p => 5 + Math.min(1, Math.max(0, p)) * (width - 10), y = top + height - 10, layered = state.read === "layer";
     const p = branch => (layered ? part(payload.lens[branch], state.layer)[index] : model.probability(branch, at));
     const values = payload.branches.map(p), chosen = name === state.class;
     const unlearnt = payload.learnt && !payload.learnt[at] && payload.learnt.some(Boolean);
     const said = `${name}: ${payload.branches.map((branch, i) => `${model.label(branch)} ${two(values[i])}`).join(", ")}`;
     const marks = [];
     if (!layered) [model.a, model.b].forEach((side, i) => {
-      const found = model.interval(side, index), line = y + (i ? 7 : -7), colour = page.variable(side);
+      const found = model.interval(side, index), line = y + (i ? 6.5 : -6.5), colour = page.variable(side);
       for (const value of model.drawn(side, index))
         marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 3, y2: line + 3, stroke: colour, "stroke-opacity": 0.4 }));
       if (found) marks.push(svg("line", { x1: x(found.low), x2: x(found.high), y1: line, y2: line, stroke: colour, "stroke-width": 2.5 }),
-        svg("rect", { x: x(found.mean) - 1.5, y: line - 4.5, width: 3, height: 9, fill: colour, rx: 1 }));
+        svg("rect", { x: x(found.mean) - 1.5, y: line - 4, width: 3, height: 8, fill: colour, rx: 1 }));
     });
     const wide = Math.floor((width - 84) / 6.8), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
     return svg("g", { role: "radio", "aria-checked": chosen, "aria-label": said, tabindex: chosen ? 0 : -1, class: "class-row",
@@ -545,9 +555,9 @@ function saysPanel(page) {
         if (event.currentTarget.matches(":focus-visible")) page.card.show(details(index, name), box.right, box.top);
       }, onblur: () => page.card.hide() },
     svg("rect", { x: 0, y: top, width, height: height - 1, rx: 4, fill: chosen ? "var(--pick)" : "transparent" }),
-    svg("text", { x: 5, y: y - 15, fill: "var(--ink)", "font-weight": chosen ? 600 : 400 }, short,
+    svg("text", { x: 5, y: y - 12, fill: "var(--ink)", "font-weight": chosen ? 600 : 400 }, short,
       unlearnt ? svg("tspan", { fill: "var(--soft)" }, " †") : null),
-    svg("text", { x: width - 5, y: y - 15, "text-anchor": "end", fill: "var(--soft)" }, values.map(two).join(" → ")),
+    svg("text", { x: width - 5, y: y - 12, "text-anchor": "end", fill: "var(--soft)" }, values.map(two).join(" → ")),
     svg("line", { x1: x(0), x2: x(1), y1: y, y2: y, stroke: "var(--line)" }), ...marks,
     values.length > 1 ? svg("line", { x1: x(values[0]), x2: x(values[1]), y1: y, y2: y, stroke: "var(--soft)", "stroke-width": 2 }) : null,
     ...payload.branches.map((branch, i) =>
@@ -558,24 +568,24 @@ function saysPanel(page) {
     const { model, state } = page, { payload } = model;
     when.show([["last", "last layer"], ...(payload.lens ? [["layer", `layer ${state.layer + 1}`,
       "The logit lens: each layer read through the final norm and projection"]] : [])], state.read);
-    const flips = payload.draws?.summary.flips, unlearnt = payload.learnt?.some(Boolean) && !payload.learnt.every(Boolean);
+    const flips = payload.draws?.summary.flips, learnt = payload.learnt?.filter(Boolean).length;
     say(note, state.read === "layer"
-      ? "Logit lens: this layer through the final norm and projection, which were trained for the last layer only."
-      : [flips ? `The answer changes in ${flips[model.a]} (${model.label(model.a)}) and ${flips[model.b]} (${model.label(model.b)}) of ${model.count} draws.` : "",
-        unlearnt ? "† The prompts never learnt this class." : ""].join(" "));
+      ? "Logit lens: read through the final norm and projection, trained for the last layer alone."
+      : [flips ? `Answer changed in ${flips[model.a]} (${model.inBrackets(model.a)}), ${flips[model.b]} (${model.inBrackets(model.b)}) of ${model.count} draws.` : "",
+        learnt === 0 ? "The prompts learnt none of these." : learnt < payload.classes.length ? "† never learnt by the prompts." : ""].join(" "));
     const room = chart.clientHeight, wanted = [page.turn, state.class, state.read, state.read === "layer" && state.layer, chart.clientWidth, room].join();
     if (wanted === key || !chart.clientWidth) return;
     key = wanted;
     width = chart.clientWidth;
     keys.replaceChildren(...payload.branches.map(name => dot(page, name)),
       ...(state.read === "last" ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
-    const height = Math.min(52, Math.max(34, Math.floor((room - 20) / model.shown.length)));
+    const height = page.narrow ? 42 : Math.min(56, Math.max(30, Math.floor((room - 20) / model.shown.length)));
     const bottom = height * model.shown.length, x = p => 5 + p * (width - 10), focused = chart.contains(document.activeElement);
     chart.replaceChildren(svg("svg", { width, height: bottom + 18, role: "radiogroup", "aria-label": "Class looked at, with its probabilities" },
       ...[0, 0.5, 1].map(p => svg("line", { x1: x(p), x2: x(p), y1: 0, y2: bottom, stroke: "var(--line)", "stroke-dasharray": "1 3" })),
       ...model.shown.map((name, i) => row(name, i, i * height, height)),
       ...[0, 0.5, 1].map(p => svg("text", { x: x(p), y: bottom + 13, fill: "var(--soft)",
-        "text-anchor": { 0: "start", 1: "end" }[p] ?? "middle" }, p))));
+        "text-anchor": { 0: "start", 1: "end" }[p] ?? "middle" }, p === 0.5 ? "probability" : p))));
     if (focused) chart.querySelector("[tabindex='0']").focus();
   }
   return { node, render };
@@ -585,18 +595,18 @@ function saysPanel(page) {
 function mattersPanel(page) {
   const map = mapView(page, "Token importance"), bar = colourBar(), prompts = promptCells(page, "Importance");
   const list = el("ol", { class: "top" }), { node, subtitle } = panel(page, "matters", "Matters", "importance",
-    map.node, bar.node, prompts.node, el("p", { class: "soft" }, "The ten most important, in even shares"), list);
+    map.node, bar.node, prompts.node, el("p", { class: "soft" }, "Outlined: the ten most important"), list);
   function render() {
     const { model, state, photo } = page, { branch, signal, layer } = state;
     const values = model.times(branch, signal, layer), scale = model.timesScale(branch, signal), top = model.ranked(branch, signal, layer).slice(0, 10);
     const name = model.payload.signal_labels[signal] ?? signal;
-    say(subtitle, `${name}, layer ${layer + 1}`);
+    say(subtitle, `layer ${layer + 1}`);
     const told = top.slice(0, 3).map(token => `${model.tokenName(token)}, ${times(values[token])}`).join("; ");
     map.show({ grid: [model.rows, model.columns], photo, colours: tint(values, scale, state.opacity, model.patches),
       outlined: top.filter(token => token < model.patches) }, {
       label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${told}.`,
       value: token => ["Times an even share", three(values[token])] });
-    bar.scale(scale, ["0", "tick: an even share", `${times(scale.high)}${scale.clipped ? " and more" : ""}`], Math.min(1, 1 / scale.high));
+    bar.scale(scale, ["0", "tick: an even share", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], Math.min(1, 1 / scale.high));
     prompts.show(values, scale, value => (missing(value) ? "–" : times(value)));
     list.replaceChildren(...top.map(token => el("li", { onpointerenter: () => page.mark(token), onpointerleave: () => page.mark(null),
       onclick: event => page.drawer.open(token, event.currentTarget) }, el("span", {}, model.shortName(token)), el("b", {}, times(values[token])))));
@@ -627,28 +637,29 @@ function droppedPanel(page) {
     return colours;
   }
   const key = (look, text) => el("span", { class: "key" }, el("i", look), text);
+  const keepers = () => [page.model.b, page.model.a].map(name =>
+    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${page.model.inBrackets(name)} keeps`));
 
   function oneDraw(spec, layer, draw) {
     const { model } = page, decisions = model.decisions(layer, draw), count = what => decisions.filter(one => one === what).length;
     const patches = what => decisions.flatMap((one, i) => (one === what && i < model.patches ? [i] : []));
-    const [a, b] = [model.a, model.b].map(model.label), asked = decisions.length - count("gone");
+    const [a, b] = [model.a, model.b].map(model.inText), asked = decisions.length - count("gone");
     const colours = kept(i => ({ a: "a", b: "b" }[decisions[i]]), () => 1);
     for (const i of patches("gone")) colours.set([15, 23, 42, 150], 4 * i);
     decided.show({ ...spec, colours, hatched: patches("both") }, {
       label: `Decisions of draw ${draw} after layer ${layer + 1}: ${a} alone keeps ${count("a")} tokens, ${b} alone ${count("b")}, both drop ${count("both")}.`,
       value: token => ["In this draw", { a: `only ${b} drops it`, b: `only ${a} drops it`, both: "both drop it", gone: "hidden earlier" }[decisions[token]] ?? "both keep it"] });
     say(captions[1], `Decisions, draw ${draw}`);
-    keys.replaceChildren(key({ class: "box", style: `background:${page.colour(model.a)}` }, `only ${a} keeps it`),
-      key({ class: "box", style: `background:${page.colour(model.b)}` }, `only ${b} keeps it`), key({ class: "box hatch" }, "both drop it"),
+    keys.replaceChildren(...keepers(), key({ class: "box hatch" }, "both drop"),
       ...(count("gone") ? [key({ class: "box gone" }, "hidden earlier")] : []));
-    const total = count("both") + count("a") + count("b");
-    say(sentence, `One draw, after layer ${layer + 1}: of ${asked} decisions ${count("a") + count("b")} differ. ${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${count("both")}${total ? ` (overlap ${two(count("both") / total)})` : ""}.`);
+    const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
+    say(sentence, `One draw, after layer ${layer + 1}: of ${asked} decisions ${count("a") + count("b")} differ. ${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
   }
 
   function allDraws(spec, layer, expected) {
-    const { model, state } = page, shares = model.shares(layer, state.ranked), top = model.sharesTop(state.ranked) || 1;
-    const [a, b] = [model.a, model.b].map(model.label), first = ranking(sizes(shares)).slice(0, 3).filter(token => shares[token]);
-    decided.show({ ...spec, colours: kept(i => (shares[i] > 0 ? "a" : shares[i] < 0 ? "b" : ""), i => Math.abs(shares[i]) / top) }, {
+    const { model, state } = page, shares = model.shares(layer, state.ranked), { high: top, clipped } = model.sharesScale(state.ranked);
+    const [a, b] = [model.a, model.b].map(model.inText), first = ranking(sizes(shares)).slice(0, 3).filter(token => shares[token]);
+    decided.show({ ...spec, colours: kept(i => (shares[i] > 0 ? "a" : shares[i] < 0 ? "b" : ""), i => Math.min(1, Math.abs(shares[i]) / top)) }, {
       label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. ${first.length
         ? `Most: ${first.map(token => `${model.tokenName(token)}, ${percent(Math.abs(shares[token]))}`).join("; ")}` : "None"}.`,
       value: token => ["Exactly one drops it", percent(Math.abs(shares[token]))] });
@@ -658,25 +669,27 @@ function droppedPanel(page) {
       const at = i / 127.5 - 1, ends = rgbOf(page.colour(at < 0 ? model.b : model.a));
       colours.set([...ends.map((end, c) => end * Math.abs(at) + panelColour[c] * (1 - Math.abs(at))), 255], 4 * i);
     }
-    shareBar.show(colours, [`${percent(top)} of draws, only ${b} keeps it`, "", `only ${a}, ${percent(top)}`]);
+    const end = `${clipped ? "≥ " : ""}${percent(top)}`;
+    shareBar.show(colours, [end, expected ? "of draws, expected" : "of draws", end]);
+    keys.replaceChildren(...keepers());
   }
 
   function render() {
-    const { model, state, photo } = page, { payload } = model, { layer, draw } = state, [a, b] = [model.a, model.b].map(model.label);
+    const { model, state, photo } = page, { payload } = model, { layer, draw } = state, [pA, pB] = [model.a, model.b].map(name => `p(${model.inBrackets(name)})`), [a, b] = [model.a, model.b].map(model.inText);
     const grid = [model.rows, model.columns], count = model.patches, off = layer >= model.depth;
     ranked.checked = state.ranked;
     turn.hidden = !payload.p.ranked;
-    say(subtitle, `where ${a} and ${b[0].toLowerCase() + b.slice(1)} differ`);
+    say(subtitle, [model.a, model.b].map(model.inBrackets).join(" and "));
     say(verdict, payload.verdict);
     node.classList.toggle("off", off);
     const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * count) };
     const one = draw !== "all" && !state.ranked && !off;
     shareBar.node.classList.toggle("away", one || off);
-    keys.classList.toggle("away", !one);
+    keys.classList.toggle("away", off);
     if (off) {
       const says = payload.sentences.after_depth;
       for (const map of [difference, decided]) map.show(spec, { label: says, over: "No dropout here" });
-      say(captions[0], `p(${a}) − p(${b})`);
+      say(captions[0], `${pA} − ${pB}`);
       say(captions[1], "Decisions that differ");
       bar.scale(model.differenceScale(state.ranked), ["", "", ""]);
       prompts.show(null, null, () => "–");
@@ -686,16 +699,17 @@ function droppedPanel(page) {
     }
     const values = model.difference(layer, draw, state.ranked), scale = model.differenceScale(state.ranked);
     const told = ranking(sizes(values)).slice(0, 3).map(token => `${model.tokenName(token)}, ${signed(values[token])}`).join("; ");
-    const where = state.ranked ? "undropped forward" : !payload.draws ? "before any draw" : one ? `draw ${draw}` : `mean of ${model.count}`;
-    say(captions[0], `p(${state.ranked ? "ranked" : a}) − p(${b}), ${where}`);
+    const where = state.ranked ? "undropped" : !payload.draws ? "before any draw" : one ? `draw ${draw}` : `mean of ${model.count}`;
+    const what = `${state.ranked ? "p(ranked)" : pA} − ${pB}`;
+    say(captions[0], `${what}, ${where}`);
     const gone = one ? [...values.keys()].filter(i => i < count && Number.isNaN(values[i])) : [];
     const colours = tint(values, scale, state.opacity, count);
     for (const i of gone) colours.set([15, 23, 42, 150], 4 * i);
     difference.show({ grid, photo, colours }, {
-      label: `p(${a}) minus p(${b}) after layer ${layer + 1}, ${where}. Largest: ${told}.`,
-      value: token => [`p(${a}) − p(${b})`, signed(values[token])] });
+      label: `${what} after layer ${layer + 1}, ${where}. Largest: ${told}.`,
+      value: token => [what, signed(values[token])] });
     bar.scale(scale, [`−${three(scale.high)} spared`, "0", `exposed +${three(scale.high)}`]);
-    prompts.show(values, scale, value => (missing(value) ? "–" : `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(2)}`));
+    prompts.show(values, scale, value => (missing(value) ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
     if (one) oneDraw(spec, layer, draw);
     else {
       allDraws(spec, layer, state.ranked || !payload.draws);
@@ -816,8 +830,8 @@ function controls(page) {
 /** All layers at a glance: importance, and the difference of p where dropout acts. */
 function filmStrip(page) {
   const cells = el("div", { class: "cells", role: "radiogroup", "aria-label": "Layers", "data-keys": true });
-  const node = el("div", { class: "strip" }, el("div", { class: "soft strip-name" }, el("span", {}, "matters"), el("span", {}, "p differs")), cells);
-  let key = "";
+  const node = el("div", { class: "strip" }, el("p", { class: "soft strip-name" }, ...["left: matters", "right: p differs", "◎ a sink"].map(text => el("span", {}, text))), cells);
+  let key = "", buttons = [];
   cells.addEventListener("keydown", event => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step) page.step("layer", step);
@@ -845,26 +859,26 @@ function filmStrip(page) {
     const acts = layer < model.depth;
     return el("button", { type: "button", role: "radio", class: `cell-layer${acts ? "" : " off"}`, onclick: () => page.set({ layer }),
       title: sink && `A sink: ${sink}`, "aria-label": `Layer ${layer + 1}${sink ? `, sink: ${sink}` : ""}${acts ? "" : ", no dropout"}` },
-    el("span", { class: "cell-name" }, String(layer + 1), sink ? el("span", { class: "sink" }, ` ◎ ${times(lead[1])}`) : null,
-      layer === model.depth ? el("span", { class: "from" }, "no dropout from here") : null),
+    el("span", { class: "cell-name" }, String(layer + 1), sink ? ` ◎${acts ? ` ${times(lead[1])}` : ""}` : null),
     thumb(model.times(branch, signal, layer), model.timesScale(branch, signal)),
-    acts ? thumb(model.difference(layer, state.draw, state.ranked), model.differenceScale(state.ranked)) : el("i", { class: "box none" }));
+    acts ? thumb(model.difference(layer, state.draw, state.ranked), model.differenceScale(state.ranked)) : null);
   }
   function render() {
     const { model, state } = page, wanted = [page.turn, state.branch, state.signal, state.draw, state.ranked].join();
     if (wanted !== key) {
       const focused = cells.contains(document.activeElement);
       key = wanted;
-      node.classList.toggle("many", model.layers.length > 14);
-      cells.style.setProperty("--layers", model.layers.length);
-      cells.replaceChildren(...model.layers.map(cell));
-      if (focused) cells.children[state.layer].focus();
+      buttons = model.layers.map(cell);
+      cells.replaceChildren(...buttons);
+      if (model.depth < model.layers.length) buttons[model.depth].before(el("span", { class: "soft from" }, "no dropout from here"));
+      if (focused) buttons[state.layer].focus();
     }
-    [...cells.children].forEach((one, layer) => {
+    node.style.setProperty("--pictures", model.layers.length + model.depth);
+    buttons.forEach((one, layer) => {
       one.setAttribute("aria-checked", layer === state.layer);
       one.tabIndex = layer === state.layer ? 0 : -1;
     });
-    if (page.narrow) cells.scrollLeft = cells.children[state.layer].offsetLeft - cells.clientWidth / 2 + 44;
+    if (page.narrow) cells.scrollLeft = buttons[state.layer].offsetLeft - cells.clientWidth / 2 + 44;
   }
   return { node, render };
 }
@@ -1044,7 +1058,7 @@ function panelSvg(page, panelNode) {
     }
   };
   visit(panelNode);
-  const provenance = `${page.model.payload.title} · layer ${page.state.layer + 1} · class ${page.state.class} · ${page.model.payload.provenance}`;
+  const provenance = `${page.model.payload.title} · layer ${page.state.layer + 1} · ${page.state.signal}, ${page.state.branch} · class ${page.state.class} · draw ${page.state.draw} · ${page.model.payload.provenance}`;
   const wide = Math.max(20, Math.floor((frame.width - 20) / 5.2)), soft = { fontSize: "10px", fontWeight: 400, color: style.getPropertyValue("--soft") };
   const rows = provenance.match(new RegExp(`.{1,${wide}}(\\s|$)|\\S{${wide}}`, "g")) ?? [];
   rows.forEach((text, i) => write(text.trim(), 10, frame.height + 10 + 13 * i, soft));
