@@ -463,7 +463,7 @@ function mapView(page, caption) {
     Object.assign(spot.style, { left: `${token % columns * 100 / columns}%`, top: `${Math.floor(token / columns) * 100 / rows}%`,
       width: `${100 / columns}%`, height: `${100 / rows}%` });
   };
-  page.observe(canvas, width => {
+  page.observe(canvas, ({ width }) => {
     view.side = Math.round(width * (window.devicePixelRatio || 1));
     view.repaint();
   });
@@ -511,8 +511,12 @@ function saysPanel(page) {
   const keys = el("p", { class: "keys soft" }), chart = el("div", { class: "chart", "data-keys": true });
   const note = el("p", { class: "soft note two" });
   const { node } = panel(page, "says", "Says", "", when.node, keys, chart, note);
-  let key = "", width = 0;
-  page.observe(chart, () => { key = ""; if (page.model) render(); });
+  let key = "", width = 0, room = 0;
+  page.observe(chart, box => {
+    if (box.width === width && (page.narrow || box.height === room)) return;
+    ({ width, height: room } = box);
+    if (page.model) render();
+  });
   chart.addEventListener("keydown", event => {
     const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
     if (!step) return;
@@ -548,7 +552,7 @@ function saysPanel(page) {
         svg("rect", { x: x(found.mean) - 1.5, y: line - 4, width: 3, height: 8, fill: colour, rx: 1 }));
     });
     const wide = Math.floor((width - 84) / 6.8), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
-    return svg("g", { role: "radio", "aria-checked": chosen, "aria-label": said, tabindex: chosen ? 0 : -1, class: "class-row",
+    return svg("g", { role: "radio", "aria-checked": String(chosen), "aria-label": said, tabindex: chosen ? 0 : -1, class: "class-row",
       onclick: () => page.set({ class: name }), onpointermove: event => page.card.show(details(index, name), event.clientX, event.clientY),
       onpointerleave: () => page.card.hide(), onfocus: event => {
         const box = event.currentTarget.getBoundingClientRect();
@@ -573,10 +577,9 @@ function saysPanel(page) {
       ? "Logit lens: read through the final norm and projection, trained for the last layer alone."
       : [flips ? `Answer changed in ${flips[model.a]} (${model.inBrackets(model.a)}), ${flips[model.b]} (${model.inBrackets(model.b)}) of ${model.count} draws.` : "",
         learnt === 0 ? "The prompts learnt none of these." : learnt < payload.classes.length ? "† never learnt by the prompts." : ""].join(" "));
-    const room = chart.clientHeight, wanted = [page.turn, state.class, state.read, state.read === "layer" && state.layer, chart.clientWidth, room].join();
-    if (wanted === key || !chart.clientWidth) return;
+    const wanted = [page.turn, state.class, state.read, state.read === "layer" && state.layer, width, room].join();
+    if (wanted === key || !width) return;
     key = wanted;
-    width = chart.clientWidth;
     keys.replaceChildren(...payload.branches.map(name => dot(page, name)),
       ...(state.read === "last" ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
     const height = page.narrow ? 42 : Math.min(56, Math.max(30, Math.floor((room - 20) / model.shown.length)));
@@ -729,7 +732,7 @@ function looksPanel(page) {
     page.set({ wipe: page.state.wipe.map((one, j) => (j === i ? name : one)) })));
   const line = el("i", { class: "line" }), bar = colourBar(), note = el("p", { class: "soft note" });
   const chip = el("span", { class: "chip" }), nothing = el("p", { class: "nothing soft" }, "No adapted branch: no prompts are loaded.");
-  let from = 0.5;
+  let from = 0.5, key = "";
   const slide = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Line between the two maps",
     oninput: () => { from = slide.value / 100; render(); } });
   const drag = event => {
@@ -748,6 +751,9 @@ function looksPanel(page) {
 
   function render() {
     const { model, state, photo } = page, { payload } = model, index = model.shown.indexOf(state.class);
+    const wanted = [page.turn, index, state.draw, state.centred, state.wipe, state.opacity, from].join();
+    if (wanted === key) return;
+    key = wanted;
     const scale = model.mapScale(index, state.draw, state.centred), block = payload.maps.layer + 1, method = payload.maps.method;
     say(subtitle, `${method}, ${state.class}`);
     mode.show([["all", "all"], ["wipe", "wipe"]], state.wipe ? "wipe" : "all");
@@ -927,7 +933,7 @@ function lineChart(title, lines, layers, chosen) {
 /** One token over all layers. */
 function tokenDrawer(page) {
   const close = el("button", { type: "button", class: "close", onclick: () => shut() }, "Close");
-  const title = el("h2", {}), body = el("div", {}), node = el("aside", { class: "drawer", role: "dialog", "aria-label": "One token over all layers", tabindex: -1, hidden: true, "data-keys": true },
+  const title = el("h2", {}), body = el("div", {}), node = el("div", { class: "drawer", role: "dialog", "aria-label": "One token over all layers", tabindex: -1, hidden: true, "data-keys": true },
     el("header", {}, title, close), body);
   let back = null, token = null;
   function open(which, from) {
@@ -1047,7 +1053,7 @@ function panelSvg(page, panelNode) {
       for (const { text, box } of linesOf(node)) write(text.trimEnd(), box.left - frame.left, box.top - frame.top + 0.79 * box.height, look);
       return;
     }
-    if (node.nodeType !== Node.ELEMENT_NODE || node.matches("[data-screen], .spot, select, input, option")) return;
+    if (node.nodeType !== Node.ELEMENT_NODE || node.matches("[data-screen], [aria-checked='false']:not(g), .switch, .spot, select, input")) return;
     const box = place(node.getBoundingClientRect()), look = getComputedStyle(node);
     if (!box.width || !box.height || look.visibility === "hidden" || look.display === "none") return;
     if (node.tagName === "CANVAS") parts.push(svg("image", { ...box, href: node.toDataURL(), preserveAspectRatio: "none" }));
@@ -1108,7 +1114,7 @@ function coloured(page, text) {
 function mount(root, options = {}) {
   const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, turn: 0, narrow: false };
   const watched = new Map(), resized = new ResizeObserver(entries => {
-    for (const entry of entries) watched.get(entry.target)?.(entry.contentRect.width);
+    for (const entry of entries) watched.get(entry.target)?.(entry.contentRect);
   });
   page.observe = (node, act) => { watched.set(node, act); resized.observe(node); };
 
@@ -1130,7 +1136,7 @@ function mount(root, options = {}) {
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
   root.replaceChildren(el("div", { class: "answer" }, said, chips, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
     strip.node, foot, live, page.card.node, page.drawer.node, page.guide.node);
-  page.observe(root, width => { page.narrow = width < 700; });
+  page.observe(root, ({ width }) => { page.narrow = width < 700; });
 
   page.mark = token => page.maps.forEach(map => map.mark(token));
   /** Points at a token on all maps and shows its card beside the pointer's view, or beside the patch. */
