@@ -214,7 +214,6 @@ function read(payload) {
   };
   const layers = Array.from({ length: payload.layers }, (_, i) => i), dropping = layers.slice(0, payload.depth);
   const label = name => payload.labels[name] ?? name;
-  const content = layer => patches + (payload.prompts[layer] ?? 0);
   const nothing = new Float32Array(patches).fill(NaN);
   const both = (layer, place) => {
     const one = part(place.batch.eligible[a], place.index, layer), other = part(place.batch.eligible[b], place.index, layer);
@@ -224,7 +223,7 @@ function read(payload) {
     payload, rows, columns, patches, a, b, label, layers,
     /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
     inText: name => label(name).replace(/^[A-Z](?=[a-z])/, first => first.toLowerCase()),
-    inBrackets: name => model.inText(name).replace(/ dropout$/, ""), depth: payload.depth, content, count: places.length,
+    inBrackets: name => model.inText(name).replace(/ dropout$/, ""), depth: payload.depth, count: places.length,
     shown: payload.shown.map(index => payload.classes[index]),
     conditions: [...payload.branches, a, b],
     tokenName: token => (token < patches
@@ -233,8 +232,12 @@ function read(payload) {
       ? `r${Math.floor(token / columns) + 1} c${token % columns + 1}` : `P${token - patches + 1}`),
 
     /** Importance in multiples of an even share. */
-    times: (branch, signal, layer) => kept(`t ${branch} ${signal} ${layer}`, () =>
-      part(payload.importance[branch][signal], layer).map(share => share * content(layer))),
+    times: (branch, signal, layer) => kept(`t ${branch} ${signal} ${layer}`, () => {
+      const shares = part(payload.importance[branch][signal], layer), count = shares.filter(share => !Number.isNaN(share)).length;
+      return shares.map(share => share * count);
+    }),
+    /** Prompts among the patches after a layer. */
+    prompts: (branch, layer) => part(payload.importance[branch].blend, layer).subarray(patches).filter(share => !Number.isNaN(share)).length,
     /** One scale for all layers, cut where sinks begin, which would darken the rest. */
     timesScale: (branch, signal) => kept(`ts ${branch} ${signal}`, () => {
       const all = Float32Array.from(layers.flatMap(layer => [...model.times(branch, signal, layer)]));
@@ -248,7 +251,12 @@ function read(payload) {
       ? part(payload.p[name], layer) : part(places[draw - 1].batch.p[name], places[draw - 1].index, layer)),
     /** p(A) - p(B): of one draw, the mean over draws, or ranked, on the undropped forward. */
     difference: (layer, draw, ranked) => kept(`d ${layer} ${draw} ${ranked}`, () => {
-      if (ranked || !summary) return minus(part(payload.p[ranked ? "ranked" : a], layer), part(payload.p[b], layer));
+      if (ranked || !summary) {
+        const one = part(payload.p[ranked ? "ranked" : a], layer), other = part(payload.p[b], layer);
+        // Vanilla is compared at the rate of what it stands beside: its p is their mean.
+        const known = one.filter(p => !Number.isNaN(p)), mean = known.reduce((sum, p) => sum + p, 0) / known.length;
+        return minus(one, ranked && b === "vanilla" ? other.map(() => mean) : other);
+      }
       if (draw === "all") return part(summary.difference, layer);
       const may = both(layer, places[draw - 1]);
       return minus(model.p(a, layer, draw), model.p(b, layer, draw)).map((value, i) => (may[i] ? value : NaN));
@@ -412,7 +420,7 @@ function mapView(page, caption) {
   const over = el("p", { class: "map-over", hidden: true });
   const node = el("div", { class: "map" }, canvas, spot, name, over);
   const view = { node, canvas, spec: null, value: null, layered: true, side: 0 };
-  let tapped = null;
+  let tapped = null, pressed = 0;
   const at = event => {
     const box = canvas.getBoundingClientRect(), { rows, columns } = page.model;
     const row = Math.floor((event.clientY - box.top) / box.height * rows);
@@ -422,9 +430,13 @@ function mapView(page, caption) {
   const on = (kind, listener) => canvas.addEventListener(kind, event => page.model && listener(event));
   on("pointermove", event => event.pointerType !== "touch" && page.point(at(event), view));
   on("pointerleave", event => event.pointerType !== "touch" && page.point(null));
-  on("pointerdown", event => { tapped = event.pointerType === "touch" ? page.pointed : -1; });
+  on("pointerdown", event => {
+    tapped = event.pointerType === "touch" ? page.pointed : -1;
+    pressed = event.clientX;
+  });
   on("click", event => {
     const token = at(event);
+    if (Math.abs(event.clientX - pressed) > 4) return; // a drag
     // The first tap shows the card, as the mouse does by pointing; the second opens the drawer.
     if (tapped === -1 || tapped === token) page.drawer.open(token, canvas);
     else page.point(token, view);
@@ -474,8 +486,8 @@ function mapView(page, caption) {
 /** The prompts of a layer as coloured cells beside their map. */
 function promptCells(page, what) {
   const node = el("div", { class: "prompts" });
-  const show = (values, scale, write) => {
-    const { patches, content } = page.model, count = content(page.state.layer) - patches;
+  const show = (branch, values, scale, write) => {
+    const { patches } = page.model, count = page.model.prompts(branch, page.state.layer);
     const cells = Array.from({ length: count }, (_, i) => {
       const token = patches + i, value = values?.[token], none = missing(value);
       return el("button", { type: "button", class: "cell", "aria-label": `${what}, prompt ${i + 1}: ${write(value)}`,
@@ -610,7 +622,7 @@ function mattersPanel(page) {
       label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${told}.`,
       value: token => ["Times an even share", three(values[token])] });
     bar.scale(scale, ["0", "tick: an even share", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], Math.min(1, 1 / scale.high));
-    prompts.show(values, scale, value => (missing(value) ? "–" : times(value)));
+    prompts.show(branch, values, scale, value => (missing(value) ? "–" : times(value)));
     list.replaceChildren(...top.map(token => el("li", { onpointerenter: () => page.mark(token), onpointerleave: () => page.mark(null),
       onclick: event => page.drawer.open(token, event.currentTarget) }, el("span", {}, model.shortName(token)), el("b", {}, times(values[token])))));
   }
@@ -641,7 +653,7 @@ function droppedPanel(page) {
   }
   const key = (look, text) => el("span", { class: "key" }, el("i", look), text);
   const keepers = () => [page.model.b, page.model.a].map(name =>
-    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${page.model.inBrackets(name)} keeps`));
+    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name)} keeps`));
 
   function oneDraw(spec, layer, draw) {
     const { model } = page, decisions = model.decisions(layer, draw), count = what => decisions.filter(one => one === what).length;
@@ -695,16 +707,16 @@ function droppedPanel(page) {
       say(captions[0], `${pA} − ${pB}`);
       say(captions[1], "Decisions that differ");
       bar.scale(model.differenceScale(state.ranked), ["", "", ""]);
-      prompts.show(null, null, () => "–");
+      prompts.show(payload.pair_branch, null, null, () => "–");
       say(sentence, says);
       say(reason, "");
       return;
     }
     const values = model.difference(layer, draw, state.ranked), scale = model.differenceScale(state.ranked);
     const told = ranking(sizes(values)).slice(0, 3).map(token => `${model.tokenName(token)}, ${signed(values[token])}`).join("; ");
-    const where = state.ranked ? "undropped" : !payload.draws ? "before any draw" : one ? `draw ${draw}` : `mean of ${model.count}`;
+    const where = state.ranked ? "" : !payload.draws ? "before any draw" : one ? `draw ${draw}` : `mean of ${model.count}`;
     const what = `${state.ranked ? "p(ranked)" : pA} − ${pB}`;
-    say(captions[0], `${what}, ${where}`);
+    say(captions[0], where ? `${what}, ${where}` : what);
     const gone = one ? [...values.keys()].filter(i => i < count && Number.isNaN(values[i])) : [];
     const colours = tint(values, scale, state.opacity, count);
     for (const i of gone) colours.set([15, 23, 42, 150], 4 * i);
@@ -712,7 +724,7 @@ function droppedPanel(page) {
       label: `${what} after layer ${layer + 1}, ${where}. Largest: ${told}.`,
       value: token => [what, signed(values[token])] });
     bar.scale(scale, [`−${three(scale.high)} spared`, "0", `exposed +${three(scale.high)}`]);
-    prompts.show(values, scale, value => (missing(value) ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
+    prompts.show(payload.pair_branch, values, scale, value => (missing(value) ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
     if (one) oneDraw(spec, layer, draw);
     else {
       allDraws(spec, layer, state.ranked || !payload.draws);
@@ -731,7 +743,7 @@ function looksPanel(page) {
   const sides = [0, 1].map(i => dropdown(["Left of the line", "Right of the line"][i], name =>
     page.set({ wipe: page.state.wipe.map((one, j) => (j === i ? name : one)) })));
   const line = el("i", { class: "line" }), bar = colourBar(), note = el("p", { class: "soft note" });
-  const chip = el("span", { class: "chip" }), nothing = el("p", { class: "nothing soft" }, "No adapted branch: no prompts are loaded.");
+  const chip = el("span", { class: "chip" }), nothing = el("p", { class: "nothing soft", hidden: true }, "No adapted branch: no prompts are loaded.");
   let from = 0.5, key = "";
   const slide = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Line between the two maps",
     oninput: () => { from = slide.value / 100; render(); } });
@@ -745,7 +757,7 @@ function looksPanel(page) {
   wiped.canvas.addEventListener("pointermove", drag);
   wiped.node.append(line);
   const four = el("div", { class: "four" }, ...views.map(view => view.node), nothing);
-  const wipeBox = el("div", { class: "wipe" }, wiped.node, el("div", { class: "row" }, sides[0].node, slide, sides[1].node));
+  const wipeBox = el("div", { class: "wipe", hidden: true }, wiped.node, el("div", { class: "row" }, sides[0].node, slide, sides[1].node));
   const { node, subtitle } = panel(page, "looks", "Looks at", "Grad-CAM",
     el("div", { class: "row" }, mode.node, el("label", { class: "switch" }, centred, "less the mean")), four, wipeBox, bar.node, note, chip);
 
@@ -1112,7 +1124,7 @@ function coloured(page, text) {
 
 /** Builds the overview in `root`, with its places reserved, and returns its handle. */
 function mount(root, options = {}) {
-  const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, turn: 0, narrow: false };
+  const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, pointing: null, turn: 0, narrow: false };
   const watched = new Map(), resized = new ResizeObserver(entries => {
     for (const entry of entries) watched.get(entry.target)?.(entry.contentRect);
   });
@@ -1142,6 +1154,7 @@ function mount(root, options = {}) {
   /** Points at a token on all maps and shows its card beside the pointer's view, or beside the patch. */
   page.point = (token, view, byKeys = false) => {
     page.pointed = token;
+    page.pointing = token === null ? null : () => page.point(token, view, byKeys);
     page.mark(token);
     if (token === null) return page.card.hide();
     const { rows, columns, patches } = page.model, box = view.node.getBoundingClientRect(), patch = token < patches;
@@ -1155,6 +1168,7 @@ function mount(root, options = {}) {
 
   function render() {
     for (const one of [bar, ...panels, strip, page.drawer]) one.render();
+    page.pointing?.();
   }
   function redraw() {
     page.turn += 1;
