@@ -1,4 +1,4 @@
-"""Calls that run the model: told in words when they fail, bounded in time, on a lent GPU."""
+"""Calls that run the model: errors in words, a limit of time, and a GPU on ZeroGPU."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 Step = TypeVar("Step")
 # One visitor at a time computes; every event of the group has the same limit (the lowest wins).
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
-PATIENCE = 120.0  # seconds one visitor's call may take, looked at between its steps
-LENT = 30  # seconds a GPU is borrowed for, where a call does not say
+TIMEOUT = 120.0  # seconds one visitor's call may take, checked between its steps
+GPU_SECONDS = 30  # seconds a GPU is borrowed for, where a call does not say
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Turns what goes wrong into one sentence for the visitor."""
     try:
         yield
@@ -41,7 +41,7 @@ def told() -> Iterator[None]:
         ) from error
 
 
-def within(
+def time_limited(
     seconds: float,
     steps: Generator[Step, None, None],
     clock: Callable[[], float] = time.monotonic,
@@ -68,7 +68,10 @@ def on_zero_gpu() -> bool:
 
 
 def model_call(
-    call: Callable[..., Any], *, patience: float = PATIENCE, lent: int | Callable[..., int] = LENT
+    call: Callable[..., Any],
+    *,
+    timeout: float = TIMEOUT,
+    gpu_seconds: int | Callable[..., int] = GPU_SECONDS,
 ) -> Callable[..., Any]:
     """A callback that runs the model, as an event takes it.
 
@@ -76,20 +79,20 @@ def model_call(
     a pickle, so it must be arrays on the CPU. Anywhere else no GPU is borrowed.
 
     Args:
-        patience: seconds the steps of a generator may take.
-        lent: seconds a GPU is borrowed for; a function is given what the call is given.
+        timeout: seconds the steps of a generator may take.
+        gpu_seconds: seconds a GPU is borrowed for; a function is given what the call is given.
     """
     bounded = call
     if inspect.isgeneratorfunction(call):
 
         @wraps(call)
-        def bounded(*given: Any, **others: Any) -> Iterator[Any]:
-            with told():
-                yield from within(patience, call(*given, **others))
+        def bounded(*asked: Any) -> Iterator[Any]:
+            with user_errors():
+                yield from time_limited(timeout, call(*asked))
 
     if not on_zero_gpu():
         return bounded
     import spaces
 
-    borrowing: Callable[..., Any] = spaces.GPU(duration=lent)(bounded)
+    borrowing: Callable[..., Any] = spaces.GPU(duration=gpu_seconds)(bounded)
     return borrowing

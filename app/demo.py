@@ -18,11 +18,11 @@ from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
 from app.lab import lab
 from app.lab.bench import Bench
-from app.page import Page
+from app.page import API_FIELDS, Page
 from app.studio import NO_PROMPTS, Studio
 from app.tabs import cams, dropped, importance, method, predictions, take_away
 from app.tabs.export import savable
-from app.tabs.shared import QUIET, heard
+from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
 from drople.errors import DropleError
 
@@ -93,7 +93,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                 gr.Accordion("Photograph, classes, settings", elem_id="inputs"),
             ):
                 inputs = build_inputs(studio, start)
-                stored, restore, restored = permalink.build(studio, inputs)
+                restored = permalink.build(studio, inputs, demo)
             with gr.Column(scale=3, min_width=300):
                 answer = gr.HTML(
                     '<div class="lens-answer">Opening the example …</div>', elem_id="answer"
@@ -112,7 +112,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                         cam_views, cam_method, cam_layer, cam_button = cams.build()
                         views += savable("cams", cam_views, state, inputs.target)
                     with gr.Tab("Lab", id="lab"):
-                        source = inputs.backbone, inputs.prompts
+                        source = inputs.form["backbone"], inputs.form["prompts"]
                         bench = Bench(studio, state, inputs.target, source, MODEL)
                         comparisons = lab.build(bench)
                     with gr.Tab("Method", id="method"):
@@ -126,28 +126,27 @@ def build_demo(studio: Studio) -> gr.Blocks:
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
         outputs = [state, answer, inputs.target, foot]
-        asked = inputs.asked()
         # The first picture waits for no other visitor's turn, unless it must be computed.
-        opening = {"show_progress_on": answer, "api_visibility": "private", **OPENING}
-        first = demo.load(restore, stored, restored, **permalink.QUIET).then(
-            page.open, asked, outputs, **opening
-        )
-        chosen = inputs.example_chosen.success(page.open, asked, outputs, **opening)
-        computing = {"show_progress_on": answer, "api_visibility": "private", **MODEL}
-        pressed = inputs.run.click(page.analysing, asked, outputs, **computing)
-        redrawn = inputs.redrawn.then(page.analysing, asked, outputs, **computing)
-        more = cam_button.click(
-            page.analysing, [*asked, cam_method, cam_layer], outputs, **computing
-        )
+        opening = {
+            "inputs_kwargs": inputs.form, "outputs": outputs, "show_progress_on": answer,
+            "api_visibility": "private", **OPENING,
+        }  # fmt: skip
+        first = restored.then(page.open, **opening)
+        chosen = inputs.example_chosen.success(page.open, **opening)
+        computing = {**opening, **MODEL}
+        pressed = inputs.run.click(page.analyse, **computing)
+        redrawn = inputs.redrawn.then(page.analyse, **computing)
+        with_maps = {**inputs.form, "cam_method": cam_method, "cam_layer": cam_layer}
+        more = cam_button.click(page.analyse, **{**computing, "inputs_kwargs": with_maps})
         # Another picture or list: the class looked at is the new answer again.
-        for changed in (inputs.image.input, inputs.classes.input):
+        for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
         gr.on(inputs.edited(), None, js=STALE % "true", api_visibility="private")
         # The page's own choice of a class comes with an analysis; `select` is the visitor's.
         done = (first, chosen, pressed, redrawn, more)
         for one in done:
             one.success(None, js=STALE % "false", api_visibility="private")
-        for event in (heard(inputs.target.select), *(one.success for one in done)):
+        for event in (independent_event(inputs.target.select), *(one.success for one in done)):
             comparisons.draw_on(event)
             for view in views:
                 view.draw_on(event, state, inputs.target)
@@ -157,12 +156,10 @@ def build_demo(studio: Studio) -> gr.Blocks:
 
 def _api(page: Page, inputs: Inputs) -> None:
     """The named endpoints `/analyse` and `/evidence`: an analysis as numbers, and as a file."""
-    result = gr.JSON(visible=False)
-    button = gr.Button(visible=False)
-    given = [inputs.image, inputs.classes, inputs.backbone, inputs.prompts, inputs.seed]
-    button.click(page.api_analysing, given, result, api_name="analyse", **MODEL)
-    evidence = gr.Button(visible=False)
-    evidence.click(page.api_storing, given, gr.JSON(visible=False), api_name="evidence", **MODEL)
+    asked = {name: inputs.form[name] for name in API_FIELDS}
+    for name, call in (("analyse", page.api_analyse), ("evidence", page.api_evidence)):
+        button, result = gr.Button(visible=False), gr.JSON(visible=False)
+        button.click(call, outputs=result, inputs_kwargs=asked, api_name=name, **MODEL)
     gr.api(page.api_options, api_name="options")
 
 
@@ -173,10 +170,10 @@ def main() -> None:
         "--device", choices=DEVICES, default=os.environ.get("DROPLE_DEVICE", "auto"),
         help="where to compute; also by the environment variable DROPLE_DEVICE",
     )  # fmt: skip
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
-        studio = Studio(given.device, own_files="SPACE_ID" not in os.environ)
+        studio = Studio(arguments.device, own_files="SPACE_ID" not in os.environ)
     except DropleError as error:
         parser.error(str(error))
     start = first_prompts(studio)

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from safetensors.torch import load_file
 
+from app.form import Form, settings_of
 from app.studio import Studio, digest_of
-from drople.analysis import Analysis, AnalysisSettings
+from drople.analysis import Analysis
 from drople.classes import parse_class_list
 from drople.images import read_image
 from drople.models.backbone import hash_weights
@@ -21,7 +21,6 @@ from drople.storage.analyses import load_analysis, save_analysis
 from drople.storage.prompts import PromptCard, shipped_prompts
 
 FOLDER = Path(__file__).parents[1] / "assets" / "examples"
-BACKBONE = "mini"
 
 
 class Example(NamedTuple):
@@ -65,39 +64,29 @@ EXAMPLES = (
 )
 
 
-def precomputed(
-    image: Image.Image,
-    classes: tuple[str, ...],
-    settings: AnalysisSettings,
-    prompts: str,
-    card: PromptCard | None,
-    *,
-    folder: Path = FOLDER,
-) -> Analysis | None:
-    """The analysis of an example that answers this very question; None where there is none.
+def precomputed(form: Form, card: PromptCard | None, *, folder: Path = FOLDER) -> Analysis | None:
+    """The analysis of an example that answers this very form; None where there is none.
 
     Args:
-        prompts: name of the shipped prompts that are asked, whose card is `card`.
+        card: of the shipped prompts that the form names; None where it names others.
+
+    Raises:
+        ClassListError, SettingsError: the form holds what cannot be analysed.
     """
-    if card is None or prompts not in shipped_prompts():
+    if form.image is None or card is None or form.prompts not in shipped_prompts():
         return None
-    digest = digest_of(image)
+    classes, settings = parse_class_list(form.classes), settings_of(form, trained=card.dropout)
+    asked = (classes, settings, form.prompts, card.backbone_hash, _prompts_hash(form.prompts))
+    digest = digest_of(form.image)
     for example in EXAMPLES:
         path = folder / f"{example.name}.npz"
         if digest != _photo_digest(example.photo) or not path.is_file():
             continue
-        found = _read(path, path.stat().st_mtime_ns)
-        known = found.provenance
-        asked = (classes, settings, prompts, card.backbone_hash, _prompts_hash(prompts))
-        made = (
-            found.classes,
-            found.settings,
-            known["prompts"],
-            known["backbone_hash"],
-            known["prompts_hash"],
-        )
-        if asked == made:
-            return found
+        stored = _read(path, path.stat().st_mtime_ns)
+        known = stored.provenance
+        hashes = known["prompts"], known["backbone_hash"], known["prompts_hash"]
+        if asked == (stored.classes, stored.settings, *hashes):
+            return stored
     return None
 
 
@@ -119,9 +108,8 @@ def _prompts_hash(name: str) -> str:
 
 def compute(studio: Studio, prompts: str, folder: Path = FOLDER) -> list[Path]:
     """Analyses every example as the page asks at first, and writes the analyses."""
-    loaded = studio.load(BACKBONE, prompts)
-    assert loaded.card is not None
-    settings = AnalysisSettings(dropout=loaded.card.dropout)
+    loaded = studio.load(prompts=prompts)
+    settings = settings_of(Form(), trained=loaded.dropout)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for example in EXAMPLES:
@@ -133,5 +121,5 @@ def compute(studio: Studio, prompts: str, folder: Path = FOLDER) -> list[Path]:
 
 if __name__ == "__main__":
     here = Studio("cpu")
-    for path in compute(here, next(iter(here.prompts_for(BACKBONE)))):
+    for path in compute(here, next(iter(here.prompts_for("mini")))):
         print(path.name, path.stat().st_size)

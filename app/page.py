@@ -9,23 +9,24 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
-from app.calls import model_call, told
+from app.calls import model_call, user_errors
 from app.examples import precomputed
-from app.figures.export import stem_of
+from app.export.files import stem_of
 from app.figures.theme import CONDITION_NAMES, chip
-from app.figures.words import draw_sentence, headline, learnt_classes, provenance_line
-from app.inputs import settings_of
-from app.studio import BACKBONES, NO_PROMPTS, Studio
+from app.form import Form, settings_of
+from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
-from drople.analysis import Analysis, AnalysisSettings
+from app.wording.sentences import draw_sentence, headline, learnt_classes, provenance_line
+from drople.analysis import Analysis
 from drople.classes import parse_class_list
 from drople.errors import DropleError
 from drople.storage.analyses import analysis_bytes
 from drople.storage.prompts import PromptCard
-from drople.tokens.dropout import DROP_MODES, PLACEMENTS, DropoutSettings
+from drople.tokens.dropout import DROP_MODES, PLACEMENTS
 
+# What the endpoints `/analyse` and `/evidence` take; all else is as the prompts were trained.
+API_FIELDS = ("image", "classes", "backbone", "prompts", "seed")
 # What `analyse` yields between its steps.
 NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
 PICTURE_MISSING = (
@@ -36,136 +37,92 @@ PRECOMPUTED = "<b>Precomputed example.</b> Press Analyse to compute it here."
 
 
 class Page:
-    """The page's callbacks over one studio."""
+    """The page's callbacks over one studio.
+
+    Those that read the form take its values by name (`inputs_kwargs` of an event). Components
+    cannot be pickled: what travels to a GPU on ZeroGPU is a `Form`.
+    """
 
     def __init__(self, studio: Studio):
         self.studio = studio
-        self.analysing = model_call(self.analyse, lent=lent_to_analyse)
-        self.api_analysing = model_call(self.api_analyse, lent=lent_to_analyse)
-        self.api_storing = model_call(self.api_evidence, lent=lent_to_analyse)
+        self._analysing = model_call(self._steps, gpu_seconds=gpu_seconds_of)
 
     def open(
         self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str,
-        prompts: str,
-        template: str,
-        target: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio puts its own here
-        *rest: Any,
+        **values: Any,
     ) -> Iterator[tuple[Any, ...]]:
         """Shows what was computed beforehand for what the form holds, or else analyses it.
 
         The class looked at is the answer, whatever it was before.
         """
-        found = None
-        with told():
-            card = self.studio.prompts_for(backbone).get(prompts)
-            if image is not None and card is not None:
-                names = parse_class_list(classes)
-                settings = settings_of(template, None, *rest, trained=card.dropout)
-                found = precomputed(image, names, settings, prompts, card)
-        if found is None and image is None:
+        form = replace(Form(**values), target=None)
+        with user_errors():
+            card = self.studio.prompts_for(form.backbone).get(form.prompts)
+            stored = precomputed(form, card)
+        if stored is not None:
+            yield shown(stored, None, card, beforehand=True)
+        elif form.image is None:
             yield gr.skip(), PICTURE_MISSING, gr.skip(), gr.skip()
-        elif found is None:
-            asked = image, classes, backbone, prompts, template, None, progress, *rest
-            yield from self.analysing(*asked)
         else:
-            yield shown(found, None, card, beforehand=True)
+            yield from self._analysing(form, progress)
 
     def analyse(
         self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str,
-        prompts: str,
-        template: str,
-        target: str | None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio puts its own here
-        *rest: Any,
+        **values: Any,
     ) -> Iterator[tuple[Any, ...]]:
-        """Analyses what the form holds; the old result stays where something is wrong.
+        """Analyses what the form holds; the old result stays where something is wrong."""
+        yield from self._analysing(Form(**values), progress)
 
-        Where it yields nothing new, it can be stopped.
-        """
-        form, cam = rest[:11], rest[11:]
-        with told():
+    def _steps(self, form: Form, progress: gr.Progress) -> Iterator[tuple[Any, ...]]:
+        """Where it yields nothing new, an analysis can be stopped."""
+        with user_errors():
             progress(0.05, desc="1 of 3: reading the class list")
-            names = parse_class_list(classes)
-            picture = _given(image)
-            progress(0.2, desc=f"2 of 3: loading {backbone}")
-            loaded = self.studio.load(backbone, prompts)
-            trained = loaded.card.dropout if loaded.card else DropoutSettings()
-            settings = settings_of(template, target, *form, trained=trained)
-            if cam:
-                settings = replace(settings, cam_method=cam[0], cam_layer=int(cam[1]) - 1)
+            names = parse_class_list(form.classes)
+            if form.image is None:
+                raise DropleError("There is no picture yet. Upload one, or choose an example.")
+            progress(0.2, desc=f"2 of 3: loading {form.backbone}")
+            loaded = self.studio.load(form.backbone, form.prompts)
+            settings = settings_of(form, trained=loaded.dropout)
             yield NOTHING_NEW
-            self.studio.texts(loaded, names, template)
+            self.studio.texts(loaded, names, form.template)
             yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
-            analysis = self.studio.analyse(loaded, picture, names, settings)
-        yield shown(analysis, target, loaded.card)
+            analysis = self.studio.analyse(loaded, form.image, names, settings)
+        yield shown(analysis, form.target, loaded.card)
 
-    def api_analyse(
-        self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str = "mini",
-        prompts: str = NO_PROMPTS,
-        seed: float = 0,
-    ) -> dict[str, Any]:
+    def api_analyse(self, **values: Any) -> dict[str, Any]:
         """Analyses a picture with default settings.
 
         Args:
-            image: the picture, as a file.
-            classes: class names separated by commas or lines.
-            backbone: name of the frozen CLIP.
-            prompts: name of the trained prompts, or "none".
-            seed: of the draw.
+            values: of `API_FIELDS`.
 
         Returns:
             classes; for each condition its cosines, probabilities and logit scale; importance and
             drop probability of each layer's patches (rows of the grid); which are dropped; where
             it all comes from.
         """
-        return as_numbers(self._by_default(image, classes, backbone, prompts, seed))
+        return as_numbers(self._analysis_of(Form(**values)))
 
-    def api_evidence(
-        self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str = "mini",
-        prompts: str = NO_PROMPTS,
-        seed: float = 0,
-    ) -> dict[str, str]:
+    def api_evidence(self, **values: Any) -> dict[str, str]:
         """Analyses a picture with default settings and gives all of it as one file.
 
         Args:
-            image: the picture, as a file.
-            classes: class names separated by commas or lines.
-            backbone: name of the frozen CLIP.
-            prompts: name of the trained prompts, or "none".
-            seed: of the draw.
+            values: of `API_FIELDS`.
 
         Returns:
             name and, in base64, data of an .npz file, which `drople.load_analysis` and
             `python -m drople replay` read.
         """
-        analysis = self._by_default(image, classes, backbone, prompts, seed)
+        analysis = self._analysis_of(Form(**values))
         data = base64.b64encode(analysis_bytes(analysis)).decode()
         name = stem_of(analysis, target_index(analysis, None), "drople-analysis")
         return {"name": f"{name}.npz", "data": data}
 
-    def _by_default(
-        self, image: Image.Image | None, classes: str, backbone: str, prompts: str, seed: float
-    ) -> Analysis:
-        with told():
-            names, picture = parse_class_list(classes), _given(image)
-            loaded = self.studio.load(backbone, prompts)
-            dropout = loaded.card.dropout if loaded.card else DropoutSettings()
-            settings = AnalysisSettings(dropout=dropout, seed=int(seed or 0))
-            return self.studio.analyse(loaded, picture, names, settings)
+    def _analysis_of(self, form: Form) -> Analysis:
+        *_, (analysis, *_) = self._analysing(form, gr.Progress())
+        return analysis
 
     def api_options(self) -> dict[str, Any]:
         """What `/analyse` can be asked for.
@@ -187,15 +144,9 @@ class Page:
         }
 
 
-def _given(image: Image.Image | None) -> Image.Image:
-    if image is None:
-        raise DropleError("There is no picture yet. Upload one, or choose an example.")
-    return image
-
-
-def lent_to_analyse(image: Any, classes: str, *others: Any, **more: Any) -> int:
+def gpu_seconds_of(form: Form, progress: gr.Progress) -> int:
     """Seconds to borrow a GPU for: more for a long class list."""
-    return 10 + classes.count(",") // 100
+    return 10 + form.classes.count(",") // 100
 
 
 def shown(
@@ -208,13 +159,13 @@ def shown(
 
 def answer_html(analysis: Analysis, card: PromptCard | None, *, beforehand: bool = False) -> str:
     """The answer in words: what each condition says, and which classes the prompts learnt."""
-    said = [
+    chips = [
         chip(condition, f"{CONDITION_NAMES[condition]}: {text}")
         for condition, text in headline(analysis, 0)
     ]
     label = PRECOMPUTED if beforehand else ""
     return (
-        f'<div class="lens-answer">{" ".join(said)}'
+        f'<div class="lens-answer">{" ".join(chips)}'
         f'<span class="lens-draw">{escape(draw_sentence(analysis))} {label}</span>'
         f"{learnt_html(analysis.classes, card.classes) if card and card.classes else ''}</div>"
     )
@@ -225,8 +176,8 @@ def learnt_html(listed: tuple[str, ...], learnt: tuple[str, ...]) -> str:
     known, new = learnt_classes(listed, learnt)
     count = f"The prompts learnt {len(known)} of {len(listed)} listed classes"
     groups = [("Learnt", known), ("New to the prompts", new)]
-    said = " ".join(f"{title}: {', '.join(names)}." for title, names in groups if names)
-    return f'<details class="lens-draw"><summary>{count}.</summary>{escape(said)}</details>'
+    listing = " ".join(f"{title}: {', '.join(names)}." for title, names in groups if names)
+    return f'<details class="lens-draw"><summary>{count}.</summary>{escape(listing)}</details>'
 
 
 def target_choices(analysis: Analysis, target: str | None) -> Any:
@@ -259,11 +210,11 @@ def as_numbers(analysis: Analysis) -> dict[str, Any]:
         "classes": list(analysis.classes),
         "predictions": {
             condition: {
-                "cosines": said.cosines.tolist(),
-                "probabilities": said.probabilities.tolist(),
-                "logit_scale": said.logit_scale,
+                "cosines": prediction.cosines.tolist(),
+                "probabilities": prediction.probabilities.tolist(),
+                "logit_scale": prediction.logit_scale,
             }
-            for condition, said in analysis.predictions.items()
+            for condition, prediction in analysis.predictions.items()
         },
         "layers": layers,
         "provenance": analysis.provenance,

@@ -22,6 +22,7 @@ from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.storage.hub import fetch_prompts, is_hub_id
 from drople.storage.prompts import PromptCard, load_prompts, read_card, shipped_prompts
+from drople.tokens.dropout import DropoutSettings
 
 NO_PROMPTS = "none"  # the frozen branch alone
 # Offered by name; all that a public page loads.
@@ -42,19 +43,19 @@ def digest_of(image: Image.Image) -> str:
     return blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
 
 
-def _own_file(given: str) -> Path:
+def _own_file(name: str) -> Path:
     """A file of this machine that a visitor named.
 
     Raises:
         CheckpointError: there is none.
     """
     try:
-        path = Path(given).expanduser()
+        path = Path(name).expanduser()
         if path.is_file():
             return path
     except (OSError, RuntimeError):  # too long, or the home of an unknown user
         pass
-    raise CheckpointError(f"There is no file {given[:80]!r}. Give the path of a .safetensors file.")
+    raise CheckpointError(f"There is no file {name[:80]!r}. Give the path of a .safetensors file.")
 
 
 def _check_length(model: Backbone | PromptedClip, classes: tuple[str, ...], template: str) -> None:
@@ -77,6 +78,11 @@ class Loaded:
     card: PromptCard | None
     name: str  # of the prompts; NO_PROMPTS without
     key: Hashable  # what was loaded; an id() would be given again to another model
+
+    @property
+    def dropout(self) -> DropoutSettings:
+        """What the prompts were trained with; the defaults without prompts."""
+        return self.card.dropout if self.card else DropoutSettings()
 
 
 @dataclass
@@ -120,6 +126,11 @@ class Studio:
         """The shipped prompts made for a backbone, by name."""
         cards = {name: read_card(path) for name, path in shipped_prompts().items()}
         return {name: card for name, card in cards.items() if card.backbone == backbone}
+
+    def trained_dropout(self, backbone: str, prompts: str) -> DropoutSettings:
+        """What shipped prompts were trained with; the defaults for others."""
+        card = self.prompts_for(backbone).get(prompts)
+        return card.dropout if card else DropoutSettings()
 
     def load(self, backbone: str = "mini", prompts: str = NO_PROMPTS) -> Loaded:
         """A backbone and prompts, by shipped name, by path or as user/repo@revision of the Hub.

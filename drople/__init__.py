@@ -10,19 +10,26 @@ Shape letters, everywhere:
     B images        K classes       N tokens        D width of a tower
     H heads         E joint width   L layers        P prompts in a layer
     M bridge tokens G patches a side S pixels a side R rows of a trace
+
+The names below are imported when first used, so that `import drople` is quick and a function needs
+only what its own module does.
 """
 
-from drople.analysis import Analysis, AnalysisSettings, analyse
-from drople.class_texts import describe_classes
-from drople.errors import DropleError
-from drople.models.backbone import load_backbone
-from drople.models.prompted_clip import PromptedClip
-from drople.storage.analyses import load_analysis, replay, save_analysis
-from drople.storage.prompts import load_prompts, save_prompts
-from drople.tokens.dropout import DROP_MODES, STRATEGIES, DropoutSettings
-from drople.tokens.importance import score_tokens
-from drople.training.config import METHODS, TrainConfig
-from drople.training.loop import fit
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from drople.analysis import Analysis, AnalysisSettings, analyse
+    from drople.class_texts import describe_classes
+    from drople.errors import DropleError
+    from drople.models.backbone import load_backbone
+    from drople.models.prompted_clip import PromptedClip
+    from drople.storage.analyses import load_analysis, replay, save_analysis
+    from drople.storage.prompts import load_prompts, save_prompts
+    from drople.tokens.dropout import DROP_MODES, STRATEGIES, DropoutSettings
+    from drople.tokens.importance import score_tokens
+    from drople.training.config import METHODS, TrainConfig
+    from drople.training.loop import fit
 
 __all__ = [
     "DROP_MODES",
@@ -45,3 +52,36 @@ __all__ = [
     "save_prompts",
     "score_tokens",
 ]
+
+_MODULES = {
+    "DROP_MODES": "drople.tokens.dropout",
+    "METHODS": "drople.training.config",
+    "STRATEGIES": "drople.tokens.dropout",
+    "Analysis": "drople.analysis",
+    "AnalysisSettings": "drople.analysis",
+    "DropleError": "drople.errors",
+    "DropoutSettings": "drople.tokens.dropout",
+    "PromptedClip": "drople.models.prompted_clip",
+    "TrainConfig": "drople.training.config",
+    "analyse": "drople.analysis",
+    "describe_classes": "drople.class_texts",
+    "fit": "drople.training.loop",
+    "load_analysis": "drople.storage.analyses",
+    "load_backbone": "drople.models.backbone",
+    "load_prompts": "drople.storage.prompts",
+    "replay": "drople.storage.analyses",
+    "save_analysis": "drople.storage.analyses",
+    "save_prompts": "drople.storage.prompts",
+    "score_tokens": "drople.tokens.importance",
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, out of the module that defines it (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from drople.commands import convert, evaluate, explain, info, replay, train
 from drople.errors import DropleError
+
+COMMANDS = {  # name -> its module in drople.commands, what it does
+    "train": ("train", "learn prompts from images of classes"),
+    "evaluate": ("evaluate", "compare methods, write RESULTS.md"),
+    "explain": ("explain", "a folder of images as a table"),
+    "import": ("convert", "read other people's checkpoints"),
+    "replay": ("replay", "recompute a stored analysis"),
+    "info": ("info", "what prompts files say of themselves"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; a `DropleError` becomes one line and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m drople", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    train.add_options(commands.add_parser("train", help="learn prompts from images of classes"))
-    evaluate.add_options(commands.add_parser("evaluate", help="compare methods, write RESULTS.md"))
-    explain.add_options(commands.add_parser("explain", help="a folder of images as a table"))
-    convert.add_options(commands.add_parser("import", help="read other people's checkpoints"))
-    replay.add_options(commands.add_parser("replay", help="recompute a stored analysis"))
-    info.add_options(commands.add_parser("info", help="what prompts files say of themselves"))
+    for name, (module, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name in arguments:  # the others' modules are not needed, and take seconds to import
+            import_module(f"drople.commands.{module}").add_options(command)
     given = parser.parse_args(arguments)
     try:
         given.run(given)

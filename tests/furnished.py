@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from gradio import Progress
 from safetensors.torch import save_file
 from tiny import TEXT, VISION, tiny_clip
 
@@ -18,9 +18,7 @@ from drople.storage.prompts import PromptCard, read_card, save_prompts
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 
-FORM = {  # what the page's form holds at first, behind picture, classes, backbone and prompts
-    "template": "a photo of a {}.",
-    "target": None,
+FORM: dict[str, Any] = {  # what the page's form says of dropout at first
     "mode": "zero",
     "placement": "next",
     "p_min": 0.1,
@@ -33,12 +31,6 @@ FORM = {  # what the page's form holds at first, behind picture, classes, backbo
     "drop_text": False,
     "seed": 0,
 }
-
-
-def in_order(form):
-    """The form's values as a callback takes them: Gradio's progress after the first four."""
-    values = [*form.values()]
-    return *values[:4], Progress(), *values[4:]
 
 
 def save_tiny_clip(folder: Path) -> str:

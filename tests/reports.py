@@ -72,11 +72,12 @@ def costed(tmp_path):
 
 @pytest.fixture
 def report(tmp_path):
-    """Writes the report and returns its text."""
+    """Writes the report and returns the text of one of its pages, or of all behind RESULTS.md."""
 
-    def written() -> str:
+    def written(page: str = "*") -> str:
         write_report(tmp_path / "runs", tmp_path / "RESULTS.md")
-        return (tmp_path / "RESULTS.md").read_text()
+        files = (tmp_path / "docs" / "results").glob(f"{page}.md")
+        return "\n".join(file.read_text() for file in sorted(files))
 
     return written
 

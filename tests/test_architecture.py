@@ -137,7 +137,7 @@ def test_no_modules_import_each_other_in_a_circle():
     ("folder", "packages"),
     [
         ("drople", ("gradio", "gradio_client", "matplotlib", "plotly")),
-        ("app/figures", ("gradio", "torch")),
+        *[(f"app/{one}", ("gradio", "torch")) for one in ("export", "figures", "wording")],
         ("app/studio.py", ("gradio",)),
         (".", ("tests", "tiny", "conftest")),
     ],
@@ -154,15 +154,28 @@ def test_one_module_knows_the_package_of_maps_and_imports_it_late():
     assert not any(name.startswith("pytorch_grad_cam") for name in early)
 
 
+FOR_THE_PAGE = {"app", "gradio", "matplotlib", "plotly", "pytorch_grad_cam", "cv2"}
+FOR_A_MODEL = {"open_clip", "timm", "torchvision", "scipy", "sklearn"}
+
+
 @pytest.mark.slow
-def test_importing_the_method_loads_no_app_library():
-    code = "import sys, drople; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("import drople", {"torch", *FOR_THE_PAGE, *FOR_A_MODEL}),
+        ("import drople.__main__", {"torch", *FOR_THE_PAGE, *FOR_A_MODEL}),
+        ("from drople import DropoutSettings, score_tokens", FOR_THE_PAGE | FOR_A_MODEL),
+        ("from drople import *", FOR_THE_PAGE),
+    ],
+)
+def test_importing_the_method_loads_no_app_library(statement, unwanted):
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert "drople" in loaded
-    assert not loaded & {"app", "gradio", "matplotlib", "plotly", "pytorch_grad_cam", "cv2"}
+    assert not loaded & unwanted
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -185,6 +198,9 @@ def test_no_module_is_a_drawer_for_everything(name):
 def test_the_public_names_are_these():
     assert sorted(drople.__all__) == sorted(PUBLIC)
     assert all(getattr(drople, name) is not None for name in PUBLIC)
+    assert {*PUBLIC} <= {*dir(drople)}
+    with pytest.raises(AttributeError, match="no attribute 'analyze'"):
+        drople.analyze  # noqa: B018
 
 
 def test_every_error_is_one_that_a_visitor_can_be_shown():

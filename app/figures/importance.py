@@ -8,8 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.patches import as_uri, grey, strip
-from app.figures.predictions import plain
-from app.figures.theme import Scale, number
+from app.figures.theme import Scale, number, plain
 from drople.analysis import Analysis
 from drople.traces import BranchTrace, LayerTrace
 

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
 from drople.analysis import Analysis, Prediction
 
 ROWS = 10
@@ -83,38 +83,6 @@ def predictions_figure(analysis: Analysis, target: int, quantity: str = "probabi
     return plain(figure, height=110 + 38 * len(shown), legend=True)
 
 
-def plain(figure: go.Figure, *, height: int | None, legend: bool = False) -> go.Figure:
-    """The page's own background; text colours are set by the page's style."""
-    figure.update_layout(
-        template="none", height=height, showlegend=legend, dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#64748b", "size": 14, "family": "system-ui, sans-serif"},
-        margin={"l": 10, "r": 16, "t": 34 if legend else 8, "b": 48},
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-        hoverlabel={"align": "left"},
-    )  # fmt: skip
-    return figure
-
-
 def short(name: str, length: int = 24) -> str:
     """A class name for an axis: escaped, since plotly reads markup, and not too long."""
     return escape(name if len(name) <= length else name[: length - 1] + "…")
-
-
-def predictions_table(analysis: Analysis) -> list[list[str]]:
-    """Rows of numbers, likeliest class first: class, then each condition's probability, cosine."""
-    rows = []
-    for i in by_likelihood(analysis):
-        row = [analysis.classes[i]]
-        for said in analysis.predictions.values():
-            row += [f"{said.probabilities[i]:.3f}", f"{said.cosines[i]:.4f}"]
-        rows.append(row)
-    return rows
-
-
-def table_headers(analysis: Analysis) -> list[str]:
-    """Headers of `predictions_table`."""
-    headers = ["class"]
-    for condition in analysis.conditions:
-        headers += [f"{CONDITION_NAMES[condition]} p", f"{CONDITION_NAMES[condition]} cos"]
-    return headers

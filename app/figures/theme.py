@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+import plotly.graph_objects as go
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 
@@ -32,6 +33,7 @@ CONDITION_NAMES = {
     "inverse": "Inverse IWTD",
     "mpl": "MPL",
 }
+IMPORTANCE_COLOUR = "#e11d48"  # of importance among maps of classes
 SEQUENTIAL = colormaps["cividis"]
 DIVERGING = LinearSegmentedColormap.from_list(
     "blue_white_orange",
@@ -112,3 +114,16 @@ def chip(condition: str, text: str | None = None) -> str:
     colour = CONDITION_COLOURS.get(condition, "#64748b")
     label = escape(text or CONDITION_NAMES.get(condition, condition))
     return f'<span class="lens-chip" style="--dot:{colour}">{label}</span>'
+
+
+def plain(figure: go.Figure, *, height: int | None, legend: bool = False) -> go.Figure:
+    """The page's own background; text colours are set by the page's style."""
+    figure.update_layout(
+        template="none", height=height, showlegend=legend, dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#64748b", "size": 14, "family": "system-ui, sans-serif"},
+        margin={"l": 10, "r": 16, "t": 34 if legend else 8, "b": 48},
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        hoverlabel={"align": "left"},
+    )  # fmt: skip
+    return figure

@@ -24,7 +24,7 @@ QUIET: dict[str, Any] = {
 }
 
 
-def heard(*events: Callable[..., Any]) -> Callable[..., Any]:
+def independent_event(*events: Callable[..., Any]) -> Callable[..., Any]:
     """What to call for each of several callbacks that hear the same events.
 
     Gradio (6.31) carries out the callbacks of one event one after another and, where one of them
@@ -59,7 +59,7 @@ class View:
         """Redraws when a control changes."""
         if self.controls:
             changes = [control.change for control in self.controls]
-            self.draw_on(heard(*changes), state, target)
+            self.draw_on(independent_event(*changes), state, target)
 
     def draw_on(self, event: Callable[..., Any], state: gr.State, target: gr.Dropdown) -> None:
         """Draws on an event that no other callback hears."""
@@ -90,7 +90,7 @@ def picture(label: str, elem_id: str) -> gr.Image:
     )  # fmt: skip
 
 
-def given(analysis: Analysis | None) -> Analysis:
+def required(analysis: Analysis | None) -> Analysis:
     """The analysis a visitor sees.
 
     Raises:

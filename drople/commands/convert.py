@@ -24,17 +24,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Carries the command out."""
     model, card, report = import_prompts(
-        given.file,
-        load_backbone(given.backbone),
-        method=given.method,
-        phrase=given.phrase,
-        data=given.data,
-        shots=given.shots,
-        seed=given.seed,
+        args.file,
+        load_backbone(args.backbone),
+        method=args.method,
+        phrase=args.phrase,
+        data=args.data,
+        shots=args.shots,
+        seed=args.seed,
     )
     print("\n".join(report.lines()))
-    save_prompts(given.out, model, card)
-    print(f"wrote {given.out}")
+    save_prompts(args.out, model, card)
+    print(f"wrote {args.out}")

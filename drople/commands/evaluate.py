@@ -28,23 +28,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The subcommands: one a protocol, and the report."""
     kinds = parser.add_subparsers(required=True, metavar="protocol")
     for protocol, carry_out in PROTOCOLS.items():
-        says = (carry_out.__doc__ or "").partition("\n")[0]
-        one = _comparing(kinds.add_parser(protocol, help=says, description=says))
+        about = (carry_out.__doc__ or "").partition("\n")[0]
+        one = _comparing(kinds.add_parser(protocol, help=about, description=about))
         if protocol == "cross-dataset":
             one.add_argument("--targets", default="", help="data to test on, separated by commas")
         one.set_defaults(run=partial(_run, protocol), targets="")
-    says = "how far a method's IWTD chooses between tokens; the report shows it"
-    choice = _comparing(kinds.add_parser("choice", help=says, description=says))
+    about = "how far a method's IWTD chooses between tokens; the report shows it"
+    choice = _comparing(kinds.add_parser("choice", help=about, description=about))
     choice.set_defaults(run=_run_choice, targets="")
-    says = "what a training step of each method takes, in turns; the report shows it"
-    cost = _comparing(kinds.add_parser("cost", help=says, description=says))
+    about = "what a training step of each method takes, in turns; the report shows it"
+    cost = _comparing(kinds.add_parser("cost", help=about, description=about))
     cost.set_defaults(run=_run_cost, targets="", methods="drople-none,drople-vanilla,drople")
-    report = kinds.add_parser("report", help="write RESULTS.md from the finished runs")
+    report = kinds.add_parser(
+        "report", help="write RESULTS.md and docs/results from the finished runs"
+    )
     report.add_argument("--runs", type=Path, default=Path("runs"), help="a folder, or its ZIP")
     report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
-    report.add_argument("--notes", type=Path, help="Markdown to put after the answer")
+    report.add_argument(
+        "--notes", type=Path, help="Markdown about the runs, for docs/results/accuracies.md"
+    )
     report.add_argument("--zip", type=Path, help="also pack here what the report is made from")
-    report.set_defaults(run=lambda g: write_report(g.runs, g.out, g.notes, g.zip))
+    report.set_defaults(run=lambda g: write_report(g.runs, g.out, notes=g.notes, packed=g.zip))
 
 
 def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -57,10 +61,10 @@ def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
-def _run(protocol: str, given: argparse.Namespace) -> None:
-    methods, seeds = _methods(given.methods), _seeds(given.seeds)
-    setting = _setting(given)
-    configure = _configurer(given, setting)
+def _run(protocol: str, args: argparse.Namespace) -> None:
+    methods, seeds = _methods(args.methods), _seeds(args.seeds)
+    setting = _setting(args)
+    configure = _configurer(args, setting)
     planned = [configure(method, seed) for method in methods for seed in seeds]
     configs = dict.fromkeys([frozen_config(planned[0]), *(c for c in planned if c.learns())])
     for config in configs:
@@ -68,51 +72,51 @@ def _run(protocol: str, given: argparse.Namespace) -> None:
             protocol,
             setting,
             config,
-            given.runs,
-            data_option=_option([setting.task], given.root),
-            targets_option=_option(setting.targets, given.root),
+            runs=args.runs,
+            data_option=_option([setting.task], args.root),
+            targets_option=_option(setting.targets, args.root),
         )
         if not setting.processes.main:
             continue
         found = figures(result, columns(protocol, list(result.accuracy)))
         shown = "  ".join(f"{title} {value:5.2f}" for title, value in found.items())
-        print(f"{config.method:20s} seed {config.seed}  {shown}   ({given.split}, percent)")
+        print(f"{config.method:20s} seed {config.seed}  {shown}   ({args.split}, percent)")
 
 
-def _setting(given: argparse.Namespace) -> Setting:
+def _setting(args: argparse.Namespace) -> Setting:
     """Where the options say that it is carried out."""
-    task = open_task(given.data, given.root)
-    targets = tuple(open_task(name, given.root) for name in given.targets.split(",") if name)
-    processes = Processes.started(given.device)
-    backbone = load_backbone(given.backbone, device_of(given.device))
-    return Setting(backbone, task, given.split, targets, processes)
+    task = open_task(args.data, args.root)
+    targets = tuple(open_task(name, args.root) for name in args.targets.split(",") if name)
+    processes = Processes.started(args.device)
+    backbone = load_backbone(args.backbone, device_of(args.device))
+    return Setting(backbone, task, args.split, targets, processes)
 
 
-def _configurer(given: argparse.Namespace, setting: Setting) -> Callable[[str, int], TrainConfig]:
+def _configurer(args: argparse.Namespace, setting: Setting) -> Callable[[str, int], TrainConfig]:
     """Makes the configuration of a method and seed that the options ask for."""
-    precision = precision_of(given, setting.backbone, setting.processes)
-    return partial(config_of, given, precision=precision)
+    precision = precision_of(args, setting.backbone, setting.processes)
+    return partial(config_of, args, precision=precision)
 
 
-def _run_choice(given: argparse.Namespace) -> None:
-    setting = _setting(given)
-    configure = _configurer(given, setting)
-    option = _option([setting.task], given.root)
-    for method in _methods(given.methods):
-        for seed in _seeds(given.seeds):
+def _run_choice(args: argparse.Namespace) -> None:
+    setting = _setting(args)
+    configure = _configurer(args, setting)
+    option = _option([setting.task], args.root)
+    for method in _methods(args.methods):
+        for seed in _seeds(args.seeds):
             config = configure(method, seed)
-            found = evaluate_choice(setting, config, given.runs, data_option=option)
+            found = evaluate_choice(setting, config, args.runs, data_option=option)
             for one in found.choices if setting.processes.main else ():
                 print(f"{method:20s} seed {seed}  {one}")
 
 
-def _run_cost(given: argparse.Namespace) -> None:
-    setting, seed = _setting(given), _seeds(given.seeds)[0]
-    configure = _configurer(given, setting)
-    configs = [configure(method, seed) for method in _methods(given.methods)]
+def _run_cost(args: argparse.Namespace) -> None:
+    setting, seed = _setting(args), _seeds(args.seeds)[0]
+    configure = _configurer(args, setting)
+    configs = [configure(method, seed) for method in _methods(args.methods)]
     learnt = [config for config in configs if config.learns()]
-    option = _option([setting.task], given.root)
-    for one in evaluate_costs(setting, learnt, given.runs, data_option=option):
+    option = _option([setting.task], args.root)
+    for one in evaluate_costs(setting, learnt, args.runs, data_option=option):
         if setting.processes.main:
             print(f"{one.method:20s} {median(one.seconds):.3f} s a step   ({one.machine})")
 

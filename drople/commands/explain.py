@@ -40,28 +40,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Carries the command out.
 
     Started by `accelerate launch` or `torchrun`, each process takes every n-th image on its own
     GPU and writes a file of its own.
     """
-    if given.draws < 0 or given.batch < 1:
+    if args.draws < 0 or args.batch < 1:
         raise SettingsError("--draws must be at least 0, and --batch at least 1.")
     rank, world = (int(os.environ.get(name, fallback)) for name, fallback in _SHARE)
-    backbone = load_backbone(given.backbone, device_of(given.device))
-    model, dropout = _model(backbone, given.prompts)
-    settings = AnalysisSettings(dropout=dropout, seed=given.seed, template=given.template)
-    classes = describe_classes(model, _class_names(given.classes), given.template)
-    others = {name: getattr(given, name) for name in ("strategy", "draws")}
+    backbone = load_backbone(args.backbone, device_of(args.device))
+    model, dropout = _model(backbone, args.prompts)
+    settings = AnalysisSettings(dropout=dropout, seed=args.seed, template=args.template)
+    classes = describe_classes(model, _class_names(args.classes), args.template)
+    others = {name: getattr(args, name) for name in ("strategy", "draws")}
     part = f"-{rank + 1}of{world}" if world > 1 else ""
-    table = Table.open(given.out, about_table(model, classes, settings, **others), part)
-    images = find_images(given.folder)[rank::world]
+    table = Table.open(args.out, about_table(model, classes, settings, **others), part)
+    images = find_images(args.folder)[rank::world]
     done = table.done()
-    left = [path for path in images if path.relative_to(given.folder).as_posix() not in done]
+    left = [path for path in images if path.relative_to(args.folder).as_posix() not in done]
     with tqdm(total=len(images), initial=len(images) - len(left), unit="image") as bar:
         for rows in explain(
-            model, given.folder, left, classes, settings, batch=given.batch, **others
+            model, args.folder, left, classes, settings, batch=args.batch, **others
         ):
             table.add(rows)
             bar.update(len(rows))
@@ -79,6 +79,6 @@ def _model(backbone: Backbone, prompts: str) -> tuple[Backbone | PromptedClip, D
     return model, replace(card.dropout, strategy="iwtd")
 
 
-def _class_names(given: str) -> tuple[str, ...]:
-    path = Path(given)
-    return parse_class_list(path.read_text() if path.is_file() else given)
+def _class_names(args: str) -> tuple[str, ...]:
+    path = Path(args)
+    return parse_class_list(path.read_text() if path.is_file() else args)

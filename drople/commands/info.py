@@ -20,13 +20,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Carries the command out."""
-    if given.backbones:
+    if args.backbones:
         for line in backbone_lines():
             print(line)
         return
-    for path in given.checkpoints or shipped_prompts().values():
+    for path in args.checkpoints or shipped_prompts().values():
         card = read_card(path)
         figures = ", ".join(f"{k} {v}" for k, v in card.metrics.items())
         print(f"{path}\n  {card.method} on {card.data}, seed {card.seed}")

@@ -32,8 +32,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def add_device_option(parser: argparse.ArgumentParser, default: str = "auto") -> None:
     """Where to compute."""
-    says = f"auto takes CUDA where there is one; default {default}"
-    parser.add_argument("--device", default=default, choices=DEVICES, help=says)
+    about = f"auto takes CUDA where there is one; default {default}"
+    parser.add_argument("--device", default=default, choices=DEVICES, help=about)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +44,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, help=f"default {default.lr}")
     add("--template", help=f"of the frozen text branch; default “{default.template}”")
     add("--augment", choices=["none", "flip", "patch"])
-    says = "auto measures which is faster here and says which it took; default auto"
-    add("--precision", default="auto", choices=["auto", *PRECISIONS], help=says)
+    about = "auto measures which is faster here and says which it took; default auto"
+    add("--precision", default="auto", choices=["auto", *PRECISIONS], help=about)
     add(
         "--set",
         nargs="+",
@@ -55,10 +55,10 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def precision_of(given: argparse.Namespace, backbone: Backbone, processes: Processes) -> Precision:
+def precision_of(args: argparse.Namespace, backbone: Backbone, processes: Processes) -> Precision:
     """The precision the options ask for, or the one that is faster here; says which that is."""
-    if given.precision != "auto":
-        found: Precision = given.precision
+    if args.precision != "auto":
+        found: Precision = args.precision
         return found
     width = max(backbone.image_width, backbone.text_width)
     found = processes.agreed(faster_precision(str(backbone.device), width))
@@ -68,7 +68,7 @@ def precision_of(given: argparse.Namespace, backbone: Backbone, processes: Proce
 
 
 def config_of(
-    given: argparse.Namespace, method: str, seed: int, *, precision: Precision = "fp32"
+    args: argparse.Namespace, method: str, seed: int, *, precision: Precision = "fp32"
 ) -> TrainConfig:
     """The configuration of a method with what the options change.
 
@@ -78,8 +78,8 @@ def config_of(
     Raises:
         SettingsError: an option names no setting, or a value does not fit.
     """
-    if any(one.startswith("precision=") for one in given.set):
+    if any(one.startswith("precision=") for one in args.set):
         raise SettingsError("--set does not take the precision; write --precision fp32 or bf16.")
-    options = {name: getattr(given, name) for name in _OWN}
+    options = {name: getattr(args, name) for name in _OWN}
     named = [f"{name}={value}" for name, value in options.items() if value is not None]
-    return override(METHODS[method], [f"seed={seed}", f"precision={precision}", *named, *given.set])
+    return override(METHODS[method], [f"seed={seed}", f"precision={precision}", *named, *args.set])

@@ -23,12 +23,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Carries the command out; exit code 2 where the analysis differs."""
-    stored = load_analysis(given.file)
+    stored = load_analysis(args.file)
     known = stored.provenance
-    backbone = load_backbone(given.backbone or known["backbone"], device_of(given.device))
-    report = replay(stored, _model(known.get("prompts_hash"), backbone, given.prompts))
+    backbone = load_backbone(args.backbone or known["backbone"], device_of(args.device))
+    report = replay(stored, _model(known.get("prompts_hash"), backbone, args.prompts))
     for quantity, gap in report.differences.items():
         print(f"{quantity:18s} largest difference {gap:.2e}")
     if report.drawn:

@@ -13,10 +13,8 @@ from drople.devices import device_of
 from drople.errors import SettingsError
 from drople.evaluation.accuracy import accuracies, harmonic_mean
 from drople.models.backbone import load_backbone
-from drople.models.prompted_clip import PromptedClip
 from drople.storage.prompts import save_prompts
 from drople.training.config import METHODS, TrainConfig
-from drople.training.data import Task
 from drople.training.datasets import open_task
 from drople.training.processes import Processes
 from drople.training.run import train_run
@@ -39,51 +37,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Carries the command out; started by `accelerate launch`, on several GPUs at once."""
-    config = config_of(given, given.method, given.seed)  # before anything is loaded
+    config = config_of(args, args.method, args.seed)  # before anything is loaded
     if not config.learns():
         raise SettingsError("zero-shot learns nothing; choose another --method.")
-    whole = open_task(given.data, given.root)
-    halves = given.classes == "base"
+    whole = open_task(args.data, args.root)
+    halves = args.classes == "base"
     task = (whole.base() if halves else whole).few(config.shots, config.seed)
-    name = f"{given.backbone.replace('/', '-')}-{whole.name}-{config.method}-seed{config.seed}"
-    out = given.out or given.runs / f"{name}.safetensors"
+    name = f"{args.backbone.replace('/', '-')}-{whole.name}-{config.method}-seed{config.seed}"
+    out = args.out or args.runs / f"{name}.safetensors"
     _check_writable(out)
-    processes = Processes.started(given.device)
-    backbone = load_backbone(given.backbone, device_of(given.device))
-    precision = precision_of(given, backbone, processes)
-    config = config_of(given, given.method, given.seed, precision=precision)
-    trained = train_run(backbone, task, config, given.runs, processes)
+    processes = Processes.started(args.device)
+    backbone = load_backbone(args.backbone, device_of(args.device))
+    precision = precision_of(args, backbone, processes)
+    config = config_of(args, args.method, args.seed, precision=precision)
+    trained = train_run(backbone, task, config, runs=args.runs, processes=processes)
     if not processes.main:
         return
     save_prompts(out, trained.model, trained.card)  # a damaged test image costs no prompts
     seconds = trained.card.metrics["train_seconds"]
     print(f"learnt on {len(task.train)} images of {len(task.classes)} classes in {seconds:.0f} s")
     print(f"every step, its loss terms before their weights: {trained.log}")
-    exams = {"base": whole.base(), "novel": whole.novel()} if halves else {"accuracy": whole}
-    metrics = {
-        **trained.card.metrics,
-        **_tested(trained.model, exams, config, given.runs / "cache"),
+    tested = {"base": whole.base(), "novel": whole.novel()} if halves else {"accuracy": whole}
+    found = {
+        name: accuracies(trained.model, one, config, cache=args.runs / "cache")
+        for name, one in tested.items()
     }
+    metrics = {**trained.card.metrics, **_summed_up(found)}
+    sizes = " and ".join(str(len(one.test)) for one in tested.values())
+    print(f"percent of {sizes} test images")
     save_prompts(out, trained.model, replace(trained.card, metrics=metrics))
     print(f"wrote {out}")
 
 
-def _tested(
-    model: PromptedClip, exams: Mapping[str, Task], config: TrainConfig, cache: Path
-) -> dict[str, float]:
-    """Prints and returns what both branches get right in each task, against its own names."""
-    found = [accuracies(model, task.classes, task.test, config, cache) for task in exams.values()]
+def _summed_up(accuracies: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Prints and returns the accuracies of both branches on each task, against its own names."""
     metrics: dict[str, float] = {}
-    for branch, percents in zip(("adapted", "frozen"), zip(*found, strict=True), strict=True):
-        figures = dict(zip(exams, percents, strict=True))
-        if len(percents) == 2:
-            figures["harmonic_mean"] = harmonic_mean(*percents)
+    for i, branch in enumerate(("adapted", "frozen")):
+        figures = {name: both[i] for name, both in accuracies.items()}
+        if len(figures) == 2:
+            figures["harmonic_mean"] = harmonic_mean(*figures.values())
         print(f"{branch:8s}", *(f"{name} {value:.2f}" for name, value in figures.items()))
         metrics |= {f"{branch}_{name}": round(value, 2) for name, value in figures.items()}
-    sizes = " and ".join(str(len(task.test)) for task in exams.values())
-    print(f"percent of {sizes} test images")
     return metrics
 
 

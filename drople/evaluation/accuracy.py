@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.devices import Precision
+from drople.evaluation.protocols import EvaluationSet
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import last, read_image
 from drople.perturb.attack import attack
 from drople.training.config import TrainConfig
+from drople.training.data import Task
 from drople.training.features import (
     BATCH,
     autocast,
     crop_all,
+    encode_all,
     frozen_image_features,
     frozen_text_features,
-    image_features,
 )
-from drople.training.image_sets import ImageSet
 
 
 def harmonic_mean(a: float, b: float) -> float:
@@ -35,29 +35,38 @@ def hits(images: Tensor, text: Tensor, labels: Tensor) -> Tensor:
     return (images @ text.T).argmax(dim=-1) == labels
 
 
-def adapted_hits(
-    model: PromptedClip, names: tuple[str, ...], images: ImageSet, precision: Precision
+def evaluate_on(
+    test_set: EvaluationSet, model: PromptedClip, config: TrainConfig, *, cache: Path | None
 ) -> Tensor:
-    """Right or wrong for each image (I,) of the adapted branch, dropout off."""
-    features = image_features(
-        model.backbone, images, model.encode_image, precision=precision, progress="testing"
+    """Right or wrong for each image (I,) of the branch that the method trains, dropout off.
+
+    That is the frozen branch where it trains nothing.
+    """
+    if test_set.epsilon:
+        return _attacked_hits(test_set, model, config)
+    branch = _adapted_hits if config.learns() else _frozen_hits
+    return branch(test_set, model, config, cache=cache)
+
+
+def _adapted_hits(
+    test_set: EvaluationSet, model: PromptedClip, config: TrainConfig, *, cache: Path | None
+) -> Tensor:
+    images = test_set.images
+    features = encode_all(
+        model.backbone, images, model.encode_image, precision=config.precision, progress="testing"
     )
-    text = F.normalize(model.encode_text(names), dim=-1).cpu()
+    text = F.normalize(model.encode_text(test_set.classes), dim=-1).cpu()
     return hits(features, text, torch.from_numpy(images.labels))
 
 
-def frozen_hits(
-    model: PromptedClip,
-    names: tuple[str, ...],
-    images: ImageSet,
-    config: TrainConfig,
-    cache: Path | None,
+def _frozen_hits(
+    test_set: EvaluationSet, model: PromptedClip, config: TrainConfig, *, cache: Path | None
 ) -> Tensor:
-    """Right or wrong for each image (I,) of the frozen branch with the config's template."""
+    images = test_set.images
     features = frozen_image_features(
         model.backbone, images, precision=config.precision, cache=cache
     )
-    text = frozen_text_features(model.backbone, names, config).cpu()
+    text = frozen_text_features(model.backbone, test_set.classes, config).cpu()
     return hits(features, text, torch.from_numpy(images.labels))
 
 
@@ -67,28 +76,19 @@ def percent(right: Tensor) -> float:
 
 
 def accuracies(
-    model: PromptedClip,
-    names: tuple[str, ...],
-    images: ImageSet,
-    config: TrainConfig,
-    cache: Path | None,
+    model: PromptedClip, task: Task, config: TrainConfig, *, cache: Path | None
 ) -> tuple[float, float]:
-    """Accuracy of the adapted and of the frozen branch, in percent."""
-    adapted = percent(adapted_hits(model, names, images, config.precision))
-    return adapted, percent(frozen_hits(model, names, images, config, cache))
+    """Accuracy of the adapted and of the frozen branch on a task's test images, in percent."""
+    test_set = EvaluationSet("test", task.classes, task.test, "test")
+    adapted, frozen = (
+        percent(branch(test_set, model, config, cache=cache))
+        for branch in (_adapted_hits, _frozen_hits)
+    )
+    return adapted, frozen
 
 
-def attacked_hits(
-    model: PromptedClip,
-    names: tuple[str, ...],
-    images: ImageSet,
-    config: TrainConfig,
-    epsilon: float,
-) -> Tensor:
-    """Right or wrong for each image (I,) under an attack on the branch that answers.
-
-    The branch is the frozen one where the config's method learns nothing.
-    """
+def _attacked_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainConfig) -> Tensor:
+    images, names = test_set.images, test_set.classes
     backbone = model.backbone
     branch = model if config.learns() else backbone
     text = (
@@ -113,7 +113,9 @@ def attacked_hits(
         labels = torch.from_numpy(part.labels).to(backbone.device)
         pixels = torch.from_numpy(crop_all(backbone, part)).to(backbone.device)
         pixels = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)
-        moved = attack(lambda x: scale * features(x) @ text.T, pixels, labels, epsilon)
+        moved = attack(
+            lambda x: scale * features(x) @ text.T, pixels, labels, epsilon=test_set.epsilon
+        )
         with torch.no_grad():
             right.append(hits(features(moved), text, labels).cpu())
     return torch.cat(right)

@@ -1,40 +1,76 @@
-"""The opening of the report: the plain answer, over all tasks that can give it."""
+"""What base-to-novel runs of one backbone answer: which of two methods is better."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation import markdown
-from drople.evaluation.bootstrap import Difference, difference, mean_difference, over_tasks
+from drople.evaluation.bootstrap import (
+    NO_DIFFERENCE,
+    Interval,
+    Resampled,
+    difference,
+    mean_difference,
+    over_tasks,
+)
+from drople.evaluation.forest import ForestRow
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN
 from drople.evaluation.sections import CORE
 from drople.evaluation.tables import Row, Table, of_seeds, resampled, shared_seeds
+from drople.training.config import METHODS
 
 QUESTIONS = (
-    # what is asked, first method, second method
+    # what is asked, first method, second method; the first is the headline
+    ("Does IWTD beat vanilla dropout?", "drople", "drople-vanilla"),
+    ("Does IWTD beat no dropout?", "drople", "drople-none"),
     ("Does DroPLe beat the frozen branch?", "drople", FROZEN),
     (
         "Does DroPLe's objective without token dropout beat the frozen branch?",
         "drople-none",
         FROZEN,
     ),
-    ("Does IWTD beat no dropout?", "drople", "drople-none"),
-    ("Does IWTD beat vanilla dropout?", "drople", "drople-vanilla"),
     ("Does MPL beat the frozen branch?", "mpl", FROZEN),
     ("Does DroPLe beat MPL?", "drople", "mpl"),
     ("Does DroPLe beat PromptSRC?", "drople", "promptsrc"),
 )
 
 
-HEADLINE = QUESTIONS[3]
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods at equal settings, on every task that has both."""
+
+    first: str
+    second: str
+    pairs: Mapping[str, tuple[Resampled, Resampled]]  # by task
+    seeds: int  # of the task with the fewest in common
+
+    def over_all(self, column: Column) -> Interval:
+        """First minus second over the tasks."""
+        return mean_difference([*self.pairs.values()], column)
+
+    def on_each(self, column: Column) -> dict[str, Interval]:
+        """First minus second by task."""
+        return {task: difference(*pair, column) for task, pair in self.pairs.items()}
 
 
-def answer(found: Sequence[Table]) -> list[str]:
-    """The headline's verdict, each question with its intervals, which methods lead each task.
+def compare(found: Sequence[Table], first: str, second: str) -> Comparison:
+    """Compares two methods at the settings of each table's reference."""
+    rivals = {table.one.data: pair for table in found if (pair := table.pair(first, second))}
+    return Comparison(
+        first,
+        second,
+        {task: resampled(*pair) for task, pair in rivals.items()},
+        min((len(shared_seeds(*pair)) for pair in rivals.values()), default=0),
+    )
+
+
+def headline(found: Sequence[Table]) -> list[str]:
+    """The question and the verdict.
 
     Args:
         found: base-to-novel tables of one backbone.
@@ -48,33 +84,55 @@ def answer(found: Sequence[Table]) -> list[str]:
             f"Runs on {', '.join(tasks)}: the same task was tested on different images, or once "
             "as a folder and once by name; keep one of them."
         )
+    one = compare(found, *QUESTIONS[0][1:])
     columns = found[0].columns
-    rows, headline = [], "open, no runs to compare"
+    words = {column.title: _verdict(one, column) for column in columns} if one.pairs else {}
+    verdict = _plainly(words) if words else "open, no runs to compare"
+    lines = [
+        "**Does importance-weighted token dropout (IWTD) learn better prompts than vanilla dropout",
+        f"at the same mean rate?** In this comparison: {verdict}.",
+    ]
+    if words:
+        seeds = f"{one.seeds} seed{'s' * (one.seeds > 1)}"
+        differences = [f"{column.title} {one.over_all(column)}" for column in columns]
+        lines += [
+            f"IWTD minus vanilla dropout, over {', '.join(one.pairs)} and {seeds}, in percent",
+            f"points with 95 % intervals: {', '.join(differences)}.",
+        ]
+    return lines
+
+
+def questions(found: Sequence[Table]) -> list[str]:
+    """Each question with its intervals in every column, and which methods lead each task."""
+    columns = found[0].columns
+    rows = []
     for question, first, second in QUESTIONS:
-        rivals = [(table, *pair) for table in found if (pair := table.pair(first, second))]
-        if not rivals:
+        one = compare(found, first, second)
+        if not one.pairs:
             nothing = f"open: no runs of `{first}` and `{second}` to compare"
             rows.append([question, *[nothing] * len(columns), ""])
             continue
-        both = {table.one.data: resampled(a, b) for table, a, b in rivals}
-        cells, words = [], []
-        for column in columns:
-            merged = mean_difference(list(both.values()), column)
-            each = {name: difference(*pair, column) for name, pair in both.items()}
-            words.append(_verdict(merged, each))
-            cells.append(f"{words[-1]}, {markdown.signed(merged)}{_of_each(each)}")
-        fewest = min(len(shared_seeds(a, b)) for _, a, b in rivals)
-        over = "all tasks" if len(both) == len(tasks) else ", ".join(both)
-        rows.append([question, *cells, f"{over}; {fewest} seed{'s' * (fewest > 1)}"])
-        if (question, first, second) == HEADLINE:
-            headline = _plainly(dict(zip((c.title for c in columns), words, strict=True)))
+        cells = [
+            f"{_verdict(one, column)}, {one.over_all(column)}{_of_each(one.on_each(column))}"
+            for column in columns
+        ]
+        over = "all tasks" if len(one.pairs) == len(found) else ", ".join(one.pairs)
+        rows.append([question, *cells, f"{over}; {one.seeds} seed{'s' * (one.seeds > 1)}"])
     head = ["", *(column.title for column in columns), "over"]
-    said = [
-        "**Does importance-weighted token dropout (IWTD) learn better prompts than vanilla dropout",
-        f"at the same mean rate?** In this comparison: {headline}. In percent points, with 95 %",
-        f"intervals, over {', '.join(tasks)}:",
-    ]
-    return [*said, "", *markdown.table(head, rows), "", *map(_leaders, found)]
+    return [*markdown.table(head, rows), "", *map(_leaders, found)]
+
+
+def forest_rows(found: Sequence[Table]) -> list[ForestRow]:
+    """Every question that has runs: its difference in the last column over all tasks, then each."""
+    rows = []
+    for _, first, second in QUESTIONS:
+        one = compare(found, first, second)
+        if one.pairs:
+            column = found[0].columns[-1]
+            label = f"{first} minus {second}, {found[0].one.on}"
+            rows.append(ForestRow(label, one.over_all(column), whole=True))
+            rows += [ForestRow(task, each) for task, each in one.on_each(column).items()]
+    return rows
 
 
 def _plainly(words: Mapping[str, str]) -> str:
@@ -84,14 +142,18 @@ def _plainly(words: Mapping[str, str]) -> str:
     return ", ".join(f"{title} {word}" for title, word in words.items())
 
 
-def _of_each(each: Mapping[str, Difference]) -> str:
+def _of_each(each: Mapping[str, Interval]) -> str:
     """What the tasks show by themselves, where there are several and they show anything."""
-    words = {name: _word(one) for name, one in each.items()}
-    shown = [f"{name} {word}" for name, word in words.items() if word != _NOTHING]
+    shown = [f"{name} {one.word}" for name, one in each.items() if one.word != NO_DIFFERENCE]
     if len(each) == 1 or not shown:
         return ""
-    alike = len(shown) == len(each) and len(set(words.values())) == 1
+    alike = len(shown) == len(each) and len({one.word for one in each.values()}) == 1
     return " (on each task)" if alike else f" ({', '.join(shown)})"
+
+
+def _verdict(one: Comparison, column: Column) -> str:
+    words = {each.word for each in one.on_each(column).values()}
+    return "mixed" if {"better", "worse"} <= words else one.over_all(column).word
 
 
 def _leaders(table: Table) -> str:
@@ -103,21 +165,47 @@ def _leaders(table: Table) -> str:
     alike = [row for row in table.like(reference) if set(row.seeds) >= set(reference.seeds)]
     means = {row.method: _over(row, reference.seeds, column) for row in alike}
     leaders = sorted(means, key=lambda method: -means[method])[:4]
-    said = ", ".join(f"`{method}` {means[method]:.2f}" for method in leaders)
+    shown = ", ".join(f"`{method}` {means[method]:.2f}" for method in leaders)
     if "drople" not in leaders:
-        said += f"; `drople` {means['drople']:.2f}"
+        shown += f"; `drople` {means['drople']:.2f}"
     seeds = f"seed{'s' * (len(reference.seeds) > 1)} {', '.join(map(str, reference.seeds))}"
     left = len(table.like(reference)) - len(alike)
     others = f"; {left} with fewer seeds left out" if left else ""
     return (
         f"- **Which method leads on {name}?** The first of {len(alike)} methods with the same "
-        f"settings, by {column.title} ({seeds}{others}): {said}."
+        f"settings, by {column.title} ({seeds}{others}): {shown}."
     )
 
 
 def _over(row: Row, seeds: Sequence[int], column: Column) -> float:
     values = dict(zip(row.seeds, row.figures(column), strict=True))
     return float(np.mean([values[seed] for seed in seeds]))
+
+
+def by_task(found: Sequence[Table]) -> list[str]:
+    """Every method at the reference's settings: a column a task, means over the row's seeds."""
+    rows: dict[str, dict[str, Row]] = {}  # method -> task -> row
+    for table in found:
+        reference = table.reference()
+        own = table.like(reference) if reference else [r for r in table.rows if not r.extras]
+        frozen = table.partner(reference, FROZEN) if reference else None
+        for row in [*own, *([frozen] if frozen else [])]:
+            rows.setdefault(row.method, {})[table.one.data] = row
+    columns, tasks = found[0].columns, [table.one.data for table in found]
+    lines = [
+        [
+            method,
+            *(
+                " / ".join(f"{rows[method][task].figures(c).mean():.2f}" for c in columns)
+                if task in rows[method]
+                else ""
+                for task in tasks
+            ),
+        ]
+        for method in METHODS
+        if method in rows
+    ]
+    return markdown.table(["method", *tasks], lines)
 
 
 def averages(found: Sequence[Table]) -> list[str]:
@@ -132,28 +220,14 @@ def averages(found: Sequence[Table]) -> list[str]:
             complete[table.one.data] = rows
     if len(complete) < 2:
         return ["No two tasks have all of the main methods yet."]
-    lines = []
     learnt = [row for rows in complete.values() for row in rows if row.method != FROZEN]
     seeds = sorted(set.intersection(*(set(row.seeds) for row in learnt)))
     if not seeds:
         return ["The main methods share no seed over the tasks."]
+    lines = []
     for method, *rows in zip(methods, *complete.values(), strict=True):
         tasks = [of_seeds(row, seeds) for row in rows]
         lines.append([method, *(f"{over_tasks(tasks, column)[0]:.2f}" for column in columns)])
     title = f"## Over {', '.join(complete)}, {found[0].one.on}"
     shown = markdown.table(["method", *(column.title for column in columns)], lines)
     return [title, "", f"Seeds {', '.join(map(str, seeds))}.", "", *shown]
-
-
-_NOTHING = "no difference shown"
-
-
-def _word(found: Difference) -> str:
-    interval = found.interval()
-    if round(interval.low, 2) > 0:
-        return "better"
-    return "worse" if round(interval.high, 2) < 0 else _NOTHING
-
-
-def _verdict(merged: Difference, each: Mapping[str, Difference]) -> str:
-    return "mixed" if {"better", "worse"} <= {*map(_word, each.values())} else _word(merged)

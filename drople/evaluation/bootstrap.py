@@ -12,6 +12,7 @@ import numpy as np
 from drople.evaluation.protocols import Column
 
 RESAMPLES = 10_000
+NO_DIFFERENCE = "no difference shown"
 
 
 @dataclass(frozen=True)
@@ -22,24 +23,25 @@ class Interval:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        # Adding 0 makes a rounded -0.00 a +0.00.
+        cells = [f"{round(x, 2) + 0.0:+.2f}" for x in (self.estimate, self.low, self.high)]
+        return f"{cells[0]} [{cells[1]}, {cells[2]}]"
 
-@dataclass(frozen=True)
-class Difference:
-    """A difference of two methods, in percent points, and what resampling made of it."""
-
-    values: np.ndarray  # (1 + R,); the first is measured, the others are resampled
-
-    def interval(self) -> Interval:
-        low, high = np.quantile(self.values[1:], [0.025, 0.975])
-        return Interval(float(self.values[0]), float(low), float(high))
+    @property
+    def word(self) -> str:
+        """What it says of the first of two methods."""
+        if round(self.low, 2) > 0:
+            return "better"
+        return "worse" if round(self.high, 2) < 0 else NO_DIFFERENCE
 
 
 @dataclass(frozen=True)
 class Resampled:
     """A method's accuracies on one task: first as measured, then R times resampled."""
 
-    exams: tuple[str, ...]
-    accuracy: np.ndarray  # (1 + R, seeds, exams), percent
+    test_sets: tuple[str, ...]
+    accuracy: np.ndarray  # (1 + R, seeds, test sets), percent
     seeds: np.ndarray  # (1 + R, seeds): the share of each seed, adding up to 1
 
     def figure(self, column: Column) -> np.ndarray:
@@ -47,11 +49,11 @@ class Resampled:
         return (self.seeds * figure_of(self._of(column), column)).sum(axis=-1)
 
     def means(self, column: Column) -> np.ndarray:
-        """The mean accuracy over seeds (1 + R, exams) on each exam of a column."""
+        """The mean accuracy over seeds (1 + R, test sets) on each test set of a column."""
         return (self.seeds[..., None] * self._of(column)).sum(axis=1)
 
     def _of(self, column: Column) -> np.ndarray:
-        return self.accuracy[..., [self.exams.index(name) for name in column.every]]
+        return self.accuracy[..., [self.test_sets.index(name) for name in column.every]]
 
 
 def resample(
@@ -67,8 +69,9 @@ def resample(
     the same images, with the same seeds, stay paired.
 
     Args:
-        hits: exam -> right or wrong (seeds, I).
-        samples: exam -> which pictures it shows; exams over the same ones are resampled together.
+        hits: test set -> right or wrong (seeds, I).
+        samples: test set -> which pictures it shows; those over the same ones are resampled
+            together.
         task: whose images these are; those of different tasks are drawn independently.
     """
     parts = []
@@ -83,18 +86,24 @@ def resample(
     return Resampled(tuple(hits), np.stack(parts, axis=-1).astype(float), shares)
 
 
-def difference(first: Resampled, second: Resampled, column: Column) -> Difference:
+def difference(first: Resampled, second: Resampled, column: Column) -> Interval:
     """First minus second on one task."""
-    return Difference(first.figure(column) - second.figure(column))
+    return _interval(first.figure(column) - second.figure(column))
 
 
-def mean_difference(pairs: Sequence[tuple[Resampled, Resampled]], column: Column) -> Difference:
+def mean_difference(pairs: Sequence[tuple[Resampled, Resampled]], column: Column) -> Interval:
     """First minus second over tasks; a harmonic mean is that of the averaged accuracies.
 
     So average the papers of the field (METHOD.md 5.4).
     """
     first, second = (over_tasks([pair[i] for pair in pairs], column) for i in (0, 1))
-    return Difference(first - second)
+    return _interval(first - second)
+
+
+def _interval(values: np.ndarray) -> Interval:
+    """Of differences (1 + R,): the measured one, then the resampled."""
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return Interval(float(values[0]), float(low), float(high))
 
 
 def over_tasks(tasks: Sequence[Resampled], column: Column) -> np.ndarray:
@@ -103,9 +112,9 @@ def over_tasks(tasks: Sequence[Resampled], column: Column) -> np.ndarray:
 
 
 def figure_of(accuracies: np.ndarray, column: Column) -> np.ndarray:
-    """A column's figure from the accuracies (..., all its exams), in their unit."""
+    """A column's figure from the accuracies (..., all its test sets), in their unit."""
     if not column.harmonic:
-        count = len(column.exams)
+        count = len(column.test_sets)
         less = accuracies[..., count:].mean(axis=-1) if column.less else 0
         return accuracies[..., :count].mean(axis=-1) - less
     zero = (accuracies <= 0).any(axis=-1)
@@ -114,7 +123,7 @@ def figure_of(accuracies: np.ndarray, column: Column) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _drawn(what: str, size: int, resamples: int, draws: int | None = None) -> np.ndarray:
+def _drawn(what: str, size: int, resamples: int, *, draws: int | None = None) -> np.ndarray:
     """How often each of `size` things is drawn (1 + R, size); first, all of them once."""
     rng = np.random.default_rng(crc32(what.encode()))
     drawn = rng.multinomial(draws or size, np.full(size, 1 / size), size=resamples)

@@ -79,13 +79,19 @@ def evaluate_choice(
     """
     if not config.learns():
         raise SettingsError(f"{config.method} learns nothing, so IWTD has nothing to choose by.")
-    (lesson,) = base_to_novel(setting, config)
-    stem = training_name(setting.backbone, lesson.task, lesson.config)
+    (training,) = base_to_novel(setting, config)
+    stem = training_name(setting.backbone, training.task, training.config)
     file = runs / "choices" / f"{stem}-{setting.split}.json"
     if file.is_file():
-        return as_asked(_read(file), setting, config, file)
-    model = train_run(setting.backbone, lesson.task, lesson.config, runs, setting.processes).model
-    images = lesson.exams[0].images
+        return as_asked(_read(file), setting, config, file=file)
+    model = train_run(
+        setting.backbone,
+        training.task,
+        training.config,
+        runs=runs,
+        processes=setting.processes,
+    ).model
+    images = training.test_sets[0].images
     some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))
     result = ChoiceResult(
         **made(setting, config, data_option),

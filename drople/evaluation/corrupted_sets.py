@@ -12,7 +12,7 @@ from drople.perturb.corruptions import corrupt
 from drople.training.image_sets import ImageSet, Source
 
 
-def corrupted(images: ImageSet, cropped: np.ndarray, name: str, severity: int) -> ImageSet:
+def corrupted(images: ImageSet, cropped: np.ndarray, *, name: str, severity: int) -> ImageSet:
     """The same images, corrupted; what is random depends on the image's key alone.
 
     Args:
@@ -41,7 +41,7 @@ class _Corrupted:
     def read(self) -> Image.Image:
         seed = blake2b(f"{self.name} {self.key}".encode(), digest_size=8).digest()
         rng = np.random.default_rng(int.from_bytes(seed))
-        return Image.fromarray(corrupt(self.pixels, self.name, self.severity, rng))
+        return Image.fromarray(corrupt(self.pixels, self.name, self.severity, rng=rng))
 
     def content(self) -> bytes:
         return f"{self.name} {self.severity} ".encode() + self.clean.content()

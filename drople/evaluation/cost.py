@@ -40,16 +40,16 @@ def evaluate_costs(
     Raises:
         DataError: an epoch and the next hold less than two steps.
     """
-    lessons = [base_to_novel(setting, config)[0] for config in configs]
+    trainings = [base_to_novel(setting, config)[0] for config in configs]
     steps = [
         fit(
             build_model(setting.backbone, config),
-            lesson.task,
+            training.task,
             config,
             cache=runs / "cache",
             processes=setting.processes,
         )
-        for lesson, config in zip(lessons, configs, strict=True)
+        for training, config in zip(trainings, configs, strict=True)
     ]
     turns = list(islice(zip(*steps, strict=False), 1, TURNS + 1))
     if not turns:

@@ -1,4 +1,4 @@
-"""What is learnt on and what is tested: every protocol as lessons, each with its exams.
+"""What is learnt on and what is tested: every protocol as training splits, each with its test sets.
 
 To add a protocol: one function and one line of `PROTOCOLS`; `columns` says how a report sums it up.
 """
@@ -29,23 +29,23 @@ ROBUST_IMAGES = 200  # test images of the corruptions and of PGD
 
 
 @dataclass(frozen=True)
-class Exam:
-    """Images to classify against a class list."""
+class EvaluationSet:
+    """Test (or validation) images to classify against a class list."""
 
     name: str
     classes: tuple[str, ...]
     images: ImageSet
-    sample: str  # exams over the same pictures share it: intervals resample them together
+    sample: str  # sets over the same pictures share it: intervals resample them together
     epsilon: float = 0.0  # of a PGD attack; 0 for none
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One training set and what its model is then asked."""
+class TrainingSplit:
+    """A training set, and what its model is evaluated on."""
 
     task: Task
     config: TrainConfig
-    exams: tuple[Exam, ...]
+    test_sets: tuple[EvaluationSet, ...]
 
 
 @dataclass(frozen=True)
@@ -56,86 +56,86 @@ class Setting:
     task: Task
     split: Literal["val", "test"] = "test"
     targets: tuple[Task, ...] = ()  # of the cross-dataset protocol
-    processes: Processes = ALONE  # that learn together; each sits every exam
+    processes: Processes = ALONE  # that learn together; each evaluates on every test set
 
     def images(self, task: Task) -> ImageSet:
         return task.val if self.split == "val" else task.test
 
-    def exam(self, name: str, task: Task) -> Exam:
-        return Exam(name, task.classes, self.images(task), name)
+    def test_set(self, name: str, task: Task) -> EvaluationSet:
+        return EvaluationSet(name, task.classes, self.images(task), name)
 
 
-Protocol = Callable[[Setting, TrainConfig], list[Lesson]]
+Protocol = Callable[[Setting, TrainConfig], list[TrainingSplit]]
 
 
-def base_to_novel(setting: Setting, config: TrainConfig) -> list[Lesson]:
+def base_to_novel(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     """Learns on the base half, tests each half against its own names (METHOD.md 5.4)."""
     base = setting.task.base()
-    return [Lesson(base.few(config.shots, config.seed), config, _halves(setting, base))]
+    return [TrainingSplit(base.few(config.shots, config.seed), config, _halves(setting, base))]
 
 
-def long_tail(setting: Setting, config: TrainConfig) -> list[Lesson]:
+def long_tail(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     """Base-to-novel on all images of the base half, thinned out to an imbalance of 10."""
     base = setting.task.base()
-    return [Lesson(base.long_tail(IMBALANCE, config.seed), config, _halves(setting, base))]
+    return [TrainingSplit(base.long_tail(IMBALANCE, config.seed), config, _halves(setting, base))]
 
 
-def few_shot(setting: Setting, config: TrainConfig) -> list[Lesson]:
+def few_shot(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     """Learns on all classes with 1, 2, 4, 8 and 16 images each."""
     whole = setting.task
     return [
-        Lesson(
+        TrainingSplit(
             whole.few(shots, config.seed),
             replace(config, shots=shots),
-            (replace(setting.exam(f"{shots} shots", whole), sample="all"),),
+            (replace(setting.test_set(f"{shots} shots", whole), sample="all"),),
         )
         for shots in SHOTS
     ]
 
 
-def cross_dataset(setting: Setting, config: TrainConfig) -> list[Lesson]:
+def cross_dataset(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     """Learns on all classes of one data set, tests on all of that and of others."""
     if not setting.targets:
         raise DataError("cross-dataset needs --targets, the data sets to test on.")
-    exams = [setting.exam("source", setting.task)]
-    exams += [setting.exam(target.name, target) for target in setting.targets]
-    return [Lesson(setting.task.few(config.shots, config.seed), config, tuple(exams))]
+    test_sets = [setting.test_set("source", setting.task)]
+    test_sets += [setting.test_set(target.name, target) for target in setting.targets]
+    return [TrainingSplit(setting.task.few(config.shots, config.seed), config, tuple(test_sets))]
 
 
-def domain_shift(setting: Setting, config: TrainConfig) -> list[Lesson]:
+def domain_shift(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     """Learns on photographs, tests on every domain there is (PACS)."""
     whole = setting.task
     if not whole.domains:
         raise DataError(f"{whole.name} has no domains; domain-shift needs data like PACS.")
     learnt = whole.in_domains([SOURCE_DOMAIN], whole.domains).few(config.shots, config.seed)
-    exams = []
+    test_sets = []
     for domain in whole.domains:
         images = setting.images(whole)
         here = np.flatnonzero(images.domains == whole.domains.index(domain))
-        exams.append(Exam(domain, whole.classes, images.select(here), domain))
-    return [Lesson(learnt, config, tuple(exams))]
+        test_sets.append(EvaluationSet(domain, whole.classes, images.select(here), domain))
+    return [TrainingSplit(learnt, config, tuple(test_sets))]
 
 
-def corruptions(setting: Setting, config: TrainConfig) -> list[Lesson]:
+def corruptions(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     """Learns as base-to-novel, tests 200 base images under ImageNet-C's corruptions."""
-    lesson = _robust(setting, config)
-    (clean,) = lesson.exams
+    training = _robust(setting, config)
+    (clean,) = training.test_sets
     cropped = crop_all(setting.backbone, clean.images)
-    exams = [clean]
+    test_sets = [clean]
     for family in FAMILIES.values():
         for name in family:
             for severity in SEVERITIES:
-                images = corrupted(clean.images, cropped, name, severity)
-                exams.append(replace(clean, name=f"{name} {severity}", images=images))
-    return [replace(lesson, exams=tuple(exams))]
+                images = corrupted(clean.images, cropped, name=name, severity=severity)
+                test_sets.append(replace(clean, name=f"{name} {severity}", images=images))
+    return [replace(training, test_sets=tuple(test_sets))]
 
 
-def pgd(setting: Setting, config: TrainConfig) -> list[Lesson]:
+def pgd(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     """Learns as base-to-novel, tests 200 base images attacked within each epsilon."""
-    lesson = _robust(setting, config)
-    (clean,) = lesson.exams
+    training = _robust(setting, config)
+    (clean,) = training.test_sets
     attacked = [replace(clean, name=name, epsilon=epsilon) for name, epsilon in EPSILONS.items()]
-    return [replace(lesson, exams=(clean, *attacked))]
+    return [replace(training, test_sets=(clean, *attacked))]
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -149,50 +149,50 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
-def _halves(setting: Setting, base: Task) -> tuple[Exam, ...]:
-    return setting.exam("base", base), setting.exam("novel", setting.task.novel())
+def _halves(setting: Setting, base: Task) -> tuple[EvaluationSet, ...]:
+    return setting.test_set("base", base), setting.test_set("novel", setting.task.novel())
 
 
-def _robust(setting: Setting, config: TrainConfig) -> Lesson:
-    (lesson,) = base_to_novel(setting, config)
-    images = lesson.exams[0].images
+def _robust(setting: Setting, config: TrainConfig) -> TrainingSplit:
+    (training,) = base_to_novel(setting, config)
+    images = training.test_sets[0].images
     chosen = np.random.default_rng(0).permutation(len(images))[:ROBUST_IMAGES]
-    clean = replace(lesson.exams[0], name="clean", images=images.select(np.sort(chosen)))
-    return replace(lesson, exams=(clean,))
+    clean = replace(training.test_sets[0], name="clean", images=images.select(np.sort(chosen)))
+    return replace(training, test_sets=(clean,))
 
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a run: the mean over some exams' accuracies, or their harmonic mean."""
+    """One figure of a run: the mean over some test sets' accuracies, or their harmonic mean."""
 
     title: str
-    exams: tuple[str, ...]
+    test_sets: tuple[str, ...]
     harmonic: bool = False
-    less: tuple[str, ...] = ()  # exams whose mean is subtracted
+    less: tuple[str, ...] = ()  # test sets whose mean is subtracted
 
     @property
     def every(self) -> tuple[str, ...]:
-        return (*self.exams, *self.less)
+        return (*self.test_sets, *self.less)
 
 
-def columns(protocol: str, exams: Sequence[str]) -> list[Column]:
+def columns(protocol: str, test_sets: Sequence[str]) -> list[Column]:
     """How a protocol's runs are summed up; the last column is the one that decides."""
-    single = [Column(name, (name,)) for name in exams]
+    single = [Column(name, (name,)) for name in test_sets]
     if protocol in ("base-to-novel", "long-tail"):
-        return [*single, Column("harmonic mean", tuple(exams), harmonic=True)]
+        return [*single, Column("harmonic mean", tuple(test_sets), harmonic=True)]
     if protocol == "cross-dataset":
-        return [*single, Column("mean of targets", tuple(exams[1:]))]
+        return [*single, Column("mean of targets", tuple(test_sets[1:]))]
     if protocol == "domain-shift":
-        others = tuple(name for name in exams if name != SOURCE_DOMAIN)
+        others = tuple(name for name in test_sets if name != SOURCE_DOMAIN)
         return [*single, Column("mean of the others", others)]
     if protocol == "corruptions":
         found = [single[0]]
         for title, family in FAMILIES.items():
-            mine = tuple(name for name in exams if name.rpartition(" ")[0] in family)
+            mine = tuple(name for name in test_sets if name.rpartition(" ")[0] in family)
             found.append(Column(title, mine))
-        corrupt, clean = tuple(exams[1:]), (exams[0],)
+        corrupt, clean = tuple(test_sets[1:]), (test_sets[0],)
         found.append(Column("mean minus clean", corrupt, less=clean))
         return [*found, Column("mean of all", corrupt)]
     if protocol == "few-shot":
-        return [*single, Column("mean", tuple(exams))]
+        return [*single, Column("mean", tuple(test_sets))]
     return single

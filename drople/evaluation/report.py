@@ -1,4 +1,4 @@
-"""RESULTS.md from the finished runs: every number comes from a run's files, or is labelled."""
+"""RESULTS.md and its pages from the finished runs: every number comes from a run's files."""
 
 from __future__ import annotations
 
@@ -11,23 +11,35 @@ import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation import markdown, sections
-from drople.evaluation.answer import QUESTIONS, answer, averages
+from drople.evaluation.answer import (
+    QUESTIONS,
+    averages,
+    by_task,
+    forest_rows,
+    headline,
+    questions,
+)
 from drople.evaluation.bootstrap import RESAMPLES, difference
 from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.cost import StepCost, read_costs
+from drople.evaluation.forest import forest
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
 from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tables
+from drople.evaluation.verdict import verdicts
+from drople.storage.verdicts import write_verdicts
 from drople.training.config import TrainConfig
+
+PAGES = Path("docs") / "results"  # beside the report; verdict.json and forest.svg lie there too
 
 
 def write_report(
-    runs: Path, out: Path, notes: Path | None = None, packed: Path | None = None
+    runs: Path, out: Path, *, notes: Path | None = None, packed: Path | None = None
 ) -> None:
-    """Writes the report of a folder of runs, or of a ZIP of one.
+    """Writes the report of a folder of runs, or of a ZIP of one, and its pages in docs/results.
 
     Args:
-        notes: Markdown that is put after the answer.
+        notes: Markdown about these runs, for the page of accuracies.
         packed: a ZIP to write, with what the report is made from and no more.
 
     Raises:
@@ -45,9 +57,28 @@ def write_report(
         choices, costs = read_choices(folder), read_costs(folder)
         if packed:
             _pack(folder, packed)
-    said = notes.read_text().strip().splitlines() if notes else []
-    out.write_text("\n".join(compose(found, choices, costs, said)) + "\n")
-    print(f"wrote {out}")
+    tested = [table for table in found if table.one.split == "test"]
+    backbones = _by_backbone([t for t in tested if t.one.protocol == "base-to-novel"])
+    pages = {
+        "accuracies": _accuracies_page(found, notes.read_text() if notes else ""),
+        "differences": _differences_page(tested, backbones),
+        "choices": ["# How far IWTD chooses", "", *sections.choices(choices)],
+        "methods": _methods_page(found, costs),
+    }
+    folder = out.parent / PAGES
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in pages.items():
+        (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
+    rows = [row for alike in backbones for row in forest_rows(alike)]
+    (folder / "forest.svg").write_text(forest(rows, _PLOTTED))
+    write_verdicts(
+        folder / "verdict.json", [one for alike in backbones for one in verdicts(alike, choices)]
+    )
+    out.write_text("\n".join(_opening(backbones, choices)) + "\n")
+    print(f"wrote {out} and {folder}")
+
+
+_PLOTTED = "Harmonic mean of base and novel accuracy: difference in percent points, 95 % interval"
 
 
 def _open_zip(file: Path) -> ZipFile:
@@ -68,57 +99,90 @@ def _pack(runs: Path, out: Path) -> None:
 _REPORTED = ("results", "choices", "costs")
 
 
-def compose(
-    found: Sequence[Table],
-    choices: Sequence[ChoiceResult] = (),
-    costs: Sequence[Sequence[StepCost]] = (),
-    notes: Sequence[str] = (),
-) -> list[str]:
-    """The lines of the report."""
-    tested = [table for table in found if table.one.split == "test"]
-    tried = [table for table in found if table.one.split == "val"]
-    base_to_novel = [table for table in tested if table.one.protocol == "base-to-novel"]
+def _opening(backbones: Sequence[Sequence[Table]], choices: Sequence[ChoiceResult]) -> list[str]:
+    """RESULTS.md: the verdict, the plot and three tables."""
     lines = ["# Results", ""]
-    backbones = _by_backbone(base_to_novel)
     for alike in backbones:
-        lines += ["", f"With {alike[0].one.on}:", ""] if len(backbones) > 1 else []
-        lines += answer(alike)
-    if not base_to_novel:
-        lines += ["**No base-to-novel run has finished, so the main questions are open.**"]
-    lines += [*sections.difference_of_dropouts(choices), "", *_READING, ""]
-    lines += [*notes, ""] if notes else []
+        lines += [f"With {alike[0].one.on}:", ""] if len(backbones) > 1 else []
+        lines += [*headline(alike), ""]
+    if not backbones:
+        lines += ["**No base-to-novel run has finished, so the main questions are open.**", ""]
+    lines += [*sections.difference_of_dropouts(choices), f"![{_PLOTTED}]({PAGES}/forest.svg)", ""]
+    lines += [*_READING, ""]
     for alike in backbones:
-        lines += [*averages(alike), ""]
-    for table in tested:
-        lines += [*_accuracies(table), "", *_differences(table), ""]
-    lines += [
-        "## Every row minus DroPLe: ablations, sensitivity, rivals",
+        columns = [column.title for column in alike[0].columns]
+        lines += [f"## Base-to-novel by task, {alike[0].one.on}", ""]
+        lines += [f"{' / '.join(columns).capitalize()}, means over the seeds.", ""]
+        lines += [*by_task(alike), "", *averages(alike), ""]
+    lines += ["## How far IWTD chooses", "", *sections.choices_in_short(choices), ""]
+    return [
+        *lines,
+        "## More",
         "",
-        *_ablations(base_to_novel),
-        "",
+        *(f"- [{page}]({PAGES}/{page}.md): {what}" for page, what in _MORE),
     ]
-    lines += ["## How far IWTD chooses", "", *sections.choices(choices), ""]
+
+
+_MORE = (
+    ("accuracies", "about these runs; every row with its deviation and command, validation too"),
+    ("differences", "every question by column, paired differences, ablations and rivals"),
+    ("choices", "what IWTD protects, by normalisation and layer"),
+    ("methods", "the methods as declared, costs, numbers that others published, what is missing"),
+)
+
+
+def _accuracies_page(found: Sequence[Table], notes: str) -> list[str]:
+    lines = ["# Accuracies", "", *_MEASURED, ""]
+    lines += [*notes.strip().splitlines(), ""] if notes else []
+    for table in (table for table in found if table.one.split == "test"):
+        lines += [*_accuracies(table), ""]
     lines += ["## What was tried, on validation data", ""]
-    lines += [line for table in tried for line in (*_accuracies(table, level="###"), "")]
-    if not tried:
-        lines += ["No runs with `--split val`.", ""]
-    lines += ["## Methods as declared", "", *sections.methods_as_declared(found), ""]
+    tried = [table for table in found if table.one.split == "val"]
+    return lines + (
+        [line for table in tried for line in (*_accuracies(table, level="###"), "")][:-1]
+        or ["No runs with `--split val`."]
+    )
+
+
+def _differences_page(tested: Sequence[Table], backbones: Sequence[Sequence[Table]]) -> list[str]:
+    lines = ["# Differences", "", *_COMPARED, ""]
+    for alike in backbones:
+        lines += [f"## The questions, {alike[0].one.on}", "", *questions(alike), ""]
+    for table in tested:
+        one = table.one
+        lines += [f"## {one.protocol}, {one.data}, {one.on}", "", *_differences(table), ""]
+    lines += ["## Every row minus DroPLe: ablations, sensitivity, rivals", ""]
+    return [*lines, *_ablations([table for alike in backbones for table in alike])]
+
+
+def _methods_page(found: Sequence[Table], costs: Sequence[Sequence[StepCost]]) -> list[str]:
+    tested = [table for table in found if table.one.split == "test"]
+    lines = ["# Methods", "", "## Methods as declared", ""]
+    lines += [*sections.methods_as_declared(found), ""]
     lines += ["## Cost", "", *sections.costs(costs, tested), ""]
     lines += ["## Published numbers, not ours", "", *sections.published(), ""]
     return [*lines, "## What is missing", "", *sections.missing(tested)]
 
 
 _READING = (
+    "Diamonds are over all tasks, circles on each; the line is the 95 % bootstrap interval of a",
+    "paired difference, not corrected for how many there are. “better” and “worse” stand where it",
+    "excludes 0, “mixed” where tasks contradict one another; “no difference shown” does not prove",
+    "that there is none. Accuracies are percent of images after the last epoch, dropout off;",
+    "`zero-shot` is the frozen branch.",
+)
+_MEASURED = (
     "Accuracies are in percent, mean ± standard deviation over the seeds, of the last epoch; test",
     "data select nothing. Base and novel classes are each classified against their own names; the",
     "harmonic mean is taken for each seed, and over tasks from the averaged accuracies, as the",
     "papers do. A seed decides the few-shot images, the first values, the order and the dropout.",
+    "`zero-shot` is the frozen branch. In commands, DATA and ROOT stand for the folders that hold",
+    "the packs and the named data sets.",
+)
+_COMPARED = (
     f"Brackets hold 95 % bootstrap intervals of paired differences ({RESAMPLES} resamples of the",
-    "test images and, where there are several, of the seeds). They are not corrected for how many",
-    "there are, and take the tasks as given: nothing is said of others. “better” and “worse” stand",
-    "where an interval excludes 0, “mixed” where tasks contradict one another; “no difference",
-    "shown” does not prove that there is none. `zero-shot` is the frozen branch. In commands, DATA",
-    "and ROOT stand for the folders that hold the packs and the named data sets.",
+    "test images and, where there are several, of the seeds), in percent points. They are not",
+    "corrected for how many there are, and take the tasks as given: nothing is said of others.",
 )
 
 
@@ -162,7 +226,7 @@ _BUDGET = ("shots", "epochs", "batch", "lr")
 def _sizes(table: Table) -> dict[str, int]:
     """Test images of each distinct sample."""
     one = table.one
-    return {sample: one.images[exam] for exam, sample in one.samples.items()}
+    return {sample: one.images[test_set] for test_set, sample in one.samples.items()}
 
 
 def _differences(table: Table) -> list[str]:
@@ -204,7 +268,7 @@ def _compared(
     rows = []
     for label, a, b in pairs:
         both = resampled(a, b)
-        cells = [markdown.signed(difference(*both, column)) for column in columns]
+        cells = [str(difference(*both, column)) for column in columns]
         rows.append([label, *cells, ", ".join(map(str, shared_seeds(a, b)))])
     return markdown.table([title, *(column.title for column in columns), "seeds compared"], rows)
 

@@ -8,18 +8,16 @@ NAME holds a digest of all that decides it, the images themselves included.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from drople.errors import DataError
-from drople.evaluation.accuracy import adapted_hits, attacked_hits, frozen_hits
-from drople.evaluation.protocols import PROTOCOLS, Exam, Lesson, Setting
-from drople.models.prompted_clip import PromptedClip
+from drople.evaluation.accuracy import evaluate_on
+from drople.evaluation.protocols import PROTOCOLS, EvaluationSet, Setting, TrainingSplit
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 from drople.training.overrides import changes, contradictions, flat, named
@@ -75,13 +73,13 @@ class Result(Made):
 
     protocol: str
     targets_option: str  # what follows --targets, or nothing
-    images: dict[str, int]  # exam -> test images
-    exams: str  # digest of what was tested: only runs that share it can be compared
-    samples: dict[str, str]  # exam -> which pictures it shows
-    accuracy: dict[str, float]  # exam -> percent
+    images: dict[str, int]  # test set -> test images
+    exams: str  # digest of the test sets: only runs that share it can be compared
+    samples: dict[str, str]  # test set -> which pictures it shows
+    accuracy: dict[str, float]  # test set -> percent
     cost: dict[str, float]  # of the training runs: their mean
     version: str = VERSION
-    hits: dict[str, np.ndarray] = field(default_factory=dict)  # exam -> (I,) bool
+    hits: dict[str, np.ndarray] = field(default_factory=dict)  # test set -> (I,) bool
 
 
 def frozen_config(config: TrainConfig) -> TrainConfig:
@@ -93,38 +91,43 @@ def evaluate(
     protocol: str,
     setting: Setting,
     config: TrainConfig,
-    runs: Path,
     *,
+    runs: Path,
     data_option: str,
     targets_option: str = "",
 ) -> Result:
     """Carries out a protocol with one method and seed, or reads what came out before."""
-    lessons = PROTOCOLS[protocol](setting, config)
+    trainings = PROTOCOLS[protocol](setting, config)
     folder = runs / "results" / protocol / setting.task.name
-    file = folder / f"{_name(protocol, setting, config, lessons)}.json"
+    file = folder / f"{_name(protocol, setting, config, trainings=trainings)}.json"
     if file.is_file():
-        return as_asked(_read(file), setting, config, file)
+        return as_asked(_read(file), setting, config, file=file)
     hits: dict[str, np.ndarray] = {}
     costs = []
-    for lesson in lessons:
+    for training in trainings:
         if config.learns():
             trained = train_run(
-                setting.backbone, lesson.task, lesson.config, runs, setting.processes
+                setting.backbone,
+                training.task,
+                training.config,
+                runs=runs,
+                processes=setting.processes,
             )
             model = trained.model
             costs.append(trained.card.metrics)
         else:
             model = build_model(setting.backbone, config)
-        for exam in lesson.exams:
-            hits[exam.name] = _sit(model, exam, lesson.config, runs / "cache").numpy()
-    exams = [exam for lesson in lessons for exam in lesson.exams]
+        for test_set in training.test_sets:
+            right = evaluate_on(test_set, model, training.config, cache=runs / "cache")
+            hits[test_set.name] = right.numpy()
+    test_sets = _test_sets(trainings)
     result = Result(
         **made(setting, config, data_option),
         protocol=protocol,
         targets_option=targets_option,
-        images={exam.name: len(exam.images) for exam in exams},
-        exams=_exams_digest(lessons),
-        samples={exam.name: exam.sample for exam in exams},
+        images={test_set.name: len(test_set.images) for test_set in test_sets},
+        exams=_digest_of_sets(test_sets),
+        samples={test_set.name: test_set.sample for test_set in test_sets},
         accuracy={name: 100 * float(right.mean()) for name, right in hits.items()},
         cost={key: float(np.mean([c[key] for c in costs])) for key in (costs[0] if costs else ())},
         hits=hits,
@@ -139,39 +142,36 @@ def read_results(runs: Path) -> list[Result]:
     return [_read(file) for file in sorted((runs / "results").glob("*/*/*.json"))]
 
 
-def _sit(model: PromptedClip, exam: Exam, config: TrainConfig, cache: Path) -> Tensor:
-    """Right or wrong for each image (I,) of an exam; the branch is the one the method asks for."""
-    if exam.epsilon:
-        return attacked_hits(model, exam.classes, exam.images, config, exam.epsilon)
-    if config.learns():
-        return adapted_hits(model, exam.classes, exam.images, config.precision)
-    return frozen_hits(model, exam.classes, exam.images, config, cache)
-
-
-def _exams_digest(lessons: list[Lesson]) -> str:
-    """What was asked, by the images' names: the same for all who have the data."""
+def _digest_of_sets(sets: Sequence[EvaluationSet]) -> str:
+    """What was tested, by the images' names: the same for all who have the data."""
     return digest(
         [
-            (exam.name, exam.classes, exam.images.keys, exam.images.labels.tolist(), exam.epsilon)
-            for lesson in lessons
-            for exam in lesson.exams
+            (one.name, one.classes, one.images.keys, one.images.labels.tolist(), one.epsilon)
+            for one in sets
         ]
     )
 
 
-def _name(protocol: str, setting: Setting, config: TrainConfig, lessons: list[Lesson]) -> str:
+def _name(
+    protocol: str, setting: Setting, config: TrainConfig, *, trainings: Sequence[TrainingSplit]
+) -> str:
     """A file name that two runs share only where all that decides them is equal."""
-    tasks = [lesson.task for lesson in lessons if config.learns()]
+    tasks = [training.task for training in trainings if config.learns()]
+    test_sets = _test_sets(trainings)
     key = digest(
         protocol,
         setting.backbone.weights_hash,
         setting.split,
         named(config),
         [(task.classes, task.train.digest()) for task in tasks],
-        _exams_digest(lessons),
-        [exam.images.digest() for lesson in lessons for exam in lesson.exams],
+        _digest_of_sets(test_sets),
+        [test_set.images.digest() for test_set in test_sets],
     )
     return f"{config.method}-seed{config.seed}-{key}"
+
+
+def _test_sets(trainings: Sequence[TrainingSplit]) -> list[EvaluationSet]:
+    return [test_set for training in trainings for test_set in training.test_sets]
 
 
 def write_result(file: Path, result: Result) -> None:
@@ -204,7 +204,7 @@ def read_as(kind: Callable[..., Kind], fields: dict[str, Any], file: Path, **oth
         ) from None
 
 
-def as_asked(kept: Kept, setting: Setting, config: TrainConfig, file: Path) -> Kept:
+def as_asked(kept: Kept, setting: Setting, config: TrainConfig, *, file: Path) -> Kept:
     """What a file holds, where it is what was asked for.
 
     Raises:

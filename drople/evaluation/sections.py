@@ -1,4 +1,4 @@
-"""The parts of RESULTS.md beside accuracies: choices, methods, costs, what others printed."""
+"""The parts of the report beside accuracies: choices, methods, costs, what others printed."""
 
 from __future__ import annotations
 
@@ -42,8 +42,25 @@ _COSTING = (
 )
 
 
+def choices_in_short(found: Sequence[ChoiceResult]) -> list[str]:
+    """How often IWTD and vanilla dropout decide differently, a row a model and normalisation."""
+    rows = [
+        [one.data, _made_so(one), choice.normalisation]
+        + [f"{x:.2f}" for x in (choice.mean_p, choice.differing, choice.overlap)]
+        for one in _of_test(found)
+        for choice in one.choices
+    ]
+    head = ["data", "method", "normalisation", "mean p", "decisions that differ", "overlap"]
+    return markdown.table(head, rows) if rows else ["Not measured."]
+
+
+def _made_so(one: ChoiceResult) -> str:
+    settings = [f"{k} {shown(v)}" for k, v in one.settings.items() if k != "precision"]
+    return f"{one.method} ({', '.join([*settings, f'seed {one.seed}'])})"
+
+
 def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
-    """How far IWTD under min-max differs from vanilla dropout: a line of the answer."""
+    """How far IWTD under min-max differs from vanilla dropout: after the verdict."""
     published = [
         one
         for run in _of_test(found)
@@ -55,11 +72,11 @@ def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
     shares = [one.differing for one in published]
     overlaps = [one.overlap for one in published]
     return [
-        "- **How much do the two dropouts differ?** With the settings we train with, at the same "
-        f"rate and given the same random numbers, IWTD and vanilla dropout decide differently in "
-        f"{min(shares):.2f} to {max(shares):.2f} % of their decisions, and the sets of image "
-        f"tokens they drop overlap by {min(overlaps):.0f} to {max(overlaps):.0f} % (see How far "
-        "IWTD chooses).",
+        "**How much do the two dropouts differ?** With the settings we train with, at the same",
+        "rate and given the same random numbers, IWTD and vanilla dropout decide differently in",
+        f"{min(shares):.2f} to {max(shares):.2f} % of their decisions, and the sets of image",
+        f"tokens they drop overlap by {min(overlaps):.0f} to {max(overlaps):.0f} %.",
+        "",
     ]
 
 
@@ -70,14 +87,12 @@ def choices(found: Sequence[ChoiceResult]) -> list[str]:
     head += ["p of patches", "p of prompts"]
     rows = []
     for one in _of_test(found):
-        settings = [f"{k} {shown(v)}" for k, v in one.settings.items() if k != "precision"]
-        label = f"{one.method} ({', '.join([*settings, f'seed {one.seed}'])})"
         for choice in one.choices:
             cells = [(choice.mean_p,), (choice.differing,), choice.differing_by_layer]
             cells += [(choice.overlap,), (choice.protected,), (choice.one_token,)]
             cells += [choice.top_gap_by_layer, (choice.p_patches,), (choice.p_prompts,)]
             figures = [", ".join("" if isnan(x) else f"{x:.2f}" for x in cell) for cell in cells]
-            where = [f"{one.data}, {one.on}", label, choice.normalisation]
+            where = [f"{one.data}, {one.on}", _made_so(one), choice.normalisation]
             rows.append([*where, *figures, str(one.images)])
     if not rows:
         return ["Not measured."]

@@ -131,7 +131,7 @@ def resampled(first: Row, second: Row) -> tuple[Resampled, Resampled]:
 def of_seeds(row: Row, seeds: Sequence[int]) -> Resampled:
     """A row's hits of some seeds, resampled; the frozen branch is the same for all."""
     own = [r for r in row.results if row.method == FROZEN or r.seed in seeds]
-    hits = {exam: np.stack([r.hits[exam] for r in own]) for exam in own[0].hits}
+    hits = {test_set: np.stack([r.hits[test_set] for r in own]) for test_set in own[0].hits}
     return resample(hits, own[0].samples, own[0].data)
 
 

@@ -79,7 +79,7 @@ def import_prompts(
         )
     scale = state.get("logit_scale", backbone.logit_scale).detach().float().reshape(())
     tensors = {**_empty(model), **found.tensors, "logit_scale": scale}
-    _check_shapes(path.name, model, tensors, backbone)
+    _check_shapes(path.name, model, tensors)
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
     model.requires_grad_(False)
     names, notes = class_names(state, found.plan, backbone)
@@ -151,9 +151,7 @@ def _check_clip(name: str, state: Mapping[str, Tensor], backbone: Backbone) -> N
             )
 
 
-def _check_shapes(
-    name: str, model: PromptedClip, tensors: Mapping[str, Tensor], backbone: Backbone
-) -> None:
+def _check_shapes(name: str, model: PromptedClip, tensors: Mapping[str, Tensor]) -> None:
     """Refuses what does not fit the model, before it is loaded."""
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     for key, shape in expected.items():
@@ -161,6 +159,6 @@ def _check_shapes(
             raise CheckpointError(f"{name} has nothing for {key}.")
         if tuple(tensors[key].shape) != shape:
             raise CheckpointError(
-                f"{name} holds {tuple(tensors[key].shape)} for {key}, but {backbone.name} needs "
-                f"{shape}. Choose the backbone it was trained on."
+                f"{name} holds {tuple(tensors[key].shape)} for {key}, but "
+                f"{model.backbone.name} needs {shape}. Choose the backbone it was trained on."
             )

@@ -72,7 +72,7 @@ class Branch:
         pixels = torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None].float() / 255
         moved = attack(
             lambda x: self.logit_scale * self.cosines((x - mean) / std),
-            pixels, torch.tensor([label], device=device), epsilon,
+            pixels, torch.tensor([label], device=device), epsilon=epsilon,
         )  # fmt: skip
         rounded = (moved[0].permute(1, 2, 0) * 255).round()
         return np.asarray(rounded.to(torch.uint8).cpu().numpy())

@@ -30,7 +30,7 @@ class Version:
 
 def corrupted_picture(pixels: np.ndarray, kind: str, severity: int, seed: int) -> np.ndarray:
     """A picture (S, S, 3) uint8; every severity has the same random stream. 0 changes nothing."""
-    return corrupt(pixels, kind, severity, np.random.default_rng(seed))
+    return corrupt(pixels, kind, severity, rng=np.random.default_rng(seed))
 
 
 def run_versions(

@@ -16,8 +16,8 @@ def attack(
     classify: Callable[[Tensor], Tensor],
     pixels: Tensor,
     labels: Tensor,
-    epsilon: float,
     *,
+    epsilon: float,
     steps: int = STEPS,
 ) -> Tensor:
     """Pixels (B, 3, S, S) in [0, 1] moved by at most `epsilon` each, so that the loss rises.

@@ -27,7 +27,9 @@ Corruption = Callable[[Pixels, int, np.random.Generator], Pixels]
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
-def corrupt(pixels: np.ndarray, name: str, severity: int, rng: np.random.Generator) -> np.ndarray:
+def corrupt(
+    pixels: np.ndarray, name: str, severity: int, *, rng: np.random.Generator
+) -> np.ndarray:
     """One corruption of one picture, (S, S, 3) uint8; severity 0 leaves it as it is.
 
     Raises:

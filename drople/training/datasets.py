@@ -116,8 +116,9 @@ def open_task(data: str, root: Path | None = None) -> Task:
     if data not in DATASETS:
         raise DataError(f"No data set is called {data!r}; known: {', '.join(DATASETS)}.")
     known = DATASETS[data]
-    split = _find_split(root, known)
-    return _read_coop(data, root, known, split) if split else _read_torchvision(data, root, known)
+    if split := _find_split(root, known):
+        return _read_coop(data, root, known, split=split)
+    return _read_torchvision(data, root, known)
 
 
 def _find_split(root: Path, known: NamedDataset) -> Path | None:
@@ -127,7 +128,7 @@ def _find_split(root: Path, known: NamedDataset) -> Path | None:
     )
 
 
-def _read_coop(name: str, root: Path, known: NamedDataset, split: Path) -> Task:
+def _read_coop(name: str, root: Path, known: NamedDataset, *, split: Path) -> Task:
     """Reads CoOp's split: for each part a list of [path, label, class name]."""
     rows = json.loads(split.read_text())
     first = rows["train"][0][0]

@@ -38,7 +38,7 @@ def crop_all(backbone: Backbone, images: ImageSet) -> np.ndarray:
 
 
 @torch.no_grad()
-def image_features(
+def encode_all(
     backbone: Backbone,
     images: ImageSet,
     encode: Callable[[Tensor], Tensor],
@@ -71,11 +71,11 @@ def frozen_image_features(
     The cache knows a set by the backbone's weights, the precision, and the images' digest.
     """
     if cache is None:
-        return image_features(backbone, images, backbone.encode_image, precision=precision)
+        return encode_all(backbone, images, backbone.encode_image, precision=precision)
     file = cache / f"{backbone.weights_hash}-{precision}-{images.digest()}.npy"
     if file.is_file():
         return torch.from_numpy(np.load(file))
-    features = image_features(
+    features = encode_all(
         backbone, images, backbone.encode_image, precision=precision, progress="frozen features"
     )
     cache.mkdir(parents=True, exist_ok=True)

@@ -217,7 +217,7 @@ def look(network: Any, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mid, deep, network.forward_head(final)
 
 
-def losses(student: Student, network: Any, batch: Batch, texts: Texts) -> dict[str, Tensor]:
+def losses(student: Student, network: Any, batch: Batch, *, texts: Texts) -> dict[str, Tensor]:
     """The terms of one batch, and `total`."""
     device = texts.names.device
     mid, deep, logits = look(network, batch.pixels.to(device))
@@ -241,7 +241,7 @@ def losses(student: Student, network: Any, batch: Batch, texts: Texts) -> dict[s
 
 @torch.no_grad()
 def accuracy(
-    student: Student, network: Any, images: ImageSet, crop: transforms.Compose, names: Tensor
+    student: Student, network: Any, images: ImageSet, *, crop: transforms.Compose, names: Tensor
 ) -> float | None:
     """Percent of images nearest to their own of names (K, E), no token dropped; None of none."""
     right = 0
@@ -292,7 +292,7 @@ def train(recipe: Recipe) -> Iterator[dict[str, Any]]:
         lr = recipe.lr * min(1, step / 200) * cosine
         for group in optimiser.param_groups:
             group["lr"] = lr
-        terms = losses(student, network, batch, texts)
+        terms = losses(student, network, batch, texts=texts)
         values = {name: round(float(term.detach()), 5) for name, term in terms.items()}
         if not math.isfinite(values["total"]):
             raise SettingsError(f"The loss is {values['total']} at step {step}; lower lr.")
@@ -310,10 +310,10 @@ def train(recipe: Recipe) -> Iterator[dict[str, Any]]:
             saved |= {"student": learnt, "average": average.learnt()}
             torch.save(saved, state.with_suffix(".part"))
             state.with_suffix(".part").replace(state)
-            right = accuracy(average, network, task.val, crop, texts.names[0])
+            right = accuracy(average, network, task.val, crop=crop, names=texts.names[0])
             yield {"step": step, "val_percent": right}
     write_model(out, config, average.clip)
-    right = accuracy(average, network, task.test, crop, texts.names[0])
+    right = accuracy(average, network, task.test, crop=crop, names=texts.names[0])
     yield {"step": recipe.steps, "test_percent": right, "test_pictures": len(task.test)}
 
 

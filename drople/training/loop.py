@@ -45,7 +45,7 @@ def build_model(backbone: Backbone, config: TrainConfig) -> PromptedClip:
     return model
 
 
-def lr_at(epoch: int, step: int, steps: int, config: TrainConfig) -> float:
+def lr_at(config: TrainConfig, *, epoch: int, step: int, steps: int) -> float:
     """The learning rate of a step (METHOD.md 5.2): warm-up, then a cosine an epoch.
 
     The first 10 % of the first epoch's steps run at `lr_warm`; epoch e runs at
@@ -74,7 +74,7 @@ def fit(
         processes: those that train together; each calls this with the same arguments.
     """
     with processes.main_first():
-        objective = Objective.of(model, task, config, cache, processes)
+        objective = Objective.of(model, task, config, cache=cache, processes=processes)
     pixels = crop_all(model.backbone, task.train)  # (I, S, S, 3) uint8
     optimiser = _optimiser(model, config)
     average: dict[str, Tensor] = {}
@@ -85,8 +85,8 @@ def fit(
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["epoch"] + 1
     for epoch in range(first, config.epochs):
-        yield from _epoch(objective, pixels, optimiser, epoch)
-        _add_gaussian(average, model, epoch, config)
+        yield from _epoch(objective, pixels, optimiser, epoch=epoch)
+        _add_gaussian(average, model, config, epoch=epoch)
         if state is not None and processes.main:
             state.parent.mkdir(parents=True, exist_ok=True)
             partial = state.with_suffix(".part")
@@ -104,7 +104,7 @@ def fit(
 
 
 def _epoch(
-    objective: Objective, pixels: np.ndarray, optimiser: torch.optim.Optimizer, epoch: int
+    objective: Objective, pixels: np.ndarray, optimiser: torch.optim.Optimizer, *, epoch: int
 ) -> Iterator[StepReport]:
     # Everything random in an epoch comes from (seed, epoch): a resumed run repeats it exactly.
     model, config = objective.model, objective.config
@@ -116,11 +116,11 @@ def _epoch(
     for step in range(steps):
         began = time.perf_counter()
         index = order[step * config.batch : (step + 1) * config.batch]
-        lr = lr_at(epoch, step, steps, config)
+        lr = lr_at(config, epoch=epoch, step=step, steps=steps)
         for group in optimiser.param_groups:
             group["lr"] = lr
-        seen = _augment(model, config, pixels[index], rng)
-        terms = objective.terms(index, seen, draws, lam)
+        seen = _augment(pixels[index], model, config, rng=rng)
+        terms = objective.terms(index, seen, draws, lam=lam)
         optimiser.zero_grad()
         terms["total"].backward()
         objective.processes.average(model.parameters())
@@ -136,7 +136,7 @@ def _epoch(
 
 
 def _augment(
-    model: PromptedClip, config: TrainConfig, pixels: np.ndarray, rng: np.random.Generator
+    pixels: np.ndarray, model: PromptedClip, config: TrainConfig, *, rng: np.random.Generator
 ) -> Tensor:
     if config.augment == "flip":
         pixels = flip(pixels, rng)
@@ -153,7 +153,7 @@ def _optimiser(model: PromptedClip, config: TrainConfig) -> torch.optim.Optimize
 
 
 def _add_gaussian(
-    average: dict[str, Tensor], model: PromptedClip, epoch: int, config: TrainConfig
+    average: dict[str, Tensor], model: PromptedClip, config: TrainConfig, *, epoch: int
 ) -> None:
     """PromptSRC's aggregation: a mean over epochs, weighted by a Gaussian (METHOD.md 8)."""
     if config.gaussian_epochs is None:

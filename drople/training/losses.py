@@ -50,9 +50,9 @@ def entropy(logits: Tensor) -> Tensor:
 def residual_entropy(
     image: Tensor,
     text: Tensor,
+    *,
     frozen_image: Tensor,
     frozen_text: Tensor,
-    *,
     scale: Tensor,
     lam: float,
 ) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,7 @@ class Objective:
         model: PromptedClip,
         task: Task,
         config: TrainConfig,
+        *,
         cache: Path | None,
         processes: Processes,
     ) -> Objective:
@@ -59,7 +60,7 @@ class Objective:
         )
 
     def terms(
-        self, index: np.ndarray, pixels: Tensor, draws: Draws, lam: float
+        self, index: np.ndarray, pixels: Tensor, draws: Draws, *, lam: float
     ) -> dict[str, Tensor]:
         """Every term before its weight, and `total`.
 
@@ -89,7 +90,12 @@ class Objective:
             total = total + weights.distillation * terms["distillation"]
         if weights.residual_entropy:
             terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
-                z_v, z_t, frozen_image, frozen_text, scale=scale, lam=lam
+                z_v,
+                z_t,
+                frozen_image=frozen_image,
+                frozen_text=frozen_text,
+                scale=scale,
+                lam=lam,
             )
             entropy = terms["entropy_image"] + terms["entropy_text"]
             total = total - weights.residual_entropy * entropy

@@ -30,7 +30,7 @@ def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
             value = json.loads(text)
         except ValueError:
             value = text
-        config = _replaced(config, name, name.split("."), value)
+        config = _replaced(config, name.split("."), value, name=name)
     return config
 
 
@@ -73,13 +73,13 @@ def changes(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _replaced(part: Any, name: str, path: Sequence[str], value: Any) -> Any:
+def _replaced(part: Any, path: Sequence[str], value: Any, *, name: str) -> Any:
     known = [f.name for f in fields(part) if f.name != "method"]
     if path[0] not in known:
         raise SettingsError(f"There is no setting “{name}”; known here: {', '.join(known)}.")
     old = getattr(part, path[0])
     if len(path) > 1 and is_dataclass(old):
-        return replace(part, **{path[0]: _replaced(old, name, path[1:], value)})
+        return replace(part, **{path[0]: _replaced(old, path[1:], value, name=name)})
     hint = get_type_hints(type(part))[path[0]]
     if isinstance(value, list):
         value = tuple(value)

@@ -37,6 +37,7 @@ def train_run(
     backbone: Backbone,
     task: Task,
     config: TrainConfig,
+    *,
     runs: Path,
     processes: Processes = ALONE,
 ) -> Trained:
@@ -50,7 +51,7 @@ def train_run(
     log, state, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
     if prompts.is_file():
         model, card = load_prompts(prompts, backbone)
-        _check_asked(card, backbone, config, prompts)
+        _check_asked(card, backbone, config, file=prompts)
         return Trained(model, card, log)
     stem.parent.mkdir(parents=True, exist_ok=True)
     model = build_model(backbone, config)
@@ -98,7 +99,7 @@ def training_name(backbone: Backbone, task: Task, config: TrainConfig) -> str:
     return f"{backbone_name}-{task.name}-{config.method}-seed{config.seed}-{key}"
 
 
-def _check_asked(card: PromptCard, backbone: Backbone, config: TrainConfig, file: Path) -> None:
+def _check_asked(card: PromptCard, backbone: Backbone, config: TrainConfig, *, file: Path) -> None:
     """Whether stored prompts are those of a configuration.
 
     Raises:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from app.calls import model_call, within
+from app.calls import model_call, time_limited
 from app.demo import build_demo
 from app.studio import Studio
 from drople.errors import ImageError, SettingsError
@@ -31,13 +31,13 @@ def counting(noted, most=5):
 
 def test_steps_within_their_time_pass():
     noted = []
-    assert [*within(10, counting(noted), ticking(*range(6)))] == [0, 1, 2, 3, 4]
+    assert [*time_limited(10, counting(noted), ticking(*range(6)))] == [0, 1, 2, 3, 4]
     assert noted == ["ended"]
 
 
 def test_steps_are_stopped_when_their_time_is_over():
     noted = []
-    steps = within(10, counting(noted), ticking(0, 1, 9, 11))
+    steps = time_limited(10, counting(noted), ticking(0, 1, 9, 11))
     assert [next(steps), next(steps)] == [0, 1]
     with pytest.raises(SettingsError, match="more than 10 seconds and was stopped"):
         next(steps)
@@ -46,7 +46,7 @@ def test_steps_are_stopped_when_their_time_is_over():
 
 def test_steps_end_when_nobody_listens():
     noted = []
-    steps = within(10, counting(noted))
+    steps = time_limited(10, counting(noted))
     assert next(steps) == 0
     steps.close()
     assert noted == ["ended"]
@@ -75,7 +75,7 @@ def test_a_failure_reaches_the_visitor_in_words(error, words):
 
 def test_what_is_over_time_is_said_in_words():
     with pytest.raises(gr.Error, match="was stopped, so that others get their turn"):
-        [*model_call(partial(counting, []), patience=-1)()]
+        [*model_call(partial(counting, []), timeout=-1)()]
 
 
 def test_a_call_that_is_no_generator_stays_as_it_is():
@@ -108,7 +108,7 @@ def lender(monkeypatch):
 
 
 def test_on_zero_gpu_a_call_borrows_a_gpu_for_as_long_as_it_says(lender):
-    call = model_call(partial(counting, []), lent=lambda most: 10 + most)
+    call = model_call(partial(counting, []), gpu_seconds=lambda most: 10 + most)
     assert [*call(3)] == [0, 1, 2]
     assert lender == [13]
 
@@ -119,15 +119,18 @@ def test_elsewhere_no_gpu_is_borrowed(monkeypatch):
 
 
 def test_an_analysis_and_the_page_it_changes_travel(lender, tmp_path):
-    from furnished import FORM, in_order, save_tiny_clip
+    from furnished import save_tiny_clip
     from tiny import noise_picture
 
     from app.page import Page
 
-    form = {"backbone": save_tiny_clip(tmp_path / "tiny"), "prompts": "none", **FORM}
+    asked = {"image": noise_picture(), "classes": "cat, dog"}
+    asked["backbone"] = save_tiny_clip(tmp_path / "tiny")
     page = Page(Studio("cpu"))
-    *_, (analysis, answer, target, _) = page.analysing(noise_picture(), "cat, dog", *in_order(form))
-    assert lender == [10]
+    *_, (analysis, answer, target, _) = page.analyse(**asked)
+    assert page.api_analyse(**asked)["classes"] == ["cat", "dog"]
+    assert page.api_evidence(**asked)["name"].endswith(".npz")
+    assert lender == [10, 10, 10]
     assert analysis.classes == ("cat", "dog")
     assert "Frozen: " in answer
     assert target.value in ("cat", "dog")
@@ -137,7 +140,9 @@ def test_every_event_that_runs_the_model_borrows_the_gpu(lender):
     demo = build_demo(Studio("cpu"))
     group = [event for event in demo.fns.values() if event.concurrency_id == "model"]
     assert len(group) >= 6
-    assert {event.fn.__qualname__.split(".")[-1] for event in group} == {"borrowed"}
+    # The page's own borrow it where they analyse: see the test above.
+    page = {"analyse", "api_analyse", "api_evidence"}
+    assert {event.fn.__qualname__.split(".")[-1] for event in group} == {"borrowed", *page}
 
 
 def test_one_visitor_at_a_time_computes():

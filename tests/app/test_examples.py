@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from furnished import FurnishedStudio
-from gradio import Progress
 from tiny import noise_picture
 
 from app import examples
 from app.examples import EXAMPLES, FOLDER, precomputed
+from app.form import Form, dropout_values
 from app.page import Page
 from app.studio import Studio
 from drople.analysis import AnalysisSettings, analyse
@@ -42,17 +42,10 @@ def asked(example):
     return read_image(example.photo), parse_class_list(example.classes)
 
 
-def found(example, trained, **changes):
-    """What is stored for an example as the page first asks for it, or for a changed question."""
-    picture, names = asked(example)
-    question = {
-        "image": picture,
-        "classes": names,
-        "settings": AnalysisSettings(dropout=trained.dropout),
-        "prompts": PROMPTS,
-        "card": trained,
-    }
-    return precomputed(**question | changes)
+def form_of(example, **changes):
+    """The form with an example, as the page shows it at first or changed."""
+    filled = {"image": read_image(example.photo), "classes": example.classes, "prompts": PROMPTS}
+    return Form(**filled | changes)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
@@ -139,31 +132,32 @@ def test_the_folder_holds_a_photograph_and_an_analysis_each_and_is_small():
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
 def test_an_example_is_found_by_its_question(example, card):
-    assert found(example, card).classes == parse_class_list(example.classes)
+    assert precomputed(form_of(example), card).classes == parse_class_list(example.classes)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"image": noise_picture()},
-        {"classes": ("cat", "bird")},
-        {"settings": AnalysisSettings(seed=1)},
-        {"prompts": "none", "card": None},
+        {"image": None},
+        {"classes": "cat, bird"},
+        {"seed": 1},
+        {"prompts": "none"},
         {"prompts": "mine.safetensors"},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_another_question_is_not_answered_beforehand(card, change):
-    assert found(EXAMPLES[0], card, **change) is None
+    assert precomputed(form_of(EXAMPLES[0], **change), card) is None
 
 
 def test_other_weights_are_not_answered_for(card, monkeypatch):
     monkeypatch.setattr(examples, "_prompts_hash", lambda name: "0" * 16)
-    assert found(EXAMPLES[0], card) is None
+    assert precomputed(form_of(EXAMPLES[0]), card) is None
 
 
 def test_nothing_is_found_where_nothing_is_stored(card, tmp_path):
-    assert found(EXAMPLES[0], card, folder=tmp_path) is None
+    assert precomputed(form_of(EXAMPLES[0]), card, folder=tmp_path) is None
 
 
 # --- the page ---
@@ -181,14 +175,8 @@ class CountingStudio(Studio):
 
 def open_page(studio, example, card, seed=0):
     """What the page shows first of an example."""
-    d = card.dropout
-    form = (d.mode, d.placement, d.p_min, d.p_max, True, 0.3, *vars(d.weights).values(), False)
-    return [
-        *Page(studio).open(
-            read_image(example.photo), example.classes, "mini", PROMPTS, "a photo of a {}.",
-            "cat", Progress(), *form, seed,
-        )
-    ]  # fmt: skip
+    form = form_of(example, target="cat", seed=seed, **dropout_values(card.dropout))
+    return [*Page(studio).open(**vars(form))]
 
 
 def test_the_page_opens_without_a_model(card):
@@ -214,4 +202,4 @@ def test_prompts_of_the_visitor_are_never_answered_beforehand(card, tmp_path):
     path = tmp_path / f"{PROMPTS}.safetensors"
     path.write_bytes(shipped_prompts()[PROMPTS].read_bytes())
     assert FurnishedStudio(path).prompts_for("mini").keys() == {str(path)}
-    assert found(EXAMPLES[0], card, prompts=str(path)) is None
+    assert precomputed(form_of(EXAMPLES[0], prompts=str(path)), card) is None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import inspect
 import io
+from dataclasses import fields
 
 import gradio as gr
 import numpy as np
@@ -13,21 +13,23 @@ from furnished import FORM, FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from gradio.data_classes import ImageData
 from PIL import Image
 
+from app.form import SEED, SETTINGS, Form, settings_of
 from app.inputs import (
     CODE,
     CUSTOM,
+    KNOBS,
     OWN_CLASSES,
     PAPER,
     PRESETS,
     TRAINED,
     SafeImage,
     build_inputs,
+    next_seed,
     preset_classes,
     preset_dropout,
-    settings_of,
 )
-from app.page import Page
 from app.studio import NO_PROMPTS
+from drople.analysis import AnalysisSettings
 from drople.classes import parse_class_list
 from drople.errors import SettingsError
 from drople.images import MAX_SIDE
@@ -169,21 +171,34 @@ def test_no_picture_is_none():
 # --- the form ---
 
 
+@pytest.fixture
+def inputs():
+    with gr.Blocks():
+        inputs = build_inputs(FurnishedStudio(), NO_PROMPTS)
+        inputs.target.render()
+    return inputs
+
+
+def test_a_form_that_says_nothing_of_dropout_means_that_of_the_prompts():
+    trained = DropoutSettings(strategy="vanilla", mode="hide", p=0.7, drop_sos=True)
+    assert settings_of(Form(), trained=trained) == AnalysisSettings(dropout=trained)
+
+
 def test_the_form_as_it_stands_means_the_defaults():
-    settings = settings_of(**FORM, trained=DropoutSettings())
+    settings = settings_of(Form(**FORM), trained=DropoutSettings())
     assert settings.dropout == DropoutSettings()
     assert (settings.seed, settings.target, settings.matched) == (0, None, True)
 
 
 def test_what_the_form_cannot_say_is_as_the_prompts_were_trained():
     trained = DropoutSettings(image_depth=2, text_depth=3, sigma=0.5, normalisation="rank")
-    dropout = settings_of(**FORM, trained=trained).dropout
+    dropout = settings_of(Form(**FORM), trained=trained).dropout
     assert dropout == trained
 
 
 def test_every_value_of_the_form_reaches_the_settings():
     changes = {"p": 0.7, "p_min": 0.2, "p_max": 0.9, "w_self": 3, "w_cls": 2, "w_cross": 0}
-    settings = settings_of(**FORM | changes | {"seed": 9}, trained=DropoutSettings())
+    settings = settings_of(Form(**FORM | changes | {"seed": 9}), trained=DropoutSettings())
     dropout = settings.dropout
     assert (dropout.p, dropout.p_min, dropout.p_max) == (0.7, 0.2, 0.9)
     assert dropout.weights == SignalWeights(s_self=3, s_cls=2, s_cross=0)
@@ -193,7 +208,7 @@ def test_every_value_of_the_form_reaches_the_settings():
 @pytest.mark.parametrize("seed", [None, 0, 3.0])
 def test_a_seed_is_a_whole_number(seed):
     expected = int(seed or 0)
-    assert settings_of(**FORM | {"seed": seed}, trained=DropoutSettings()).seed == expected
+    assert settings_of(Form(**FORM | {"seed": seed}), trained=DropoutSettings()).seed == expected
 
 
 @pytest.mark.parametrize(
@@ -208,18 +223,25 @@ def test_a_seed_is_a_whole_number(seed):
 )
 def test_a_value_out_of_its_range_is_refused(change, words):
     with pytest.raises(SettingsError, match=words):
-        settings_of(**FORM | change, trained=DropoutSettings())
+        settings_of(Form(**FORM | change), trained=DropoutSettings())
 
 
-def test_the_fields_arrive_in_the_order_in_which_they_are_read():
-    with gr.Blocks():
-        inputs = build_inputs(FurnishedStudio(), NO_PROMPTS)
-        inputs.target.render()
-    names = {id(component): name for name, component in vars(inputs).items()}
-    given = inspect.signature(Page.analyse).parameters
-    read = [name for name in given if name not in ("self", "progress", "rest")]
-    read += [*inspect.signature(settings_of).parameters][2:-1]
-    assert [names[id(component)] for component in inputs.asked()] == read
+def test_the_form_has_a_component_for_every_setting_and_a_field_for_every_component(inputs):
+    computed_elsewhere = {"cam_method", "cam_layer"}
+    assert {one.name for one in fields(Form)} - computed_elsewhere == {*inputs.form}
+
+
+def test_the_page_refuses_what_a_link_may_not_say(inputs):
+    for name, setting in SETTINGS.items():
+        component = inputs.form[name]
+        if isinstance(component, gr.Slider | gr.Number):
+            assert setting.read(component.maximum) == component.maximum
+            assert setting.read(component.maximum + 1) is None
+            assert setting.read(component.minimum - 1) is None
+
+
+def test_a_draw_follows_every_draw():
+    assert [next_seed(seed) for seed in (None, 0, 7, SEED["maximum"])] == [1, 1, 8, 0]
 
 
 # --- presets ---
@@ -245,9 +267,8 @@ def test_the_classes_of_the_prompts_can_be_chosen(furnished):
 
 
 def test_choosing_the_official_code_lets_sos_be_dropped_too(furnished):
-    fields = ("mode", "placement", "p_min", "p_max", "w_self", "w_cls", "w_cross")
-    chosen = dict(zip(fields, preset_dropout(furnished[0], CODE, *furnished[1:]), strict=True))
-    assert settings_of(**FORM | chosen, trained=DropoutSettings()).dropout == OFFICIAL_CODE
+    chosen = dict(zip(KNOBS, preset_dropout(furnished[0], CODE, *furnished[1:]), strict=True))
+    assert settings_of(Form(**FORM | chosen), trained=DropoutSettings()).dropout == OFFICIAL_CODE
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from analysed import ODD_NAMES
-from furnished import FORM, FurnishedStudio, in_order
+from furnished import FORM, FurnishedStudio
 from gradio import Error
 from tiny import noise_picture
 
@@ -29,9 +29,10 @@ def visit(furnished):
     """Presses Analyse with a picture of noise, two classes and the form as it stands."""
     studio, backbone, prompts = furnished
 
-    def press(*, picture=noise_picture(), classes="cat, dog", cam=(), **changes):  # noqa: B008
-        form = {"backbone": backbone, "prompts": prompts, **FORM} | changes
-        return last(Page(studio).analyse(picture, classes, *in_order(form), *cam))
+    def press(**changes):
+        question = {"image": noise_picture(), "classes": "cat, dog"}
+        model = {"backbone": backbone, "prompts": prompts}
+        return last(Page(studio).analyse(**{**question, **model, **FORM, **changes}))
 
     return press
 
@@ -105,14 +106,14 @@ def test_the_class_looked_at_stays_and_has_a_map(visit):
 
 
 def test_maps_of_another_method_and_layer_can_be_computed(visit):
-    maps = visit(cam=("layercam", 2))[0].maps
+    maps = visit(cam_method="layercam", cam_layer=2)[0].maps
     assert (maps.method, maps.layer) == ("layercam", 1)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"picture": None}, "There is no picture yet."),
+        ({"image": None}, "There is no picture yet."),
         ({"classes": ""}, "The class list is empty."),
         ({"classes": " ,;\n\u200b"}, "The class list is empty."),
         ({"classes": ",".join(map(str, range(2001)))}, "2,001 names; at most 2,000"),
@@ -123,8 +124,8 @@ def test_maps_of_another_method_and_layer_can_be_computed(visit):
         ({"mode": "burn"}, "mode is 'burn'; choose one of zero"),
         ({"prompts": "nothing"}, "There is no file 'nothing'."),
         ({"backbone": "nothing"}, "No CLIP is called 'nothing'."),
-        ({"cam": ("gradcam", 99)}, "Layer 98 does not exist"),
-        ({"cam": ("magic", 1)}, "No map is called 'magic'"),
+        ({"cam_layer": 99}, "Layer 98 does not exist"),
+        ({"cam_method": "magic"}, "No map is called 'magic'"),
     ],
 )
 def test_what_cannot_be_analysed_is_said_in_a_sentence(visit, change, words):
@@ -142,9 +143,8 @@ class BrokenStudio(FurnishedStudio):
 
 
 def test_an_unforeseen_failure_tells_no_secrets():
-    broken = {"backbone": "mini", "prompts": "none", **FORM}
     with pytest.raises(Error) as caught:
-        last(Page(BrokenStudio()).analyse(noise_picture(), "cat", *in_order(broken)))
+        last(Page(BrokenStudio()).analyse(image=noise_picture(), classes="cat"))
     assert "Something went wrong on our side" in caught.value.message
     assert "secret" not in caught.value.message
 
@@ -174,7 +174,7 @@ def test_what_the_page_chooses_itself_is_not_drawn_twice(furnished):
 
 
 def test_no_two_callbacks_keep_each_other_going(furnished):
-    """Gradio asks all callbacks of an event again where one was asked again meanwhile: `heard`."""
+    """Gradio repeats all callbacks of an event where one was asked again: `independent_event`."""
     demo = build_demo(furnished[0])
     patient = Counter(
         target

@@ -57,7 +57,7 @@ def training(pair: Pair) -> Iterator[Row]:
         def compute(model: PromptedClip, precision: str, method: str = method) -> Values:
             config = replace(METHODS[method], precision=precision)
             fresh = build_model(model.backbone, config)
-            objective = Objective.of(fresh, task, config, None, ALONE)
+            objective = Objective.of(fresh, task, config, cache=None, processes=ALONE)
             stream = StreamDraws(torch.Generator().manual_seed(3))
             seen = model.backbone.normalise(torch.from_numpy(pixels))
             terms = objective.terms(np.arange(8), seen, stream, lam=0.05)

@@ -12,7 +12,7 @@ from squares import coloured_squares
 from tiny import prompted
 
 from drople.errors import SettingsError
-from drople.evaluation import choice
+from drople.evaluation import choice, sections
 from drople.evaluation.choice import (
     Choice,
     choices,
@@ -22,7 +22,6 @@ from drople.evaluation.choice import (
     top_gap,
 )
 from drople.evaluation.protocols import Setting
-from drople.evaluation.report import compose
 from drople.models.prompts import PromptPlan
 from drople.tokens.dropout import DropoutSettings
 from drople.traces import LayerTrace
@@ -143,15 +142,16 @@ def test_what_was_measured_is_kept_and_reported(backbone, tmp_path, monkeypatch)
     monkeypatch.setattr(choice, "choices", None)  # nothing is measured again
     again = evaluate_choice(setting, config, tmp_path, data_option="DATA/squares")
     assert [asdict(one) for one in read_choices(tmp_path)] == [asdict(again)] == [asdict(measured)]
-    lines = compose([], [measured])
-    (row,) = [line for line in lines if "| minmax |" in line]
+    (row,) = [line for line in sections.choices([measured]) if "| minmax |" in line]
     assert row.startswith(
         f"| squares, {backbone.name}@{backbone.weights_hash[:6]} "
         "| drople (epochs 1, batch 4, shots 2, seed 1) | minmax | "
     )
     assert f"| {measured.choices[0].differing:.2f} |" in row
     share = f"{measured.choices[0].differing:.2f}"
-    assert any(f"in {share} to {share} % of their decisions" in line for line in lines)
+    assert f"{share} to {share} % of their decisions" in " ".join(
+        sections.difference_of_dropouts([measured])
+    )
 
 
 def test_what_learns_nothing_has_no_choices(backbone, tmp_path):

@@ -56,7 +56,7 @@ def setting(backbone, task):
 def tested(setting, tmp_path):
     """Carries a protocol out under the test's own folder."""
     return lambda protocol, config: evaluate(
-        protocol, setting, config, tmp_path, data_option="DATA/noise"
+        protocol, setting, config, runs=tmp_path, data_option="DATA/noise"
     )
 
 
@@ -77,35 +77,38 @@ def cut_off(monkeypatch, after: int) -> None:
 
 
 def test_base_to_novel_learns_on_the_first_half_and_tests_both(setting):
-    (lesson,) = PROTOCOLS["base-to-novel"](setting, CONFIG)
-    assert lesson.task.classes == ("cat", "dog")
-    assert [exam.classes for exam in lesson.exams] == [("cat", "dog"), ("house", "boat")]
+    (training,) = PROTOCOLS["base-to-novel"](setting, CONFIG)
+    assert training.task.classes == ("cat", "dog")
+    assert [test_set.classes for test_set in training.test_sets] == [
+        ("cat", "dog"),
+        ("house", "boat"),
+    ]
 
 
 def test_the_validation_split_shows_no_test_image(setting):
-    (lesson,) = PROTOCOLS["base-to-novel"](replace(setting, split="val"), CONFIG)
-    keys = {key for exam in lesson.exams for key in exam.images.keys}
+    (training,) = PROTOCOLS["base-to-novel"](replace(setting, split="val"), CONFIG)
+    keys = {key for test_set in training.test_sets for key in test_set.images.keys}
     assert keys == set(setting.task.val.keys)
 
 
 def test_few_shot_learns_with_one_to_sixteen_images_of_every_class(setting):
-    lessons = PROTOCOLS["few-shot"](setting, CONFIG)
-    assert [lesson.config.shots for lesson in lessons] == [1, 2, 4, 8, 16]
-    assert [len(lesson.task.train) for lesson in lessons] == [4, 8, 16, 32, 32]
+    trainings = PROTOCOLS["few-shot"](setting, CONFIG)
+    assert [training.config.shots for training in trainings] == [1, 2, 4, 8, 16]
+    assert [len(training.task.train) for training in trainings] == [4, 8, 16, 32, 32]
 
 
 def test_long_tail_thins_out_the_last_class_tenfold(setting):
-    (lesson,) = PROTOCOLS["long-tail"](setting, CONFIG)
-    assert np.bincount(lesson.task.train.labels).tolist() == [8, 1]
+    (training,) = PROTOCOLS["long-tail"](setting, CONFIG)
+    assert np.bincount(training.task.train.labels).tolist() == [8, 1]
 
 
 def test_domain_shift_learns_on_photographs_and_tests_each_domain(setting, task):
     domains = np.arange(len(task.train)) % 2
     parts = {part: replace(getattr(task, part), domains=domains) for part in ("train", "test")}
     drawn = replace(task, domains=("photo", "sketch"), **parts)
-    (lesson,) = PROTOCOLS["domain-shift"](replace(setting, task=drawn), CONFIG)
-    assert set(lesson.task.train.domains) == {0}
-    assert [(exam.name, set(exam.images.domains)) for exam in lesson.exams] == [
+    (training,) = PROTOCOLS["domain-shift"](replace(setting, task=drawn), CONFIG)
+    assert set(training.task.train.domains) == {0}
+    assert [(test_set.name, set(test_set.images.domains)) for test_set in training.test_sets] == [
         ("photo", {0}),
         ("sketch", {1}),
     ]
@@ -113,8 +116,8 @@ def test_domain_shift_learns_on_photographs_and_tests_each_domain(setting, task)
 
 def test_cross_dataset_tests_all_classes_of_every_target(setting, task):
     other = replace(task.base(), name="other")
-    (lesson,) = PROTOCOLS["cross-dataset"](replace(setting, targets=(other,)), CONFIG)
-    assert [len(exam.classes) for exam in lesson.exams] == [4, 2]
+    (training,) = PROTOCOLS["cross-dataset"](replace(setting, targets=(other,)), CONFIG)
+    assert [len(test_set.classes) for test_set in training.test_sets] == [4, 2]
 
 
 def test_cross_dataset_asks_for_its_targets(setting):
@@ -123,16 +126,16 @@ def test_cross_dataset_asks_for_its_targets(setting):
 
 
 def test_corruptions_are_75_exams_beside_the_clean_one_on_the_same_pictures(setting):
-    (lesson,) = PROTOCOLS["corruptions"](setting, CONFIG)
-    assert len(lesson.exams) == 76
-    assert {exam.sample for exam in lesson.exams} == {"base"}
-    assert {len(exam.images) for exam in lesson.exams} == {16}
+    (training,) = PROTOCOLS["corruptions"](setting, CONFIG)
+    assert len(training.test_sets) == 76
+    assert {test_set.sample for test_set in training.test_sets} == {"base"}
+    assert {len(test_set.images) for test_set in training.test_sets} == {16}
 
 
 def test_every_corruption_is_in_one_family_column():
-    exams = ["clean", "fog 1", "snow 2", "gaussian_noise 5", "pixelate 3", "zoom_blur 1"]
-    families = columns("corruptions", exams)[1:-2]
-    assert sorted(name for column in families for name in column.exams) == sorted(exams[1:])
+    test_sets = ["clean", "fog 1", "snow 2", "gaussian_noise 5", "pixelate 3", "zoom_blur 1"]
+    families = columns("corruptions", test_sets)[1:-2]
+    assert sorted(name for column in families for name in column.test_sets) == sorted(test_sets[1:])
 
 
 # --- runs ---
@@ -147,9 +150,9 @@ def test_the_harmonic_mean_is_that_of_the_two_halves(tested):
 
 def test_accuracy_is_the_share_of_hits(tested):
     result = tested("pgd", CONFIG)
-    for exam, right in result.hits.items():
-        assert result.accuracy[exam] == pytest.approx(100 * right.mean())
-        assert len(right) == result.images[exam]
+    for test_set, right in result.hits.items():
+        assert result.accuracy[test_set] == pytest.approx(100 * right.mean())
+        assert len(right) == result.images[test_set]
 
 
 def test_a_finished_run_is_read_and_not_run_again(tested, monkeypatch):
@@ -157,7 +160,9 @@ def test_a_finished_run_is_read_and_not_run_again(tested, monkeypatch):
     monkeypatch.setattr("drople.evaluation.runs.train_run", None)
     again = tested("base-to-novel", CONFIG)
     assert again.accuracy == first.accuracy
-    assert all(np.array_equal(again.hits[exam], first.hits[exam]) for exam in first.hits)
+    assert all(
+        np.array_equal(again.hits[test_set], first.hits[test_set]) for test_set in first.hits
+    )
 
 
 def test_another_setting_is_another_run(tested, tmp_path):
@@ -179,12 +184,12 @@ def test_a_stored_result_that_contradicts_its_name_is_refused(tested, tmp_path):
 
 def test_stored_prompts_that_contradict_their_name_are_refused(backbone, task, tmp_path):
     few = task.few(2, 1)
-    train_run(backbone, few, CONFIG, tmp_path)
+    train_run(backbone, few, CONFIG, runs=tmp_path)
     (file,) = (tmp_path / "trained").glob("*.safetensors")
     model, card = load_prompts(file, backbone)
     save_prompts(file, model, replace(card, training={**card.training, "lr": 0.5}))
     with pytest.raises(DataError, match=f"lr 0.5 instead of {CONFIG.lr}"):
-        train_run(backbone, few, CONFIG, tmp_path)
+        train_run(backbone, few, CONFIG, runs=tmp_path)
 
 
 def test_a_setting_added_after_a_result_was_stored_is_at_its_default(tested, tmp_path):
@@ -253,12 +258,12 @@ def test_the_frozen_branch_is_the_same_beside_every_method():
 
 def test_a_run_that_was_cut_off_ends_like_one_that_was_not(backbone, task, tmp_path, monkeypatch):
     learnt = task.few(2, 1)
-    whole = train_run(backbone, learnt, CONFIG, tmp_path / "whole").model.state_dict()
+    whole = train_run(backbone, learnt, CONFIG, runs=tmp_path / "whole").model.state_dict()
     with monkeypatch.context() as patch:
         cut_off(patch, after=5)  # of 3 epochs of 3 steps: in the second
         with pytest.raises(KeyboardInterrupt):
-            train_run(backbone, learnt, CONFIG, tmp_path / "cut")
-    resumed = train_run(backbone, learnt, CONFIG, tmp_path / "cut").model.state_dict()
+            train_run(backbone, learnt, CONFIG, runs=tmp_path / "cut")
+    resumed = train_run(backbone, learnt, CONFIG, runs=tmp_path / "cut").model.state_dict()
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
@@ -267,8 +272,8 @@ def test_the_log_of_a_resumed_run_holds_each_step_once(backbone, task, tmp_path,
     with monkeypatch.context() as patch:
         cut_off(patch, after=5)
         with pytest.raises(KeyboardInterrupt):
-            train_run(backbone, learnt, CONFIG, tmp_path)
-    train_run(backbone, learnt, CONFIG, tmp_path)
+            train_run(backbone, learnt, CONFIG, runs=tmp_path)
+    train_run(backbone, learnt, CONFIG, runs=tmp_path)
     (log,) = (tmp_path / "trained").glob("*.jsonl")
     steps = [(step["epoch"], step["step"]) for step in read_log(log)]
     assert steps == [(epoch, step) for epoch in range(3) for step in range(3)]
@@ -279,22 +284,22 @@ def test_a_resumed_run_says_where_it_goes_on(backbone, task, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         cut_off(patch, after=5)
         with pytest.raises(KeyboardInterrupt):
-            train_run(backbone, learnt, CONFIG, tmp_path)
+            train_run(backbone, learnt, CONFIG, runs=tmp_path)
     capsys.readouterr()
-    train_run(backbone, learnt, CONFIG, tmp_path)
+    train_run(backbone, learnt, CONFIG, runs=tmp_path)
     captured = capsys.readouterr()
     assert "going on after epoch 1 of 3" in captured.out + captured.err
 
 
 def test_a_finished_training_is_read_back_bit_for_bit(backbone, task, tmp_path):
-    first, again = (train_run(backbone, task.few(2, 1), CONFIG, tmp_path) for _ in range(2))
+    first, again = (train_run(backbone, task.few(2, 1), CONFIG, runs=tmp_path) for _ in range(2))
     for name, value in first.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value)
     assert again.card.metrics == first.card.metrics
 
 
 def test_the_log_holds_every_term_of_the_objective(backbone, task, tmp_path):
-    train_run(backbone, task.few(2, 1), CONFIG, tmp_path)
+    train_run(backbone, task.few(2, 1), CONFIG, runs=tmp_path)
     (log,) = (tmp_path / "trained").glob("*.jsonl")
     assert set(read_log(log)[0]["terms"]) == {
         "cross_entropy",

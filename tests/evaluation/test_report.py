@@ -1,4 +1,4 @@
-"""RESULTS.md says what the runs' files say, and what they do not."""
+"""The report's pages say what the runs' files say, and what they do not."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ def test_a_named_data_set_is_commanded_by_name(finished, report):
     assert "--data dtd --root ROOT --backbone ViT-B-16/openai --methods mpl" in report()
 
 
-def test_other_weights_of_a_backbone_are_another_table(finished, report):
+def test_other_weights_of_a_backbone_are_another_table(finished, report, tmp_path):
     finished("drople", 20, 20)
     finished("drople", 30, 20, weights="0123456789abcdef")
     text = report()
-    assert "With mini@abcdef:" in text
-    assert "With mini@012345:" in text
+    opening = (tmp_path / "RESULTS.md").read_text()
+    assert "With mini@abcdef:" in opening
+    assert "With mini@012345:" in opening
     rows = [line for line in text.splitlines() if line.startswith("| drople |")]
     assert len(rows) == 3  # a table each, and the methods as declared
 
@@ -77,12 +78,12 @@ def test_rows_are_compared_over_the_seeds_they_share(finished, report):
     assert cells[-1] == "1"
 
 
-def test_notes_stand_after_the_answer(finished, report, tmp_path):
+def test_notes_stand_before_the_accuracies(finished, tmp_path):
     finished("drople", 20, 20)
     (tmp_path / "NOTES.md").write_text("## The data\n\nSmall pictures.\n")
-    write_report(tmp_path / "runs", tmp_path / "RESULTS.md", tmp_path / "NOTES.md")
-    text = (tmp_path / "RESULTS.md").read_text()
-    assert text.index("Does DroPLe") < text.index("Small pictures.") < text.index("| drople |")
+    write_report(tmp_path / "runs", tmp_path / "RESULTS.md", notes=tmp_path / "NOTES.md")
+    text = (tmp_path / "docs" / "results" / "accuracies.md").read_text()
+    assert text.index("Small pictures.") < text.index("| drople |")
 
 
 def test_the_packed_runs_say_what_the_folder_says(finished, costed, tmp_path):
@@ -92,9 +93,12 @@ def test_the_packed_runs_say_what_the_folder_says(finished, costed, tmp_path):
     (folder / "trained").mkdir()
     (folder / "trained" / "large.safetensors").write_text("")
     write_report(folder, text, packed=packed)
+    pages = sorted((tmp_path / "docs" / "results").iterdir())
+    written = [file.read_text() for file in pages]
     for _ in range(2):  # packed again, and over itself
         write_report(packed, tmp_path / "AGAIN.md", packed=packed)
         assert (tmp_path / "AGAIN.md").read_text() == text.read_text()
+        assert [file.read_text() for file in pages] == written
     assert {name.split("/")[0] for name in ZipFile(packed).namelist()} == {"results", "costs"}
 
 

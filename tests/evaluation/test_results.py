@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 from collections import defaultdict
@@ -14,13 +15,14 @@ from drople.evaluation.accuracy import harmonic_mean
 from drople.evaluation.choice import read_choices
 from drople.evaluation.report import write_report
 from drople.evaluation.runs import FROZEN, read_results
+from drople.storage.verdicts import read_verdicts
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
 FORMER = RESULTS / "mini-0.1"
 NUMBER = re.compile(r"[-+]?\d+\.\d+")
 TASKS = {"Caltech-101": "fewshot_caltech101", "imagenette": "fewshot_imagenette"}
-WITH_PACS = TASKS | {"PACS": "fewshot_pacs"}
+WITH_PACS = (*TASKS.values(), "fewshot_pacs")
 RANGES = {
     "0.02 to 0.1": {"dropout.p_min": 0.02, "dropout.p_max": 0.1},
     "0.1 to 0.3": {},
@@ -45,17 +47,12 @@ GRID = {
         for depth in (9, 12)
     },
 }
-MATRIX = {
-    "frozen branch": FROZEN,
-    "no dropout": "drople-none",
-    "vanilla": "drople-vanilla",
-    "DroPLe (IWTD)": "drople",
-    "DroPLe ranked": "drople-rank",
-    "MPL": "mpl",
-    "released code's dropout": "drople-code",
-    "released range, zeroed": "drople-released-range",
-    "PromptSRC": "promptsrc",
-}
+REPORT = [
+    "RESULTS.md",
+    *(f"docs/results/{name}.md" for name in ("accuracies", "choices", "differences", "methods")),
+    "docs/results/forest.svg",
+    "docs/results/verdict.json",
+]
 
 
 def unpacked(archive, folder):
@@ -74,10 +71,17 @@ def results(runs):
     return read_results(runs)
 
 
-def rows(part):
-    """Rows of the tables of one part of the page: label -> cells."""
-    page = (RESULTS / "README.md").read_text()
-    text = page.partition(f"## {part}")[2].partition("\n## ")[0]
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The report, written anew from the committed runs."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report(RESULTS / "runs.zip", folder / "RESULTS.md", notes=RESULTS / "NOTES.md")
+    return folder
+
+
+def rows(part, page=RESULTS / "README.md"):
+    """Rows of the tables of one part of a page: label -> cells."""
+    text = page.read_text().partition(f"## {part}")[2].partition("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: row[1:] for row in cells if row[0]}
@@ -98,13 +102,32 @@ def figures(results, split, data, method, settings):
     return [*halves, np.mean([harmonic_mean(one["base"], one["novel"]) for one in found])]
 
 
-def test_the_report_is_what_the_committed_runs_say(tmp_path):
-    write_report(RESULTS / "runs.zip", tmp_path / "R.md", RESULTS / "NOTES.md")
-    again, written = (file.read_text() for file in (tmp_path / "R.md", ROOT / "RESULTS.md"))
-    assert NUMBER.sub("#", again) == NUMBER.sub("#", written)
-    both = [np.array(NUMBER.findall(text), float) for text in (again, written)]
+@pytest.mark.parametrize("name", REPORT)
+def test_the_report_is_what_the_committed_runs_say(name, written):
+    again, committed = ((folder / name).read_text() for folder in (written, ROOT))
+    assert NUMBER.sub("#", again) == NUMBER.sub("#", committed)
+    both = [np.array(NUMBER.findall(text), float) for text in (again, committed)]
     # Another processor may round a tie to the other side.
     np.testing.assert_allclose(*both, atol=0.0101, rtol=0)
+
+
+def test_the_report_is_written_whole(written):
+    files = [file for file in written.rglob("*") if file.is_file()]
+    assert sorted(file.relative_to(written).as_posix() for file in files) == sorted(REPORT)
+
+
+def test_the_first_page_of_the_results_is_short():
+    lines = (ROOT / "RESULTS.md").read_text().splitlines()
+    assert len(lines) <= 100
+    assert max(map(len, lines)) <= 200
+
+
+def test_the_page_finds_a_verdict_on_the_shipped_weights():
+    backbone = json.loads((ROOT / "docs" / "results" / "verdict.json").read_text())[0]["weights"]
+    found = read_verdicts(backbone)
+    assert [(one.p_min, one.p_max) for one in found] == [(0.02, 0.1), (0.1, 0.3)]
+    assert all(one.interval[0] <= one.difference <= one.interval[1] for one in found)
+    assert read_verdicts("0123456789abcdef") == []
 
 
 def test_the_grid_shows_the_means_of_the_validation_runs(results):
@@ -116,13 +139,15 @@ def test_the_grid_shows_the_means_of_the_validation_runs(results):
         assert shown[label] == [f"{value:.2f}" for value in wanted], label
 
 
-def test_the_matrix_shows_the_means_of_the_test_runs(results):
-    shown = rows("Which method")
-    assert [*shown] == [*MATRIX]
-    for label, method in MATRIX.items():
-        expected = [figures(results, "test", data, method, {}) for data in WITH_PACS.values()]
+def test_the_table_by_task_shows_the_means_of_the_test_runs(results):
+    shown = rows("Base-to-novel by task", ROOT / "RESULTS.md")
+    assert shown.pop("method") == [*WITH_PACS]
+    methods = {one.method for one in results if one.split == "test"}
+    assert {*shown} == methods | {"---"}
+    for method in methods:
+        expected = [figures(results, "test", data, method, {}) for data in WITH_PACS]
         cells = [" / ".join(f"{value:.2f}" for value in one) for one in expected]
-        assert shown[label] == cells, label
+        assert shown[method] == cells, method
 
 
 def test_the_choices_shown_are_those_measured(runs):

@@ -27,7 +27,7 @@ def photograph():
 
 def changed(photograph: np.ndarray, name: str, severity: int) -> float:
     """Mean absolute change in grey levels."""
-    after = corrupt(photograph, name, severity, np.random.default_rng(0))
+    after = corrupt(photograph, name, severity, rng=np.random.default_rng(0))
     return float(np.abs(after.astype(float) - photograph).mean())
 
 
@@ -37,7 +37,7 @@ def test_there_are_the_fifteen_of_imagenet_c():
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_severity_zero_is_identity(photograph, name):
-    assert np.array_equal(corrupt(photograph, name, 0, np.random.default_rng(0)), photograph)
+    assert np.array_equal(corrupt(photograph, name, 0, rng=np.random.default_rng(0)), photograph)
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -45,7 +45,7 @@ def test_severity_zero_is_identity(photograph, name):
 def test_shape_and_kind_of_the_pixels_stay(photograph, name, size):
     before = photograph[:size, :size]
     for severity in SEVERITIES:
-        after = corrupt(before, name, severity, np.random.default_rng(0))
+        after = corrupt(before, name, severity, rng=np.random.default_rng(0))
         assert (after.shape, after.dtype) == (before.shape, before.dtype)
 
 
@@ -63,36 +63,36 @@ def test_the_exceptions_change_the_picture_all_the_same(photograph, name):
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_picture_that_is_corrupted_is_not_modified(photograph, name):
     before = photograph.copy()
-    corrupt(photograph, name, 3, np.random.default_rng(0))
+    corrupt(photograph, name, 3, rng=np.random.default_rng(0))
     assert np.array_equal(photograph, before)
 
 
 def test_contrast_keeps_the_mean_of_each_channel(photograph):
-    after = corrupt(photograph, "contrast", 2, np.random.default_rng(0))
+    after = corrupt(photograph, "contrast", 2, rng=np.random.default_rng(0))
     assert np.allclose(after.mean(axis=(0, 1)), photograph.mean(axis=(0, 1)), atol=0.5)
 
 
 def test_impulse_noise_strikes_the_published_share(photograph):
     grey = np.full_like(photograph, 128)
-    after = corrupt(grey, "impulse_noise", 5, np.random.default_rng(0))
+    after = corrupt(grey, "impulse_noise", 5, rng=np.random.default_rng(0))
     assert (after != 128).mean() == pytest.approx(0.27, abs=0.01)
 
 
 def test_glass_blur_only_moves_pixels_about(photograph):
     flat = np.full_like(photograph, 77)
-    assert np.array_equal(corrupt(flat, "glass_blur", 4, np.random.default_rng(0)), flat)
+    assert np.array_equal(corrupt(flat, "glass_blur", 4, rng=np.random.default_rng(0)), flat)
 
 
 def test_an_unknown_corruption_is_named(photograph):
     with pytest.raises(SettingsError, match=r"'rain'.*gaussian_noise"):
-        corrupt(photograph, "rain", 1, np.random.default_rng(0))
+        corrupt(photograph, "rain", 1, rng=np.random.default_rng(0))
 
 
 def test_corrupted_images_depend_on_their_key_alone(tmp_path, photograph):
     images = images_of_files([(tmp_path / f"{i}.png", 0) for i in range(3)])
     cropped = np.stack([photograph[:32, :32]] * 3)
-    together = corrupted(images, cropped, "gaussian_noise", 3)
-    alone = corrupted(images.select(np.array([2])), cropped[2:], "gaussian_noise", 3)
+    together = corrupted(images, cropped, name="gaussian_noise", severity=3)
+    alone = corrupted(images.select(np.array([2])), cropped[2:], name="gaussian_noise", severity=3)
     assert np.array_equal(together.read(2), alone.read(0))
     assert not np.array_equal(together.read(1), together.read(2))
 
@@ -110,7 +110,7 @@ def linear():
 @pytest.mark.parametrize("epsilon", [1 / 255, 4 / 255])
 def test_an_attack_stays_within_epsilon_and_in_the_range_of_pixels(linear, epsilon):
     pixels, labels, classify = linear
-    moved = attack(classify, pixels, labels, epsilon)
+    moved = attack(classify, pixels, labels, epsilon=epsilon)
     assert (moved - pixels).abs().max() <= epsilon + 1e-6
     assert moved.min() >= 0
     assert moved.max() <= 1
@@ -123,7 +123,7 @@ def test_an_attack_lowers_the_margin_of_the_true_class(linear):
         logits, mine = classify(x), F.one_hot(labels, 3).bool()
         return logits[mine] - logits.masked_fill(mine, -torch.inf).amax(dim=-1)
 
-    assert (margin(attack(classify, pixels, labels, 4 / 255)) < margin(pixels)).all()
+    assert (margin(attack(classify, pixels, labels, epsilon=4 / 255)) < margin(pixels)).all()
 
 
 def test_an_attack_on_two_classes_is_the_sign_of_the_slope(linear):
@@ -133,9 +133,9 @@ def test_an_attack_on_two_classes_is_the_sign_of_the_slope(linear):
     labels = torch.zeros(4, dtype=torch.long)
     slope = classify(torch.eye(192).reshape(192, 3, 8, 8))  # (192, 3), the weights
     best = inner - 0.01 * (slope[:, 0] - slope[:, 1]).sign().reshape(3, 8, 8)
-    assert torch.allclose(attack(two, inner, labels, 0.01), best, atol=1e-6)
+    assert torch.allclose(attack(two, inner, labels, epsilon=0.01), best, atol=1e-6)
 
 
 def test_no_epsilon_is_no_attack(linear):
     pixels, labels, classify = linear
-    assert torch.equal(attack(classify, pixels, labels, 0.0), pixels)
+    assert torch.equal(attack(classify, pixels, labels, epsilon=0.0), pixels)

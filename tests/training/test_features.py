@@ -15,9 +15,9 @@ from drople.training.features import (
     BATCH,
     autocast,
     crop_all,
+    encode_all,
     frozen_image_features,
     frozen_text_features,
-    image_features,
 )
 from drople.training.image_sets import ImageSet
 
@@ -35,7 +35,7 @@ def noises(count, seed=0):
 
 def test_features_of_a_set_are_unit_and_in_order(backbone):
     images = noises(BATCH + 3)  # more than one batch
-    features = image_features(backbone, images, backbone.encode_image, precision="fp32")
+    features = encode_all(backbone, images, backbone.encode_image, precision="fp32")
     for i in (0, BATCH, BATCH + 2):
         pixels = torch.from_numpy(backbone.pixels(images.read(i)).copy())[None]
         alone = F.normalize(backbone.encode_image(backbone.normalise(pixels)), dim=-1)
@@ -43,7 +43,7 @@ def test_features_of_a_set_are_unit_and_in_order(backbone):
 
 
 def test_an_empty_set_has_no_features(backbone, tmp_path):
-    found = image_features(backbone, noises(0), backbone.encode_image, precision="fp32")
+    found = encode_all(backbone, noises(0), backbone.encode_image, precision="fp32")
     assert found.shape == (0, 32)
     cached = frozen_image_features(backbone, noises(0), precision="fp32", cache=tmp_path)
     assert cached.shape == (0, 32)

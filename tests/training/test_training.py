@@ -197,17 +197,18 @@ def test_the_learning_rate_follows_the_released_code():
         *(1.9877, 1.9511, 1.891, 1.809, 1.7071, 1.5878, 1.454, 1.309, 1.1564),
         *(1, 0.8436, 0.691, 0.546, 0.4122, 0.2929, 0.191, 0.109, 0.1),
     ]
-    found = [lr_at(epoch, 0, 50, config) * 1e4 for epoch in range(1, 19)]
+    found = [lr_at(config, epoch=epoch, step=0, steps=50) * 1e4 for epoch in range(1, 19)]
     assert found == pytest.approx(printed, abs=6e-5)
-    assert [lr_at(0, step, 50, config) * 1e4 for step in (0, 4, 5, 49)] == pytest.approx(
-        [0.1, 0.1, 2, 2]
-    )
+    warm = [lr_at(config, epoch=0, step=step, steps=50) * 1e4 for step in (0, 4, 5, 49)]
+    assert warm == pytest.approx([0.1, 0.1, 2, 2])
 
 
 def test_the_learning_rate_is_reported_with_each_step(backbone, squares):
     config = toy(epochs=3)
     _, reports = trained(backbone, squares, config)
-    assert [r.lr for r in reports] == [lr_at(r.epoch, r.step, 3, config) for r in reports]
+    assert [r.lr for r in reports] == [
+        lr_at(config, epoch=r.epoch, step=r.step, steps=3) for r in reports
+    ]
 
 
 # --- repeating a run -----------------------------------------------------------------------------

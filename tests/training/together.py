@@ -27,9 +27,8 @@ def configuration(method: str) -> TrainConfig:
 
 def train(folder: Path, method: str, processes: Processes) -> Trained:
     """The run, in `folder`."""
-    return train_run(
-        wrap(tiny_clip()), coloured_squares(), configuration(method), folder, processes
-    )
+    backbone, config = wrap(tiny_clip()), configuration(method)
+    return train_run(backbone, coloured_squares(), config, runs=folder, processes=processes)
 
 
 if __name__ == "__main__":

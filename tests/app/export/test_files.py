@@ -16,7 +16,7 @@ import pytest
 from analysed import KINDS, ODD_NAMES, analysed, ask
 from PIL import Image
 
-from app.figures.export import Bar, archive, as_csv, as_png, as_svg, read_bars, read_cells, stem_of
+from app.export.files import Bar, archive, as_csv, as_png, as_svg, read_bars, read_cells, stem_of
 from app.figures.importance import prompt_cells, text_table
 from app.figures.theme import Scale, colour_bar
 from app.tabs import cams, dropped, export, importance, predictions

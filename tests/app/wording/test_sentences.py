@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from analysed import analysed, with_prediction
 
-from app.figures.words import (
+from app.markdown import plain_text
+from app.wording.sentences import (
     cam_sentence,
     disguise_sentence,
     draw_sentence,
@@ -19,7 +20,6 @@ from app.figures.words import (
     place,
     provenance_line,
 )
-from app.tabs.predictions import plain_text
 from drople.measures import agreement, drop_counts, top_kept
 
 GRID = (4, 4)

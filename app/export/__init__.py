@@ -1,0 +1,1 @@
+"""Files a visitor takes away: pictures, tables, a page that opens anywhere."""

@@ -1,0 +1,1 @@
+"""What stands beside the pictures: rows of tables, and sentences made from the numbers."""
