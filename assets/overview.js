@@ -281,7 +281,8 @@ function read(payload) {
     /** Where the colours of the shares end, for all layers: few tokens were eligible in few draws, at any share. */
     sharesScale: ranked => kept(`st ${ranked}`, () => {
       const all = Float32Array.from(dropping.flatMap(layer => [...sizes(model.shares(layer, ranked))])).filter(share => share > 0);
-      return upTo(largestUsual(all), largest(all) > largestUsual(all));
+      const top = Math.max(0, largest(all)), usual = ranked || !summary ? top : largestUsual(all);
+      return upTo(usual, top > usual);
     }),
     /** One draw's decisions: "" none drops, "a" only A keeps, "b" only B keeps, "both" drop, "gone" before. */
     decisions: (layer, draw) => kept(`w ${layer} ${draw}`, () => {
@@ -550,20 +551,20 @@ function saysPanel(page) {
 
   function row(name, index, top, height) {
     const { model, state } = page, { payload } = model, at = payload.classes.indexOf(name);
-    const x = p => 5 + Math.min(1, Math.max(0, p)) * (width - 10), y = top + height - 10, layered = state.read === "layer";
+    const x = p => 5 + Math.min(1, Math.max(0, p)) * (width - 10), y = top + height - 8, above = y - Math.min(12, 0.36 * height), layered = state.read === "layer";
     const p = branch => (layered ? part(payload.lens[branch], state.layer)[index] : model.probability(branch, at));
     const values = payload.branches.map(p), chosen = name === state.class;
     const unlearnt = payload.learnt && !payload.learnt[at] && payload.learnt.some(Boolean);
     const said = `${name}: ${payload.branches.map((branch, i) => `${model.label(branch)} ${two(values[i])}`).join(", ")}`;
     const marks = [];
     if (!layered) [model.a, model.b].forEach((side, i) => {
-      const found = model.interval(side, index), line = y + (i ? 6.5 : -6.5), colour = page.variable(side);
+      const found = model.interval(side, index), line = y + (i ? 6 : -6), colour = page.variable(side);
       for (const value of model.drawn(side, index))
-        marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 3, y2: line + 3, stroke: colour, "stroke-opacity": 0.4 }));
+        marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 2.5, y2: line + 2.5, stroke: colour, "stroke-opacity": 0.4 }));
       if (found) marks.push(svg("line", { x1: x(found.low), x2: x(found.high), y1: line, y2: line, stroke: colour, "stroke-width": 2.5 }),
-        svg("rect", { x: x(found.mean) - 1.5, y: line - 4, width: 3, height: 8, fill: colour, rx: 1 }));
+        svg("rect", { x: x(found.mean) - 1.5, y: line - 3.5, width: 3, height: 7, fill: colour, rx: 1 }));
     });
-    const wide = Math.floor((width - 84) / 6.8), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
+    const wide = Math.floor((width - 100) / (chosen ? 7.4 : 6.8)), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
     return svg("g", { role: "radio", "aria-checked": String(chosen), "aria-label": said, tabindex: chosen ? 0 : -1, class: "class-row",
       onclick: () => page.set({ class: name }), onpointermove: event => page.card.show(details(index, name), event.clientX, event.clientY),
       onpointerleave: () => page.card.hide(), onfocus: event => {
@@ -571,9 +572,9 @@ function saysPanel(page) {
         if (event.currentTarget.matches(":focus-visible")) page.card.show(details(index, name), box.right, box.top);
       }, onblur: () => page.card.hide() },
     svg("rect", { x: 0, y: top, width, height: height - 1, rx: 4, fill: chosen ? "var(--pick)" : "transparent" }),
-    svg("text", { x: 5, y: y - 12, fill: "var(--ink)", "font-weight": chosen ? 600 : 400 }, short,
+    svg("text", { x: 5, y: above, fill: "var(--ink)", "font-weight": chosen ? 600 : 400 }, short,
       unlearnt ? svg("tspan", { fill: "var(--soft)" }, " †") : null),
-    svg("text", { x: width - 5, y: y - 12, "text-anchor": "end", fill: "var(--soft)" }, values.map(two).join(" → ")),
+    svg("text", { x: width - 5, y: above, "text-anchor": "end", fill: "var(--soft)" }, values.map(two).join(" → ")),
     svg("line", { x1: x(0), x2: x(1), y1: y, y2: y, stroke: "var(--line)" }), ...marks,
     values.length > 1 ? svg("line", { x1: x(values[0]), x2: x(values[1]), y1: y, y2: y, stroke: "var(--soft)", "stroke-width": 2 }) : null,
     ...payload.branches.map((branch, i) =>
@@ -593,8 +594,8 @@ function saysPanel(page) {
     if (wanted === key || !width) return;
     key = wanted;
     keys.replaceChildren(...payload.branches.map(name => dot(page, name)),
-      ...(state.read === "last" ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
-    const height = page.narrow ? 42 : Math.min(56, Math.max(30, Math.floor((room - 20) / model.shown.length)));
+      ...(state.read === "last" && model.count ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
+    const height = page.narrow ? 42 : Math.min(56, Math.max(28, Math.floor((room - 20) / model.shown.length)));
     const bottom = height * model.shown.length, x = p => 5 + p * (width - 10), focused = chart.contains(document.activeElement);
     chart.replaceChildren(svg("svg", { width, height: bottom + 18, role: "radiogroup", "aria-label": "Class looked at, with its probabilities" },
       ...[0, 0.5, 1].map(p => svg("line", { x1: x(p), x2: x(p), y1: 0, y2: bottom, stroke: "var(--line)", "stroke-dasharray": "1 3" })),
@@ -685,7 +686,7 @@ function droppedPanel(page) {
       colours.set([...ends.map((end, c) => end * Math.abs(at) + panelColour[c] * (1 - Math.abs(at))), 255], 4 * i);
     }
     const end = `${clipped ? "≥ " : ""}${percent(top)}`;
-    shareBar.show(colours, [end, expected ? "of draws, expected" : "of draws", end]);
+    shareBar.show(colours, [end, expected ? "expected" : "of draws", end]);
     keys.replaceChildren(...keepers());
   }
 
@@ -714,7 +715,7 @@ function droppedPanel(page) {
     }
     const values = model.difference(layer, draw, state.ranked), scale = model.differenceScale(state.ranked);
     const told = ranking(sizes(values)).slice(0, 3).map(token => `${model.tokenName(token)}, ${signed(values[token])}`).join("; ");
-    const where = state.ranked ? "" : !payload.draws ? "before any draw" : one ? `draw ${draw}` : `mean of ${model.count}`;
+    const where = state.ranked ? "" : !payload.draws ? "no draw yet" : one ? `draw ${draw}` : `mean of ${model.count}`;
     const what = `${state.ranked ? "p(ranked)" : pA} − ${pB}`;
     say(captions[0], where ? `${what}, ${where}` : what);
     const gone = one ? [...values.keys()].filter(i => i < count && Number.isNaN(values[i])) : [];
@@ -784,7 +785,7 @@ function looksPanel(page) {
     if (state.wipe) {
       const [left, right] = state.wipe.map(spec);
       sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.label(name)]), state.wipe[i]));
-      wiped.show(left.spec, { label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "), layered: false, wiped: right.spec, from,
+      wiped.show(left.spec, { title: state.wipe.map(model.label).join(" | "), label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "), layered: false, wiped: right.spec, from,
         value: token => ["Left, right", `${three(left.values[token])}, ${three(right.values[token])}`] });
       line.style.left = `${100 * from}%`;
     } else {
@@ -803,7 +804,7 @@ function looksPanel(page) {
     }
     bar.scale(scale, scale.low < 0 ? [`${signed(scale.low)} against`, "0", `for ${signed(scale.high)}`] : ["0", "", three(scale.high)]);
     const mean = payload.draws?.summary.mean_maps, number = mean ? payload.draws.summary.map_draws : 1;
-    say(note, `At block ${block}: the layer control does not move it. One scale for all. With dropout: ${state.draw !== "all" ? `draw ${state.draw}` : mean ? `mean of ${number} draws` : "the first draw"}.`);
+    say(note, `At block ${block}: the layer control does not move it. One scale for all. With dropout: ${state.draw !== "all" ? `draw ${state.draw}` : mean ? `mean of ${number} draws` : payload.maps.values[model.a] ? "the first draw" : "no draw yet"}.${state.centred ? " Less the mean of the classes." : ""}`);
     say(chip, payload.chips?.applied ?? "");
   }
   return { node, render };
@@ -1065,7 +1066,7 @@ function panelSvg(page, panelNode) {
       for (const { text, box } of linesOf(node)) write(text.trimEnd(), box.left - frame.left, box.top - frame.top + 0.79 * box.height, look);
       return;
     }
-    if (node.nodeType !== Node.ELEMENT_NODE || node.matches("[data-screen], [aria-checked='false']:not(g), .switch, .spot, select, input")) return;
+    if (node.nodeType !== Node.ELEMENT_NODE || node.matches("[data-screen], [aria-checked='false']:not(g), .switch, .row, .spot")) return;
     const box = place(node.getBoundingClientRect()), look = getComputedStyle(node);
     if (!box.width || !box.height || look.visibility === "hidden" || look.display === "none") return;
     if (node.tagName === "CANVAS") parts.push(svg("image", { ...box, href: node.toDataURL(), preserveAspectRatio: "none" }));
@@ -1085,7 +1086,7 @@ function panelSvg(page, panelNode) {
     "font-family": "system-ui, sans-serif", "font-size": style.getPropertyValue("--small") },
   svg("title", {}, provenance), svg("rect", { width: frame.width, height, fill: style.getPropertyValue("--panel") }), ...parts);
   const text = new XMLSerializer().serializeToString(picture);
-  return text.replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  return text.replace(/var\((--[\w-]+)(?:, var\((--[\w-]+)\))?\)/g, (_, name, other) => (style.getPropertyValue(name) || style.getPropertyValue(other)).trim());
 }
 
 function keepFile(blob, name) {
@@ -1234,7 +1235,7 @@ function mount(root, options = {}) {
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
       chips.replaceChildren(...(payload.no_prompts ? [el("span", { class: "chip" }, payload.no_prompts)] : []));
-      const waiting = payload.draws_wanted && page.model.count < payload.draws_wanted;
+      const waiting = payload.depth && page.model.count < payload.draws_wanted;
       say(foot, `${waiting ? `${page.model.count} of ${payload.draws_wanted} draws so far · ` : ""}${payload.provenance}`);
       root.classList.toggle("waiting", Boolean(waiting));
       root.classList.add("filled");
