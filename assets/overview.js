@@ -637,10 +637,10 @@ function droppedPanel(page) {
   const ranked = el("input", { type: "checkbox", onchange: () => page.set({ ranked: ranked.checked }) });
   const turn = el("label", { class: "switch" }, ranked, "What if ranked (ours)");
   const captions = [el("figcaption"), el("figcaption")], keys = el("p", { class: "keys soft" });
-  const sentence = el("p", { class: "sentence two" }), reason = el("p", { class: "soft two" }), verdict = el("p", { class: "soft verdict" });
+  const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft two" });
   const { node, subtitle } = panel(page, "dropped", "Dropped", "", turn,
     el("div", { class: "pair" }, el("figure", {}, captions[0], difference.node, bar.node, prompts.node),
-      el("figure", { class: "differ" }, captions[1], decided.node, shareBar.node, keys)), sentence, reason, verdict);
+      el("figure", { class: "differ" }, captions[1], decided.node, shareBar.node, keys)), sentence, reason);
 
   /** Patches in the colour of the one that keeps them. */
   function kept(sideOf, strength) {
@@ -696,7 +696,6 @@ function droppedPanel(page) {
     ranked.checked = state.ranked;
     turn.hidden = !payload.p.ranked;
     say(subtitle, [model.a, model.b].map(model.inBrackets).join(" and "));
-    say(verdict, payload.verdict);
     node.classList.toggle("off", off);
     const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * count) };
     const one = draw !== "all" && !state.ranked && !off;
@@ -731,7 +730,7 @@ function droppedPanel(page) {
       allDraws(spec, layer, state.ranked || !payload.draws);
       say(sentence, (state.ranked ? payload.sentences.ranked : payload.sentences.dropped)[layer]);
     }
-    say(reason, state.ranked ? "Ours, not the paper's; on the undropped forward." : payload.sentences.reason[layer]);
+    say(reason, state.ranked ? "In expectation, on the undropped forward." : payload.sentences.reason[layer]);
   }
   return { node, render };
 }
@@ -1140,14 +1139,14 @@ function mount(root, options = {}) {
 
   root.classList.add("drople-lens");
   root.tabIndex = -1;
-  const said = el("p", { class: "said" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
+  const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
   const foot = el("p", { class: "foot soft" }), live = el("p", { class: "live", "aria-live": "polite" });
   page.card = hoverCard(page);
   page.drawer = tokenDrawer(page);
   page.guide = guidedTour(page);
   const bar = controls(page), strip = filmStrip(page);
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
-  root.replaceChildren(el("div", { class: "answer" }, said, chips, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
+  root.replaceChildren(el("div", { class: "answer" }, said, chips, verdict, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
     strip.node, foot, live, page.card.node, page.drawer.node, page.guide.node);
   page.observe(root, ({ width }) => { page.narrow = width < 700; });
 
@@ -1235,6 +1234,7 @@ function mount(root, options = {}) {
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
       chips.replaceChildren(...(payload.no_prompts ? [el("span", { class: "chip" }, payload.no_prompts)] : []));
+      say(verdict, payload.verdict);
       const waiting = payload.depth && page.model.count < payload.draws_wanted;
       say(foot, `${waiting ? `${page.model.count} of ${payload.draws_wanted} draws so far · ` : ""}${payload.provenance}`);
       root.classList.toggle("waiting", Boolean(waiting));
