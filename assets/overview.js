@@ -214,7 +214,6 @@ function read(payload) {
   };
   const layers = Array.from({ length: payload.layers }, (_, i) => i), dropping = layers.slice(0, payload.depth);
   const label = name => payload.labels[name] ?? name;
-  const content = layer => patches + (payload.prompts[layer] ?? 0);
   const nothing = new Float32Array(patches).fill(NaN);
   const both = (layer, place) => {
     const one = part(place.batch.eligible[a], place.index, layer), other = part(place.batch.eligible[b], place.index, layer);
@@ -224,7 +223,7 @@ function read(payload) {
     payload, rows, columns, patches, a, b, label, layers,
     /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
     inText: name => label(name).replace(/^[A-Z](?=[a-z])/, first => first.toLowerCase()),
-    inBrackets: name => model.inText(name).replace(/ dropout$/, ""), depth: payload.depth, content, count: places.length,
+    inBrackets: name => model.inText(name).replace(/ dropout$/, ""), depth: payload.depth, count: places.length,
     shown: payload.shown.map(index => payload.classes[index]),
     conditions: [...payload.branches, a, b],
     tokenName: token => (token < patches
@@ -233,8 +232,12 @@ function read(payload) {
       ? `r${Math.floor(token / columns) + 1} c${token % columns + 1}` : `P${token - patches + 1}`),
 
     /** Importance in multiples of an even share. */
-    times: (branch, signal, layer) => kept(`t ${branch} ${signal} ${layer}`, () =>
-      part(payload.importance[branch][signal], layer).map(share => share * content(layer))),
+    times: (branch, signal, layer) => kept(`t ${branch} ${signal} ${layer}`, () => {
+      const shares = part(payload.importance[branch][signal], layer), count = shares.filter(share => !Number.isNaN(share)).length;
+      return shares.map(share => share * count);
+    }),
+    /** Prompts among the patches after a layer. */
+    prompts: (branch, layer) => part(payload.importance[branch].blend, layer).subarray(patches).filter(share => !Number.isNaN(share)).length,
     /** One scale for all layers, cut where sinks begin, which would darken the rest. */
     timesScale: (branch, signal) => kept(`ts ${branch} ${signal}`, () => {
       const all = Float32Array.from(layers.flatMap(layer => [...model.times(branch, signal, layer)]));
@@ -248,7 +251,12 @@ function read(payload) {
       ? part(payload.p[name], layer) : part(places[draw - 1].batch.p[name], places[draw - 1].index, layer)),
     /** p(A) - p(B): of one draw, the mean over draws, or ranked, on the undropped forward. */
     difference: (layer, draw, ranked) => kept(`d ${layer} ${draw} ${ranked}`, () => {
-      if (ranked || !summary) return minus(part(payload.p[ranked ? "ranked" : a], layer), part(payload.p[b], layer));
+      if (ranked || !summary) {
+        const one = part(payload.p[ranked ? "ranked" : a], layer), other = part(payload.p[b], layer);
+        // Vanilla is compared at the rate of what it stands beside: its p is their mean.
+        const known = one.filter(p => !Number.isNaN(p)), mean = known.reduce((sum, p) => sum + p, 0) / known.length;
+        return minus(one, ranked && b === "vanilla" ? other.map(() => mean) : other);
+      }
       if (draw === "all") return part(summary.difference, layer);
       const may = both(layer, places[draw - 1]);
       return minus(model.p(a, layer, draw), model.p(b, layer, draw)).map((value, i) => (may[i] ? value : NaN));
@@ -273,7 +281,8 @@ function read(payload) {
     /** Where the colours of the shares end, for all layers: few tokens were eligible in few draws, at any share. */
     sharesScale: ranked => kept(`st ${ranked}`, () => {
       const all = Float32Array.from(dropping.flatMap(layer => [...sizes(model.shares(layer, ranked))])).filter(share => share > 0);
-      return upTo(largestUsual(all), largest(all) > largestUsual(all));
+      const top = Math.max(0, largest(all)), usual = ranked || !summary ? top : largestUsual(all);
+      return upTo(usual, top > usual);
     }),
     /** One draw's decisions: "" none drops, "a" only A keeps, "b" only B keeps, "both" drop, "gone" before. */
     decisions: (layer, draw) => kept(`w ${layer} ${draw}`, () => {
@@ -412,7 +421,7 @@ function mapView(page, caption) {
   const over = el("p", { class: "map-over", hidden: true });
   const node = el("div", { class: "map" }, canvas, spot, name, over);
   const view = { node, canvas, spec: null, value: null, layered: true, side: 0 };
-  let tapped = null;
+  let tapped = null, pressed = 0;
   const at = event => {
     const box = canvas.getBoundingClientRect(), { rows, columns } = page.model;
     const row = Math.floor((event.clientY - box.top) / box.height * rows);
@@ -422,9 +431,13 @@ function mapView(page, caption) {
   const on = (kind, listener) => canvas.addEventListener(kind, event => page.model && listener(event));
   on("pointermove", event => event.pointerType !== "touch" && page.point(at(event), view));
   on("pointerleave", event => event.pointerType !== "touch" && page.point(null));
-  on("pointerdown", event => { tapped = event.pointerType === "touch" ? page.pointed : -1; });
+  on("pointerdown", event => {
+    tapped = event.pointerType === "touch" ? page.pointed : -1;
+    pressed = event.clientX;
+  });
   on("click", event => {
     const token = at(event);
+    if (Math.abs(event.clientX - pressed) > 4) return; // a drag
     // The first tap shows the card, as the mouse does by pointing; the second opens the drawer.
     if (tapped === -1 || tapped === token) page.drawer.open(token, canvas);
     else page.point(token, view);
@@ -474,8 +487,8 @@ function mapView(page, caption) {
 /** The prompts of a layer as coloured cells beside their map. */
 function promptCells(page, what) {
   const node = el("div", { class: "prompts" });
-  const show = (values, scale, write) => {
-    const { patches, content } = page.model, count = content(page.state.layer) - patches;
+  const show = (branch, values, scale, write) => {
+    const { patches } = page.model, count = page.model.prompts(branch, page.state.layer);
     const cells = Array.from({ length: count }, (_, i) => {
       const token = patches + i, value = values?.[token], none = missing(value);
       return el("button", { type: "button", class: "cell", "aria-label": `${what}, prompt ${i + 1}: ${write(value)}`,
@@ -538,20 +551,20 @@ function saysPanel(page) {
 
   function row(name, index, top, height) {
     const { model, state } = page, { payload } = model, at = payload.classes.indexOf(name);
-    const x = p => 5 + Math.min(1, Math.max(0, p)) * (width - 10), y = top + height - 10, layered = state.read === "layer";
+    const x = p => 5 + Math.min(1, Math.max(0, p)) * (width - 10), y = top + height - 8, above = y - Math.min(12, 0.36 * height), layered = state.read === "layer";
     const p = branch => (layered ? part(payload.lens[branch], state.layer)[index] : model.probability(branch, at));
     const values = payload.branches.map(p), chosen = name === state.class;
     const unlearnt = payload.learnt && !payload.learnt[at] && payload.learnt.some(Boolean);
     const said = `${name}: ${payload.branches.map((branch, i) => `${model.label(branch)} ${two(values[i])}`).join(", ")}`;
     const marks = [];
     if (!layered) [model.a, model.b].forEach((side, i) => {
-      const found = model.interval(side, index), line = y + (i ? 6.5 : -6.5), colour = page.variable(side);
+      const found = model.interval(side, index), line = y + (i ? 6 : -6), colour = page.variable(side);
       for (const value of model.drawn(side, index))
-        marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 3, y2: line + 3, stroke: colour, "stroke-opacity": 0.4 }));
+        marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 2.5, y2: line + 2.5, stroke: colour, "stroke-opacity": 0.4 }));
       if (found) marks.push(svg("line", { x1: x(found.low), x2: x(found.high), y1: line, y2: line, stroke: colour, "stroke-width": 2.5 }),
-        svg("rect", { x: x(found.mean) - 1.5, y: line - 4, width: 3, height: 8, fill: colour, rx: 1 }));
+        svg("rect", { x: x(found.mean) - 1.5, y: line - 3.5, width: 3, height: 7, fill: colour, rx: 1 }));
     });
-    const wide = Math.floor((width - 84) / 6.8), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
+    const wide = Math.floor((width - 100) / (chosen ? 7.4 : 6.8)), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
     return svg("g", { role: "radio", "aria-checked": String(chosen), "aria-label": said, tabindex: chosen ? 0 : -1, class: "class-row",
       onclick: () => page.set({ class: name }), onpointermove: event => page.card.show(details(index, name), event.clientX, event.clientY),
       onpointerleave: () => page.card.hide(), onfocus: event => {
@@ -559,9 +572,9 @@ function saysPanel(page) {
         if (event.currentTarget.matches(":focus-visible")) page.card.show(details(index, name), box.right, box.top);
       }, onblur: () => page.card.hide() },
     svg("rect", { x: 0, y: top, width, height: height - 1, rx: 4, fill: chosen ? "var(--pick)" : "transparent" }),
-    svg("text", { x: 5, y: y - 12, fill: "var(--ink)", "font-weight": chosen ? 600 : 400 }, short,
+    svg("text", { x: 5, y: above, fill: "var(--ink)", "font-weight": chosen ? 600 : 400 }, short,
       unlearnt ? svg("tspan", { fill: "var(--soft)" }, " †") : null),
-    svg("text", { x: width - 5, y: y - 12, "text-anchor": "end", fill: "var(--soft)" }, values.map(two).join(" → ")),
+    svg("text", { x: width - 5, y: above, "text-anchor": "end", fill: "var(--soft)" }, values.map(two).join(" → ")),
     svg("line", { x1: x(0), x2: x(1), y1: y, y2: y, stroke: "var(--line)" }), ...marks,
     values.length > 1 ? svg("line", { x1: x(values[0]), x2: x(values[1]), y1: y, y2: y, stroke: "var(--soft)", "stroke-width": 2 }) : null,
     ...payload.branches.map((branch, i) =>
@@ -581,8 +594,8 @@ function saysPanel(page) {
     if (wanted === key || !width) return;
     key = wanted;
     keys.replaceChildren(...payload.branches.map(name => dot(page, name)),
-      ...(state.read === "last" ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
-    const height = page.narrow ? 42 : Math.min(56, Math.max(30, Math.floor((room - 20) / model.shown.length)));
+      ...(state.read === "last" && model.count ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
+    const height = page.narrow ? 42 : Math.min(56, Math.max(28, Math.floor((room - 20) / model.shown.length)));
     const bottom = height * model.shown.length, x = p => 5 + p * (width - 10), focused = chart.contains(document.activeElement);
     chart.replaceChildren(svg("svg", { width, height: bottom + 18, role: "radiogroup", "aria-label": "Class looked at, with its probabilities" },
       ...[0, 0.5, 1].map(p => svg("line", { x1: x(p), x2: x(p), y1: 0, y2: bottom, stroke: "var(--line)", "stroke-dasharray": "1 3" })),
@@ -610,7 +623,7 @@ function mattersPanel(page) {
       label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${told}.`,
       value: token => ["Times an even share", three(values[token])] });
     bar.scale(scale, ["0", "tick: an even share", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], Math.min(1, 1 / scale.high));
-    prompts.show(values, scale, value => (missing(value) ? "–" : times(value)));
+    prompts.show(branch, values, scale, value => (missing(value) ? "–" : times(value)));
     list.replaceChildren(...top.map(token => el("li", { onpointerenter: () => page.mark(token), onpointerleave: () => page.mark(null),
       onclick: event => page.drawer.open(token, event.currentTarget) }, el("span", {}, model.shortName(token)), el("b", {}, times(values[token])))));
   }
@@ -624,10 +637,10 @@ function droppedPanel(page) {
   const ranked = el("input", { type: "checkbox", onchange: () => page.set({ ranked: ranked.checked }) });
   const turn = el("label", { class: "switch" }, ranked, "What if ranked (ours)");
   const captions = [el("figcaption"), el("figcaption")], keys = el("p", { class: "keys soft" });
-  const sentence = el("p", { class: "sentence two" }), reason = el("p", { class: "soft two" }), verdict = el("p", { class: "soft verdict" });
+  const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft two" });
   const { node, subtitle } = panel(page, "dropped", "Dropped", "", turn,
     el("div", { class: "pair" }, el("figure", {}, captions[0], difference.node, bar.node, prompts.node),
-      el("figure", { class: "differ" }, captions[1], decided.node, shareBar.node, keys)), sentence, reason, verdict);
+      el("figure", { class: "differ" }, captions[1], decided.node, shareBar.node, keys)), sentence, reason);
 
   /** Patches in the colour of the one that keeps them. */
   function kept(sideOf, strength) {
@@ -641,7 +654,7 @@ function droppedPanel(page) {
   }
   const key = (look, text) => el("span", { class: "key" }, el("i", look), text);
   const keepers = () => [page.model.b, page.model.a].map(name =>
-    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${page.model.inBrackets(name)} keeps`));
+    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name)} keeps`));
 
   function oneDraw(spec, layer, draw) {
     const { model } = page, decisions = model.decisions(layer, draw), count = what => decisions.filter(one => one === what).length;
@@ -673,7 +686,7 @@ function droppedPanel(page) {
       colours.set([...ends.map((end, c) => end * Math.abs(at) + panelColour[c] * (1 - Math.abs(at))), 255], 4 * i);
     }
     const end = `${clipped ? "≥ " : ""}${percent(top)}`;
-    shareBar.show(colours, [end, expected ? "of draws, expected" : "of draws", end]);
+    shareBar.show(colours, [end, expected ? "expected" : "of draws", end]);
     keys.replaceChildren(...keepers());
   }
 
@@ -683,7 +696,6 @@ function droppedPanel(page) {
     ranked.checked = state.ranked;
     turn.hidden = !payload.p.ranked;
     say(subtitle, [model.a, model.b].map(model.inBrackets).join(" and "));
-    say(verdict, payload.verdict);
     node.classList.toggle("off", off);
     const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * count) };
     const one = draw !== "all" && !state.ranked && !off;
@@ -695,16 +707,16 @@ function droppedPanel(page) {
       say(captions[0], `${pA} − ${pB}`);
       say(captions[1], "Decisions that differ");
       bar.scale(model.differenceScale(state.ranked), ["", "", ""]);
-      prompts.show(null, null, () => "–");
+      prompts.show(payload.pair_branch, null, null, () => "–");
       say(sentence, says);
       say(reason, "");
       return;
     }
     const values = model.difference(layer, draw, state.ranked), scale = model.differenceScale(state.ranked);
     const told = ranking(sizes(values)).slice(0, 3).map(token => `${model.tokenName(token)}, ${signed(values[token])}`).join("; ");
-    const where = state.ranked ? "undropped" : !payload.draws ? "before any draw" : one ? `draw ${draw}` : `mean of ${model.count}`;
+    const where = state.ranked ? "" : !payload.draws ? "no draw yet" : one ? `draw ${draw}` : `mean of ${model.count}`;
     const what = `${state.ranked ? "p(ranked)" : pA} − ${pB}`;
-    say(captions[0], `${what}, ${where}`);
+    say(captions[0], where ? `${what}, ${where}` : what);
     const gone = one ? [...values.keys()].filter(i => i < count && Number.isNaN(values[i])) : [];
     const colours = tint(values, scale, state.opacity, count);
     for (const i of gone) colours.set([15, 23, 42, 150], 4 * i);
@@ -712,13 +724,13 @@ function droppedPanel(page) {
       label: `${what} after layer ${layer + 1}, ${where}. Largest: ${told}.`,
       value: token => [what, signed(values[token])] });
     bar.scale(scale, [`−${three(scale.high)} spared`, "0", `exposed +${three(scale.high)}`]);
-    prompts.show(values, scale, value => (missing(value) ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
+    prompts.show(payload.pair_branch, values, scale, value => (missing(value) ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
     if (one) oneDraw(spec, layer, draw);
     else {
       allDraws(spec, layer, state.ranked || !payload.draws);
       say(sentence, (state.ranked ? payload.sentences.ranked : payload.sentences.dropped)[layer]);
     }
-    say(reason, state.ranked ? "Ours, not the paper's; on the undropped forward." : payload.sentences.reason[layer]);
+    say(reason, state.ranked ? "In expectation, on the undropped forward." : payload.sentences.reason[layer]);
   }
   return { node, render };
 }
@@ -731,7 +743,7 @@ function looksPanel(page) {
   const sides = [0, 1].map(i => dropdown(["Left of the line", "Right of the line"][i], name =>
     page.set({ wipe: page.state.wipe.map((one, j) => (j === i ? name : one)) })));
   const line = el("i", { class: "line" }), bar = colourBar(), note = el("p", { class: "soft note" });
-  const chip = el("span", { class: "chip" }), nothing = el("p", { class: "nothing soft" }, "No adapted branch: no prompts are loaded.");
+  const chip = el("span", { class: "chip" }), nothing = el("p", { class: "nothing soft", hidden: true }, "No adapted branch: no prompts are loaded.");
   let from = 0.5, key = "";
   const slide = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Line between the two maps",
     oninput: () => { from = slide.value / 100; render(); } });
@@ -745,7 +757,7 @@ function looksPanel(page) {
   wiped.canvas.addEventListener("pointermove", drag);
   wiped.node.append(line);
   const four = el("div", { class: "four" }, ...views.map(view => view.node), nothing);
-  const wipeBox = el("div", { class: "wipe" }, wiped.node, el("div", { class: "row" }, sides[0].node, slide, sides[1].node));
+  const wipeBox = el("div", { class: "wipe", hidden: true }, wiped.node, el("div", { class: "row" }, sides[0].node, slide, sides[1].node));
   const { node, subtitle } = panel(page, "looks", "Looks at", "Grad-CAM",
     el("div", { class: "row" }, mode.node, el("label", { class: "switch" }, centred, "less the mean")), four, wipeBox, bar.node, note, chip);
 
@@ -772,7 +784,7 @@ function looksPanel(page) {
     if (state.wipe) {
       const [left, right] = state.wipe.map(spec);
       sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.label(name)]), state.wipe[i]));
-      wiped.show(left.spec, { label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "), layered: false, wiped: right.spec, from,
+      wiped.show(left.spec, { title: state.wipe.map(model.label).join(" | "), label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "), layered: false, wiped: right.spec, from,
         value: token => ["Left, right", `${three(left.values[token])}, ${three(right.values[token])}`] });
       line.style.left = `${100 * from}%`;
     } else {
@@ -791,7 +803,7 @@ function looksPanel(page) {
     }
     bar.scale(scale, scale.low < 0 ? [`${signed(scale.low)} against`, "0", `for ${signed(scale.high)}`] : ["0", "", three(scale.high)]);
     const mean = payload.draws?.summary.mean_maps, number = mean ? payload.draws.summary.map_draws : 1;
-    say(note, `At block ${block}: the layer control does not move it. One scale for all. With dropout: ${state.draw !== "all" ? `draw ${state.draw}` : mean ? `mean of ${number} draws` : "the first draw"}.`);
+    say(note, `At block ${block}: the layer control does not move it. One scale for all. With dropout: ${state.draw !== "all" ? `draw ${state.draw}` : mean ? `mean of ${number} draws` : payload.maps.values[model.a] ? "the first draw" : "no draw yet"}.${state.centred ? " Less the mean of the classes." : ""}`);
     say(chip, payload.chips?.applied ?? "");
   }
   return { node, render };
@@ -1053,7 +1065,7 @@ function panelSvg(page, panelNode) {
       for (const { text, box } of linesOf(node)) write(text.trimEnd(), box.left - frame.left, box.top - frame.top + 0.79 * box.height, look);
       return;
     }
-    if (node.nodeType !== Node.ELEMENT_NODE || node.matches("[data-screen], [aria-checked='false']:not(g), .switch, .spot, select, input")) return;
+    if (node.nodeType !== Node.ELEMENT_NODE || node.matches("[data-screen], [aria-checked='false']:not(g), .switch, .row, .spot")) return;
     const box = place(node.getBoundingClientRect()), look = getComputedStyle(node);
     if (!box.width || !box.height || look.visibility === "hidden" || look.display === "none") return;
     if (node.tagName === "CANVAS") parts.push(svg("image", { ...box, href: node.toDataURL(), preserveAspectRatio: "none" }));
@@ -1073,7 +1085,7 @@ function panelSvg(page, panelNode) {
     "font-family": "system-ui, sans-serif", "font-size": style.getPropertyValue("--small") },
   svg("title", {}, provenance), svg("rect", { width: frame.width, height, fill: style.getPropertyValue("--panel") }), ...parts);
   const text = new XMLSerializer().serializeToString(picture);
-  return text.replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  return text.replace(/var\((--[\w-]+)(?:, var\((--[\w-]+)\))?\)/g, (_, name, other) => (style.getPropertyValue(name) || style.getPropertyValue(other)).trim());
 }
 
 function keepFile(blob, name) {
@@ -1112,7 +1124,7 @@ function coloured(page, text) {
 
 /** Builds the overview in `root`, with its places reserved, and returns its handle. */
 function mount(root, options = {}) {
-  const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, turn: 0, narrow: false };
+  const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, pointing: null, turn: 0, narrow: false };
   const watched = new Map(), resized = new ResizeObserver(entries => {
     for (const entry of entries) watched.get(entry.target)?.(entry.contentRect);
   });
@@ -1127,14 +1139,14 @@ function mount(root, options = {}) {
 
   root.classList.add("drople-lens");
   root.tabIndex = -1;
-  const said = el("p", { class: "said" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
+  const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
   const foot = el("p", { class: "foot soft" }), live = el("p", { class: "live", "aria-live": "polite" });
   page.card = hoverCard(page);
   page.drawer = tokenDrawer(page);
   page.guide = guidedTour(page);
   const bar = controls(page), strip = filmStrip(page);
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
-  root.replaceChildren(el("div", { class: "answer" }, said, chips, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
+  root.replaceChildren(el("div", { class: "answer" }, said, chips, verdict, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
     strip.node, foot, live, page.card.node, page.drawer.node, page.guide.node);
   page.observe(root, ({ width }) => { page.narrow = width < 700; });
 
@@ -1142,6 +1154,7 @@ function mount(root, options = {}) {
   /** Points at a token on all maps and shows its card beside the pointer's view, or beside the patch. */
   page.point = (token, view, byKeys = false) => {
     page.pointed = token;
+    page.pointing = token === null ? null : () => page.point(token, view, byKeys);
     page.mark(token);
     if (token === null) return page.card.hide();
     const { rows, columns, patches } = page.model, box = view.node.getBoundingClientRect(), patch = token < patches;
@@ -1155,6 +1168,7 @@ function mount(root, options = {}) {
 
   function render() {
     for (const one of [bar, ...panels, strip, page.drawer]) one.render();
+    page.pointing?.();
   }
   function redraw() {
     page.turn += 1;
@@ -1220,7 +1234,8 @@ function mount(root, options = {}) {
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
       chips.replaceChildren(...(payload.no_prompts ? [el("span", { class: "chip" }, payload.no_prompts)] : []));
-      const waiting = payload.draws_wanted && page.model.count < payload.draws_wanted;
+      say(verdict, payload.verdict);
+      const waiting = payload.depth && page.model.count < payload.draws_wanted;
       say(foot, `${waiting ? `${page.model.count} of ${payload.draws_wanted} draws so far · ` : ""}${payload.provenance}`);
       root.classList.toggle("waiting", Boolean(waiting));
       root.classList.add("filled");
