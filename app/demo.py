@@ -25,9 +25,11 @@ from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
 from drople.errors import DropleError
 
-ICON = '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">'
+ICON = (
+    '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">'
+)
 ASSETS = Path(__file__).parents[1] / "assets"
-STYLES = [ASSETS / "style.css", ASSETS / "overview.css"]
+STYLE = ASSETS / "style.css"
 SCRIPTS = [ASSETS / "overview.js", ASSETS / "page.js"]
 # What is shown at once; where it must be computed, the studio lets one at a time.
 OPENING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "open"}
@@ -44,7 +46,7 @@ const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"
     onState: state => trigger("select", state),
     onAsk: asked => trigger("input", asked),
 })
-const show = () => { if (props.value?.id) lens.update(props.value) }
+const show = () => { if (props.value?.id || props.value?.message) lens.update(props.value) }
 watch("value", show)
 show()
 """
@@ -90,6 +92,12 @@ def theme() -> gr.themes.Base:
     )
 
 
+def head() -> str:
+    """What the browser loads first. Gradio would rewrite the overview's style, were it given it."""
+    style = f"<style>{(ASSETS / 'overview.css').read_text()}</style>"
+    return ICON + style + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS)
+
+
 def first_prompts(studio: Studio) -> str:
     """The prompts chosen when the page opens."""
     return next(iter(studio.prompts_for("mini")), NO_PROMPTS)
@@ -104,7 +112,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
     ) as demo:
         state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
-        draws: gr.State = gr.State((), time_to_live=SESSION)  # its draws so far
+        draws: gr.State = gr.State(None, time_to_live=SESSION)  # its overview, and its draws so far
         inputs = build_inputs(studio, start, device)
         source = inputs.form["backbone"], inputs.form["prompts"]
         bench = Bench(studio, state, inputs.target, source, MODEL)
@@ -112,7 +120,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
             with gr.Tab("Overview", id="overview"):
                 overview = gr.HTML(
                     {}, html_template='<div class="drople-lens"></div>', js_on_load=MOUNT,
-                    elem_id="overview",
+                    elem_id="overview", apply_default_css=False,
                 )  # fmt: skip
             with gr.Tab("Text", id="text"):
                 text = savable("text", texts.build(bench), state, inputs.target)
@@ -124,7 +132,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
             with gr.Tab("Method", id="method"):
                 method.build()
             with gr.Tab("Save", id="save"):
-                take_away.build(state, inputs.target, [*text, *trained, *comparisons.views])
+                take_away.build(state, draws)
                 restored = permalink.build(studio, inputs, demo)
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
@@ -143,19 +151,22 @@ def build_demo(studio: Studio) -> gr.Blocks:
             inputs.run.click(page.analyse, **computing),
             inputs.redrawn.then(page.analyse, **computing),
         )
-        drawing = gr.on(
-            [one.success for one in done], page.draw, state, [draws, overview],
-            inputs_kwargs=inputs.form, show_progress="hidden", api_visibility="private", **DRAWING,
-        )  # fmt: skip
+        drawing = [
+            one.success(
+                page.draw, state, [draws, overview], inputs_kwargs=inputs.form,
+                show_progress="hidden", api_visibility="private", **DRAWING,
+            )
+            for one in done
+        ]  # fmt: skip
         for stopping in (inputs.stop.click, inputs.run.click):
             stopping(None, None, None, cancels=drawing, api_visibility="private")
         inputs.stop.click(
             None, None, None, cancels=[*done], js=RUNNING % "false", api_visibility="private"
         )
-        gr.on([inputs.run.click, inputs.redrawn.then], None, js=RUNNING % "true",
-              api_visibility="private")  # fmt: skip
-        gr.on([one.then for one in (*done[2:], drawing)], None, js=RUNNING % "false",
-              api_visibility="private")  # fmt: skip
+        for starting in (inputs.run.click, inputs.redrawn.then):
+            starting(None, None, None, js=RUNNING % "true", api_visibility="private")
+        for ending in (*done[2:], *drawing):
+            ending.then(None, None, None, js=RUNNING % "false", api_visibility="private")
         inputs.help.click(None, None, None, js=GUIDE, api_visibility="private")
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
@@ -216,8 +227,8 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "state_session_capacity": 64,
         "footer_links": ["api"],
         "theme": theme(),
-        "css_paths": STYLES,
-        "head": ICON + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS),
+        "css_paths": [STYLE],
+        "head": head(),
         "app_kwargs": {
             "middleware": middleware(),
             "docs_url": None,

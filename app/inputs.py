@@ -126,7 +126,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
     example = gr.Textbox(EXAMPLES[0].name, visible=False)
     chosen = examples.select(choose_example, None, [image, classes, example], **QUIET)
     image.input(lambda: "", None, example, **QUIET)
-    shown = DEFAULTS | dropout_values(studio.trained_dropout("mini", start))
+    shown = vars(Form()) | dropout_values(studio.trained_dropout("mini", start))
 
     def built(group: str) -> dict[str, Component]:
         return {n: one.build(shown[n]) for n, one in SETTINGS.items() if one.group == group}
@@ -158,8 +158,8 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
     form = {"image": image, "classes": classes, "backbone": backbone, "prompts": prompts,
             "target": target, **settings}  # fmt: skip
     inputs = Inputs(
-        form=form, run=run, stop=stop, help=guide, progress=progress, dropout=choice, example=example,
-        example_chosen=chosen, redrawn=redrawn,
+        form=form, run=run, stop=stop, help=guide, progress=progress,
+        dropout=choice, example=example, example_chosen=chosen, redrawn=redrawn,
     )  # fmt: skip
     _link(studio, inputs, preset)
     return inputs
@@ -174,6 +174,7 @@ def build_picker() -> gr.HTML:
     )
     return gr.HTML(
         html_template=f'<div class="lens-examples">{cards}</div>', elem_id="examples",
+        apply_default_css=False,
         js_on_load="element.querySelectorAll('button').forEach(one => one.onclick = () => {"
         " delete document.body.dataset.panel; trigger('select', { name: one.dataset.name }) })",
     )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -13,14 +12,15 @@ import gradio as gr
 from app.calls import model_call, user_errors
 from app.examples import precomputed
 from app.export.files import stem_of
-from app.figures.theme import CONDITION_NAMES, chip
 from app.form import Form, settings_of
+from app.overview.payload import DRAWS, PAIR, Overview
+from app.overview.stream import overview_of, overview_steps
 from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
-from app.wording.sentences import draw_sentence, headline, learnt_classes, provenance_line
 from drople.analysis import Analysis
 from drople.classes import parse_class_list
 from drople.errors import DropleError
+from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
 from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DROP_MODES, PLACEMENTS
@@ -33,7 +33,6 @@ PICTURE_MISSING = (
     "under Photo and press Analyse."
 )
 PRECOMPUTED = "Precomputed example: Analyse computes it here."
-PAIR = ("iwtd", "vanilla")  # the dropouts compared
 
 
 class Page:
@@ -45,6 +44,7 @@ class Page:
 
     def __init__(self, studio: Studio):
         self.studio = studio
+        self.draws = DRAWS
         self._analysing = model_call(self._steps, gpu_seconds=gpu_seconds_of)
         self._drawing = model_call(self._draws)
 
@@ -62,7 +62,7 @@ class Page:
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
         if stored is not None:
-            yield shown(stored, None, card, note=PRECOMPUTED)
+            yield self._shown(stored, card, None, note=PRECOMPUTED)
         elif form.image is None:
             yield gr.skip(), gr.skip(), {"message": PICTURE_MISSING}, gr.skip()
         else:
@@ -91,7 +91,7 @@ class Page:
             yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
             analysis = self.studio.analyse(loaded, form.image, names, settings)
-        yield shown(analysis, form.target, loaded.card)
+            yield self._shown(analysis, loaded.card, form.target)
 
     def draw(self, analysis: Analysis | None, **values: Any) -> Iterator[tuple[Any, ...]]:
         """Draws of the compared dropouts for the analysis that is shown, a batch at a time.
@@ -104,13 +104,19 @@ class Page:
     def _draws(self, analysis: Analysis, form: Form) -> Iterator[tuple[Any, ...]]:
         with user_errors():
             loaded = self.studio.load(form.backbone, form.prompts)
-            if not made_by(loaded, analysis):
+            if not loaded.made(analysis):  # the form has changed meanwhile
                 return
-            learnt = loaded.card.classes if loaded.card else None
-            batches: tuple[DrawBatch, ...] = ()
-            for batch in draw_batches(self.studio, loaded, analysis, PAIR, self.draws):
-                batches = (*batches, batch)
-                yield batches, payload_of(analysis, batches, learnt, wanted=self.draws)
+            overview = overview_of(analysis, loaded.card, pair=PAIR, count=self.draws)
+            for batches in overview_steps(self.studio, loaded, overview):
+                yield (overview, batches), overview.payload(batches)
+
+    def _shown(
+        self, analysis: Analysis, card: PromptCard | None, target: str | None, *, note: str = ""
+    ) -> tuple[Analysis, tuple[Overview, tuple[DrawBatch, ...]], dict[str, Any], Any]:
+        """An analysis as the page takes it: itself, its draws, the overview, the classes."""
+        overview = overview_of(analysis, card, pair=PAIR, count=self.draws)
+        payload = overview.payload() | {"note": note}
+        return analysis, (overview, ()), payload, target_choices(analysis, target)
 
     def api_analyse(self, **values: Any) -> dict[str, Any]:
         """Analyses a picture with default settings.
@@ -167,14 +173,6 @@ class Page:
 def gpu_seconds_of(form: Form, progress: gr.Progress) -> int:
     """Seconds to borrow a GPU for: more for a long class list."""
     return 10 + form.classes.count(",") // 100
-
-
-def shown(
-    analysis: Analysis, target: str | None, card: PromptCard | None, *, note: str = ""
-) -> tuple[Analysis, tuple[DrawBatch, ...], dict[str, Any], Any]:
-    """An analysis as the page takes it: itself, no draws yet, the overview, the classes."""
-    overview = payload_of(analysis, (), card.classes if card else None, note=note)
-    return analysis, (), overview, target_choices(analysis, target)
 
 
 def target_choices(analysis: Analysis, target: str | None) -> Any:

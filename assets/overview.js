@@ -1228,12 +1228,13 @@ function mount(root, options = {}) {
   const lens = {
     /** Shows a payload; the state stays where this payload can show it. */
     update(payload) {
+      if (payload.message) return said.replaceChildren(payload.message);
       page.model = read(payload);
       page.turn += 1;
       page.state = fitted(page.state, page.model);
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
-      chips.replaceChildren(...(payload.no_prompts ? [el("span", { class: "chip" }, payload.no_prompts)] : []));
+      chips.replaceChildren(...[payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
       say(verdict, payload.verdict);
       const waiting = payload.depth && page.model.count < payload.draws_wanted;
       say(foot, `${waiting ? `${page.model.count} of ${payload.draws_wanted} draws so far · ` : ""}${payload.provenance}`);

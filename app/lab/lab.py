@@ -11,9 +11,7 @@ import gradio as gr
 
 from app.lab import (
     attention_maps,
-    class_maps,
     direct_path,
-    duel,
     faithfulness,
     modes,
     rate_curve,
@@ -21,9 +19,6 @@ from app.lab import (
     sanity,
     selectivity,
     sinks,
-    texts,
-    token_card,
-    trained_with,
     uncertainty,
 )
 from app.lab.bench import Bench
@@ -32,12 +27,9 @@ from app.tabs.shared import QUIET, View
 from drople.analysis import Analysis
 
 VIEWS: dict[str, Callable[[Bench], list[View]]] = {
-    "Duel": duel.build,
-    "Token card": token_card.build,
     "Selectivity": selectivity.build,
     "Modes": modes.build,
     "Many draws": uncertainty.build,
-    "Trained with": trained_with.build,
     "Faithfulness": faithfulness.build,
     "Rate curve": rate_curve.build,
     "Robustness": robustness.build,
@@ -45,8 +37,6 @@ VIEWS: dict[str, Callable[[Bench], list[View]]] = {
     "Sinks": sinks.build,
     "Explained": direct_path.build,
     "Attention": attention_maps.build,
-    "Class minus mean": class_maps.build,
-    "All texts": texts.build,
 }
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.figures.paper import methods_text
 from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
+from app.wording.paper import methods_text
 from app.wording.sentences import learnt_classes, provenance_line
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
@@ -44,8 +44,8 @@ NO_PROMPTS = "no prompts loaded: our choice"
 APPLIED = "A: applied now, weights fixed"
 ABOUT = (
     "Every layer's token importance, what two dropouts would drop, and class activation maps of "
-    "one photograph. Importance is in multiples of an even share. Both dropouts of a draw compare p "
-    "with the same random number a token. The maps of one class share one scale. These are "
+    "one photograph. Importance is in multiples of an even share. Both dropouts of a draw compare "
+    "p with the same random number a token. The maps of one class share one scale. These are "
     "attention scores and gradients, not an explanation of the answer; dropout is applied now, to "
     "fixed weights, which is not how models trained with each dropout differ."
 )

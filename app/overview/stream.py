@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from app.overview.payload import DRAWS, MAP_DRAWS, PAIR, Overview
 from app.studio import Loaded, Studio
 from drople.analysis import Analysis
-from drople.paired_draws import first_draw, run_paired
+from drople.paired_draws import DrawBatch, first_draw, run_paired
+from drople.storage.prompts import PromptCard
 from drople.storage.verdicts import read_verdicts
 
 
 def overview_of(
-    loaded: Loaded, analysis: Analysis, *, pair: tuple[str, str] = PAIR, count: int = DRAWS
+    analysis: Analysis,
+    card: PromptCard | None,
+    *,
+    pair: tuple[str, str] = PAIR,
+    count: int = DRAWS,
 ) -> Overview:
-    """What the page shows of an analysis that `loaded` made.
+    """What the page shows of an analysis.
 
     Args:
+        card: of the prompts it was made with.
         pair: keys of STRATEGIES.
         count: draws that will come.
     """
@@ -25,20 +30,15 @@ def overview_of(
         analysis,
         pair=pair,
         wanted=count,
-        learnt=loaded.card.classes or None if loaded.card else None,
+        learnt=(card.classes or None) if card else None,
         measured=read_verdicts(str(analysis.provenance["backbone_hash"])),
     )
 
 
 def overview_steps(
-    studio: Studio,
-    loaded: Loaded,
-    analysis: Analysis,
-    *,
-    pair: tuple[str, str] = PAIR,
-    count: int = DRAWS,
-) -> Iterator[dict[str, Any]]:
-    """Payloads, each whole: the analysis with the draw it holds, then after each batch of draws.
+    studio: Studio, loaded: Loaded, overview: Overview
+) -> Iterator[tuple[DrawBatch, ...]]:
+    """The draws so far: the one that the analysis holds, then after each batch, up to `wanted`.
 
     Other visitors compute between two batches.
 
@@ -46,10 +46,10 @@ def overview_steps(
         SettingsError: the two dropouts are the same, or one is none.
         ClassListError: see `Studio.texts`.
     """
-    overview = overview_of(loaded, analysis, pair=pair, count=count)
+    analysis, pair, count = overview.analysis, overview.pair, overview.wanted
     own = first_draw(analysis, pair) if count else None
-    batches = [] if own is None else [own]
-    yield overview.payload(batches)
+    batches = () if own is None else (own,)
+    yield batches
     settings, done = analysis.settings, len(batches)
     if done >= count:
         return
@@ -64,5 +64,5 @@ def overview_steps(
         maps_for=MAP_DRAWS - done,
     )
     while batch := studio.in_turn(lambda: next(draws, None)):
-        batches.append(batch)
-        yield overview.payload(batches)
+        batches = (*batches, batch)
+        yield batches
