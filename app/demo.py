@@ -15,11 +15,11 @@ from app import permalink
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
-from app.lab import lab, texts, trained_with
+from app.lab import lab, trained_with
 from app.lab.bench import Bench
 from app.page import API_FIELDS, Page
 from app.studio import NO_PROMPTS, Studio
-from app.tabs import method, take_away
+from app.tabs import method, take_away, texts
 from app.tabs.export import savable
 from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
@@ -123,7 +123,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     elem_id="overview", apply_default_css=False,
                 )  # fmt: skip
             with gr.Tab("Text", id="text"):
-                text = savable("text", texts.build(bench), state, inputs.target)
+                text = savable("text", texts.build(), state, inputs.target)
             with gr.Tab("Trained with", id="trained-with"):
                 trained = savable("trained-with", trained_with.build(bench), state, inputs.target)
             with gr.Tab("Lab", id="lab"):

@@ -136,7 +136,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
             [TRAINED, PAPER, CODE, CUSTOM], value=TRAINED, label="Preset", elem_id="dropout-preset",
             info="The official code drops nothing: it multiplies chosen tokens by 1 + 0.03 noise.",
         )  # fmt: skip
-        settings = built("dropout") | built("weights") | built("text prompts")
+        settings = built("dropout") | built("weights") | built("text prompts") | built("maps")
         with gr.Row():
             settings |= built("draw")
             seed = settings["seed"]
