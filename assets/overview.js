@@ -1033,7 +1033,7 @@ function guidedTour(page) {
     }
     unpoint();
     target.classList.add("pointed");
-    target.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    target.scrollIntoView({ block: page.narrow ? "start" : "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     say(count, `${at + 1} of ${STEPS.length}`);
     say(title, name);
     say(text, words);
