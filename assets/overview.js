@@ -230,10 +230,10 @@ function read(payload) {
     return one.map((may, i) => may & other[i]);
   };
   const model = {
-    payload, rows, columns, patches, a, b, label, layers,
+    payload, rows, columns, patches, a, b, label, layers, nothing, depth: payload.depth, count: places.length,
     /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
     inText: name => label(name).replace(/^[A-Z](?=[a-z])/, first => first.toLowerCase()),
-    inBrackets: name => model.inText(name).replace(/ dropout$/, ""), depth: payload.depth, count: places.length,
+    inBrackets: name => model.inText(name).replace(/ dropout$/, ""),
     shown: payload.shown.map(index => payload.classes[index]),
     conditions: [...payload.branches, a, b],
     tokenName: token => (token < patches
@@ -310,7 +310,7 @@ function read(payload) {
       if (payload.branches.includes(condition)) return part(payload.maps.values[condition], index);
       if (draw !== "all") {
         const { batch, index: at } = places[draw - 1];
-        return batch.maps ? part(batch.maps[condition], at, index) : null;
+        return at < (batch.maps?.[condition].n[0] ?? 0) ? part(batch.maps[condition], at, index) : null;
       }
       if (summary?.mean_maps) return part(summary.mean_maps[condition], index);
       return payload.maps.values[condition] ? part(payload.maps.values[condition], index) : null;
@@ -327,9 +327,8 @@ function read(payload) {
       const below = maps.some(map => map.some(value => value < 0));
       return (below ? about0 : upTo)(Math.max(0, ...maps.map(map => largest(below ? sizes(map) : map))));
     }),
-    nothing,
-    /** Seeds of the draws so far have maps up to this number. */
-    mapped: places.filter(place => place.batch.maps).length,
+    /** The first draws have maps, so many so far. */
+    mapped: places.filter(({ batch, index }) => index < (batch.maps?.[a].n[0] ?? 0)).length,
     probability: (branch, index) => decode(payload.probabilities[branch])[index],
     cosine: (branch, index) => decode(payload.cosines[branch])[index],
     drawn: (name, index) => places.map(place => part(place.batch.probabilities[name], place.index)[index]),
@@ -925,6 +924,7 @@ function tokenDetails(page, token, layer, layered, value) {
   if (layer < model.depth) {
     const draw = state.ranked ? "all" : state.draw, sides = [model.a, model.b];
     for (const side of sides) rows.push([`p, ${model.label(side)}`, three(model.p(side, layer, draw)[token])]);
+    if (state.ranked) rows.push(["p, ranked", three(model.p("ranked", layer, draw)[token])]);
     if (payload.draws) for (const side of sides) rows.push([`Dropped, ${model.label(side)}`, percent(model.rate(side, layer)[token])]);
   }
   return { title: `${model.tokenName(token)}, layer ${layer + 1}`, rows };
