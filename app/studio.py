@@ -60,7 +60,7 @@ def _own_file(name: str) -> Path:
 
 def _check_length(model: Backbone | PromptedClip, classes: tuple[str, ...], template: str) -> None:
     """Refuses a class list that would fill the memory: every name is padded to the longest."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     rows, longest = backbone.tokenise([template.replace("{}", name) for name in classes]).shape
     if rows * longest > MAX_TEXT_TOKENS:
         raise ClassListError(

@@ -12,25 +12,16 @@ import open_clip
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts, describe_classes, text_layers_of
+from drople.branches import ADAPTED
+from drople.class_texts import ClassTexts, describe_classes
+from drople.conditions import Conditions, Prediction, Run, rows_of
 from drople.errors import SettingsError
-from drople.gradcam import CAM_METHODS, class_maps
+from drople.gradcam import CAM_METHODS
 from drople.models.backbone import Backbone, hash_weights
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_image
-from drople.tokens.draws import SeededDraws
-from drople.tokens.dropout import (
-    STRATEGIES,
-    DropoutSettings,
-    Replay,
-    TokenDrop,
-    TokenDropout,
-    with_strategy,
-)
-from drople.tokens.strategies import DropStrategy, Nothing, matched_rows
-from drople.traces import BranchTrace, ScoredLayer
+from drople.tokens.dropout import STRATEGIES, DropoutSettings, Replay, TokenDrop
+from drople.traces import BranchTrace
 from drople.version import VERSION
 
 CAM_CLASSES = 10  # maps of so many listed classes are in every analysis
@@ -65,24 +56,6 @@ class AnalysisSettings:
             )
         if self.matched and self.strategies and "iwtd" not in self.strategies:
             raise SettingsError("A matched rate is IWTD's: put 'iwtd' among the strategies.")
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What one condition says of all classes."""
-
-    cosines: np.ndarray  # (K,)
-    logit_scale: float  # factor between cosines and logits
-
-    @property
-    def logits(self) -> np.ndarray:
-        return self.cosines * self.logit_scale
-
-    @property
-    def probabilities(self) -> np.ndarray:
-        """softmax(logits), (K,), sums to 1."""
-        powers = np.exp(self.logits - self.logits.max())
-        return powers / powers.sum()
 
 
 @dataclass(frozen=True)
@@ -142,137 +115,64 @@ def analyse(
         SettingsError: a setting the model does not have, such as a layer too high.
     """
     settings = settings or AnalysisSettings()
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     if not isinstance(classes, ClassTexts):
         classes = describe_classes(model, classes, settings.template)
     pixels = backbone.pixels(image)
-    batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
-    runs = [_frozen_run(backbone, batch, classes)]
+    batch = backbone.normalise(pixels[None])
+    runs = [Run.frozen(backbone, batch, classes)]
     if isinstance(model, PromptedClip):
-        runs.append(adapted_run(model, batch, classes, settings, decisions))
+        runs.append(_run_adapted(model, batch, classes, settings=settings, decisions=decisions))
     return Analysis(
         pixels=pixels,
         classes=classes.names,
         phrases=classes.phrases,
         predictions={name: run.prediction(row) for run in runs for row, name in run.rows()},
-        images={name: trace for run in runs for name, trace in run.traces(settings).items()},
+        images={
+            name: trace
+            for run in runs
+            for name, trace in run.traces(
+                settings.dropout, attention=settings.keep_attention
+            ).items()
+        },
         texts={branch: classes.trace(branch, settings.dropout) for branch in classes.importance},
-        maps=maps_of(runs, classes.names, settings),
+        maps=_maps_of(runs, classes.names, settings),
         settings=settings,
         provenance=_provenance(model, settings, prompts_name),
     )
 
 
-@dataclass(frozen=True)
-class Run:
-    """One walk through the image tower; each row of its batch is a condition."""
-
-    conditions: tuple[str, ...]
-    records: list[LayerRecord]
-    features: Tensor  # (R, E), unit
-    text: Tensor  # (R, K, E), unit class features of each row's own prediction
-    logit_scale: float
-    model: Backbone | PromptedClip
-    dropout: TokenDropout | None = None
-
-    def rows(self) -> list[tuple[int, str]]:
-        return list(enumerate(self.conditions))
-
-    def prediction(self, row: int) -> Prediction:
-        cosines = self.text[row] @ self.features[row]
-        return Prediction(cosines.cpu().numpy(), self.logit_scale)
-
-    def traces(self, settings: AnalysisSettings) -> dict[str, BranchTrace]:
-        """Each condition's layers as arrays; p of the undropped row is what IWTD would give."""
-        would = STRATEGIES["iwtd"](settings.dropout)
-        depth = self.dropout.depth if self.dropout else 0
-        scored = [ScoredLayer.of(r, attention=settings.keep_attention) for r in self.records]
-
-        def trace(row: int, name: str) -> BranchTrace:
-            layers = tuple(
-                layer.trace(
-                    slice(row, row + 1),
-                    settings.dropout.weights,
-                    would=would if name == ADAPTED and layer.depth < depth else None,
-                    drawn=name not in (FROZEN, ADAPTED),
-                )
-                for layer in scored
-            )
-            return BranchTrace(layers, self.features[row : row + 1].cpu().numpy())
-
-        return {name: trace(row, name) for row, name in self.rows()}
-
-
-def _frozen_run(backbone: Backbone, batch: Tensor, classes: ClassTexts) -> Run:
-    with torch.no_grad():
-        records = list(backbone.image_layers(batch, score=True))
-        features = F.normalize(read_image(backbone.visual, records[-1]), dim=-1)
-    scale = float(backbone.logit_scale.exp())
-    return Run((FROZEN,), records, features, classes.features[FROZEN][None], scale, backbone)
-
-
-def adapted_run(
+def _run_adapted(
     model: PromptedClip,
-    batch: Tensor,
+    pixels: Tensor,
     classes: ClassTexts,
+    *,
     settings: AnalysisSettings,
-    decisions: Mapping[int, TokenDrop] | None = None,
+    decisions: Mapping[int, TokenDrop] | None,
 ) -> Run:
-    """The adapted branch under no dropout and under each strategy, as rows of one batch.
-
-    All rows share one u per token and layer (METHOD.md 3.8).
-    """
-    names = (ADAPTED, *settings.strategies)
-    strategies: list[DropStrategy] = [Nothing()]
-    strategies += [STRATEGIES[s](with_strategy(settings.dropout, s)) for s in settings.strategies]
-    reference = names.index("iwtd") if "iwtd" in names else 0
-    dropout = TokenDropout(
-        matched_rows(strategies, reference, match=settings.matched),
-        SeededDraws([settings.seed] * len(names), "image"),
-        min(settings.dropout.image_depth, model.backbone.image_layer_count),
-        settings.dropout.mode,
-        settings.dropout.placement,
-        settings.dropout.sigma,
-    )
+    """The adapted branch under no dropout and under each strategy; all share the seed's u."""
+    rows = rows_of((ADAPTED, *settings.strategies), [settings.seed], settings.dropout)
+    conditions = Conditions.of(model, rows, settings.dropout, match=settings.matched)
     if decisions:
-        dropout = Replay.of_records(dropout, decisions, rescore=True)
-    with torch.no_grad():
-        rows = batch.expand(len(names), -1, -1, -1)
-        records = list(model.image_layers(rows, score=True, dropout=dropout))
-        features = F.normalize(read_image(model.backbone.visual, records[-1]), dim=-1)
-        text = classes.features[ADAPTED].expand(len(names), -1, -1).clone()
-        if settings.drop_text:
-            for row, strategy in enumerate(settings.strategies, start=1):
-                dropped = with_strategy(settings.dropout, strategy)
-                text[row] = text_layers_of(model, classes.names, dropped, settings.seed).features
-    scale = float(model.logit_scale.detach().exp())
-    return Run(names, records, features, text, scale, model, dropout)
+        replayed = Replay.of_records(conditions.dropout, decisions, rescore=True)
+        conditions = replace(conditions, dropout=replayed)
+    return conditions.run(pixels, classes, drop_text=settings.drop_text)
 
 
-def maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSettings) -> ClassMaps:
+def _maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSettings) -> ClassMaps:
     """Maps of the classes an analysis holds, for every condition of its runs."""
     model = runs[0].model
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     target = names.index(settings.target) if settings.target in names else None
     shown = shown_classes([run.prediction(0) for run in runs], target)
     layer = backbone.image_layer_count - 1 if settings.cam_layer is None else settings.cam_layer
     values: dict[str, np.ndarray] = {}
     unavailable: dict[str, np.ndarray] = {}
     for run in runs:
-        prompts = run.model.prompts.image_steps() if isinstance(run.model, PromptedClip) else ()
-        maps = class_maps(
-            run.model.visual,
-            run.records,
-            run.text,
-            shown,
-            layer=layer,
-            method=settings.cam_method,
-            prompts=prompts,
-            dropout=run.dropout,
-        )
+        maps = run.maps(shown, layer=layer, method=settings.cam_method)
         for row, name in run.rows():
             values[name] = maps[row]
-            unavailable[name] = gone_at(run, row, layer)
+            unavailable[name] = run.unavailable(row, layer)
     return ClassMaps(settings.cam_method, layer, tuple(shown), values, unavailable)
 
 
@@ -285,25 +185,10 @@ def shown_classes(predictions: Sequence[Prediction], target: int | None = None) 
     return likely if target is None or target in likely else [*likely[:-1], target]
 
 
-def gone_at(run: Run, row: int, layer: int) -> np.ndarray:
-    """Patches (G, G) whose activation the dropout itself replaced or cut off at a layer's entry."""
-    layout = run.records[layer].layout
-    assert layout.grid is not None
-    gone = torch.zeros(run.records[layer].entering.shape[1], dtype=torch.bool)
-    hidden = run.records[layer].hidden
-    if hidden is not None:
-        gone |= hidden[row].cpu()
-    before = run.records[layer - 1].drop if layer > 0 else None
-    if before is not None and run.dropout and run.dropout.mode in ("zero", "zero_scaled"):
-        patches = layout.patches
-        gone[patches] |= before.dropped[row, patches].cpu()
-    return gone[layout.patches].reshape(layout.grid).numpy()
-
-
 def _provenance(
     model: Backbone | PromptedClip, settings: AnalysisSettings, prompts_name: str
 ) -> dict[str, Any]:
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     known = {
         "backbone": backbone.name,
         "backbone_hash": backbone.weights_hash,

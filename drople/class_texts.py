@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from drople.branches import ADAPTED, FROZEN
 from drople.classes import check_template, clean_class_names
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_text
+from drople.models.towers import LayerRecord, text_features
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDropout
+from drople.tokens.layout import text_prompt_rows
 from drople.traces import BranchTrace, ScoredLayer
-
-FROZEN, ADAPTED = "frozen", "adapted"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def describe_classes(
         SettingsError: the template has no {} for the class name.
     """
     names, template = clean_class_names(names), check_template(template)
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     phrases = {FROZEN: tuple(template.replace("{}", name) for name in names)}
     ids = backbone.tokenise(phrases[FROZEN])
     records = backbone.text_layers(ids, score=True)
@@ -95,6 +95,7 @@ def describe_classes(
 def text_layers_of(
     model: PromptedClip,
     names: Sequence[str],
+    *,
     dropout: DropoutSettings | None = None,
     seed: int = 0,
 ) -> TextRun:
@@ -116,10 +117,10 @@ def _text_run(
     layers = []
     for record in records:
         layers.append(ScoredLayer.of(record))
-    features = F.normalize(read_text(backbone.text, record), dim=-1)
+    features = F.normalize(text_features(backbone.text, record), dim=-1)
     words = []
     for row in ids:
         pieces = backbone.words(row)
-        pieces[1 : 1 + slots] = [f"P{i + 1}" for i in range(slots)]
+        pieces[text_prompt_rows(slots)] = [f"P{i + 1}" for i in range(slots)]
         words.append(tuple(pieces))
     return TextRun(tuple(layers), features, tuple(words), depth)

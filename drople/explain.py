@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.analysis import AnalysisSettings
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
+from drople.conditions import Conditions, rows_of
 from drople.errors import DataError, ImageError
-from drople.images import read_image as read_picture
+from drople.images import SUFFIXES, image_files, read_image
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import last, read_image
+from drople.models.towers import image_features, last
 from drople.selectivity import meter
 from drople.statistics.intervals import wilson_interval
 from drople.storage.tables import Row
-from drople.tokens.draws import SeededDraws
-from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
-from drople.traces import LayerTrace, ScoredLayer
+from drople.traces import LayerTrace, scored_layers
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+@dataclass(frozen=True)
+class Sampling:
+    """The draws of a dropout for each image."""
+
+    strategy: str  # a key of STRATEGIES
+    draws: int  # of each image; 0 for none
+    batch: int  # rows at a time
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -36,19 +44,19 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise DataError(f"{folder} holds no image; these are read: {', '.join(sorted(SUFFIXES))}.")
-    return found
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"{folder} holds no image; these are read: {', '.join(SUFFIXES)}.")
+    return files
 
 
 def explain(
     model: Backbone | PromptedClip,
     folder: Path,
     images: Sequence[Path],
+    *,
     classes: ClassTexts,
     settings: AnalysisSettings,
-    *,
     strategy: str = "iwtd",
     draws: int = 8,
     batch: int = 16,
@@ -62,7 +70,8 @@ def explain(
         draws: of each image; 0 for none.
         batch: images read at a time; draws are rows of batches of the same size.
     """
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
+    sampling = Sampling(strategy, draws, batch)
     for start in range(0, len(images), batch):
         paths = images[start : start + batch]
         rows: dict[Path, Row] = {}
@@ -70,14 +79,14 @@ def explain(
         for path in paths:
             name = path.relative_to(folder).as_posix()
             try:
-                pixels.append(backbone.pixels(read_picture(path)))
+                pixels.append(backbone.pixels(read_image(path)))
                 rows[path] = Row(name)
             except ImageError as error:
                 rows[path] = Row(name, error=str(error))
         readable = [path for path, row in rows.items() if not row.error]
         if readable:
-            inputs = backbone.normalise(torch.from_numpy(np.stack(pixels)))  # (B, 3, S, S)
-            known = _columns(model, inputs, classes, settings, strategy, draws, batch)
+            inputs = backbone.normalise(np.stack(pixels))  # (B, 3, S, S)
+            known = _columns(model, inputs, classes, settings=settings, sampling=sampling)
             for i, path in enumerate(readable):
                 rows[path] = Row(
                     rows[path].image, **{name: values[i] for name, values in known.items()}
@@ -89,35 +98,38 @@ def _columns(
     model: Backbone | PromptedClip,
     inputs: Tensor,
     classes: ClassTexts,
+    *,
     settings: AnalysisSettings,
-    strategy: str,
-    draws: int,
-    batch: int,
+    sampling: Sampling,
 ) -> dict[str, Sequence[Any]]:
     """The columns of a batch (B, 3, S, S), a value for each image."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     features = F.normalize(backbone.encode_image(inputs), dim=-1)
     frozen = _probabilities(features, classes.features[FROZEN], backbone.logit_scale)
-    found = _answers(FROZEN, features, classes, frozen)
+    columns = _predictions(FROZEN, features, classes, probabilities=frozen)
     if not isinstance(model, PromptedClip):
-        return found
-    features, layers = scored_layers(model, inputs, settings)
+        return columns
+    features, layers = scored_layers(model, inputs, settings.dropout)
     adapted = _probabilities(features, classes.features[ADAPTED], model.logit_scale)
-    answers = adapted.argmax(dim=-1)
-    found |= _answers(ADAPTED, features, classes, adapted)
-    found["disagree"] = (frozen.argmax(dim=-1) != answers).tolist()
-    found["total_variation"] = ((frozen - adapted).abs().sum(dim=-1) / 2).tolist()
-    found |= _selectivity(layers, settings.dropout.p_max, len(inputs))
+    predicted = adapted.argmax(dim=-1)
+    columns |= _predictions(ADAPTED, features, classes, probabilities=adapted)
+    columns["disagree"] = (frozen.argmax(dim=-1) != predicted).tolist()
+    columns["total_variation"] = ((frozen - adapted).abs().sum(dim=-1) / 2).tolist()
+    columns |= _selectivity(layers, settings.dropout.p_max, len(inputs))
+    draws = sampling.draws
     if draws:
-        flips = _flips(model, inputs, classes, settings, strategy, draws, batch, answers)
+        flips = _flips(
+            model, inputs, classes.features[ADAPTED],
+            settings=settings, sampling=sampling, predicted=predicted,
+        )  # fmt: skip
         intervals = [wilson_interval(one, draws) for one in flips]
-        found |= {
+        columns |= {
             "draws": [draws] * len(flips),
             "flip_rate": [one / draws for one in flips],
             "flip_low": [low for low, _ in intervals],
             "flip_high": [high for _, high in intervals],
         }
-    return found
+    return columns
 
 
 def _probabilities(features: Tensor, text: Tensor, log_scale: Tensor) -> Tensor:
@@ -125,8 +137,8 @@ def _probabilities(features: Tensor, text: Tensor, log_scale: Tensor) -> Tensor:
     return (log_scale.detach().exp() * features @ text.T).softmax(dim=-1)
 
 
-def _answers(
-    branch: str, features: Tensor, classes: ClassTexts, probabilities: Tensor
+def _predictions(
+    branch: str, features: Tensor, classes: ClassTexts, *, probabilities: Tensor
 ) -> dict[str, Sequence[Any]]:
     likely, index = probabilities.max(dim=-1)
     cosines = (features * classes.features[branch][index]).sum(dim=-1)
@@ -135,25 +147,6 @@ def _answers(
         f"{branch}_probability": likely.tolist(),
         f"{branch}_cosine": cosines.tolist(),
     }
-
-
-@torch.no_grad()
-def scored_layers(
-    model: PromptedClip, inputs: Tensor, settings: AnalysisSettings
-) -> tuple[Tensor, list[LayerTrace]]:
-    """Unit features (B, E) without dropout, and the layers IWTD would act after, with its p."""
-    depth = _depth(model, settings)
-    would = STRATEGIES["iwtd"](settings.dropout)
-    layers = []
-    for record in model.image_layers(inputs, score=True, watched=depth, readout_only=True):
-        if record.importance is not None:
-            scored = ScoredLayer.of(record)
-            layers.append(
-                scored.trace(
-                    slice(0, len(inputs)), settings.dropout.weights, would=would, drawn=False
-                )
-            )
-    return F.normalize(read_image(model.backbone.visual, record), dim=-1), layers
 
 
 def _selectivity(layers: list[LayerTrace], p_max: float, count: int) -> dict[str, Sequence[Any]]:
@@ -177,38 +170,24 @@ def _selectivity(layers: list[LayerTrace], p_max: float, count: int) -> dict[str
 def _flips(
     model: PromptedClip,
     inputs: Tensor,
-    classes: ClassTexts,
+    text: Tensor,
+    *,
     settings: AnalysisSettings,
-    strategy: str,
-    draws: int,
-    batch: int,
-    answers: Tensor,
+    sampling: Sampling,
+    predicted: Tensor,
 ) -> list[int]:
-    """For each image, how many draws answer otherwise than without dropout."""
-    dropout = with_strategy(settings.dropout, strategy)
-    scored = strategy not in ("none", "vanilla")
-    depth = _depth(model, settings)
-    rows = [(i, settings.seed + d) for i in range(len(inputs)) for d in range(draws)]
+    """For each image, how many draws predict another class than `predicted` (B,)."""
+    seeds = range(settings.seed, settings.seed + sampling.draws)
+    rows = rows_of([sampling.strategy], seeds, settings.dropout)
+    pairs = [(i, row) for i in range(len(inputs)) for row in rows]
     flips = [0] * len(inputs)
-    for start in range(0, len(rows), batch):
-        some = rows[start : start + batch]
+    for start in range(0, len(pairs), sampling.batch):
+        some = pairs[start : start + sampling.batch]
         index = [i for i, _ in some]
-        seeded = SeededDraws([seed for _, seed in some], "image")
-        record = last(
-            model.image_layers(
-                inputs[index],
-                score=scored,
-                watched=depth,
-                dropout=TokenDropout.of(dropout, seeded, depth=depth),
-                readout_only=True,
-            )
-        )
-        features = F.normalize(read_image(model.backbone.visual, record), dim=-1)
-        said = (features @ classes.features[ADAPTED].T).argmax(dim=-1)
-        for i, other in zip(index, (said != answers[index]).tolist(), strict=True):
-            flips[i] += other
+        conditions = Conditions.of(model, [row for _, row in some], settings.dropout)
+        record = last(conditions.layers(inputs[index], readout_only=True))
+        features = F.normalize(image_features(model.backbone.visual, record), dim=-1)
+        flipped = (features @ text.T).argmax(dim=-1) != predicted[index]
+        for i, flip in zip(index, flipped.tolist(), strict=True):
+            flips[i] += flip
     return flips
-
-
-def _depth(model: PromptedClip, settings: AnalysisSettings) -> int:
-    return min(settings.dropout.image_depth, model.backbone.image_layer_count)

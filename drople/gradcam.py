@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from drople.errors import SettingsError
 from drople.models.attention import Block, SelfAttention
-from drople.models.towers import LayerRecord, VisualTower, last, read_image, run_layers
-from drople.tokens.draws import Draws
+from drople.models.towers import LayerRecord, VisualTower, image_features, last, run_layers
+from drople.tokens.draws import RowsOfDraws
 from drople.tokens.dropout import Replay, TokenDrop, TokenDropout
 from drople.tokens.layout import PromptStep, TokenLayout
 
@@ -68,8 +68,8 @@ def class_maps(
     visual: VisualTower,
     records: Sequence[LayerRecord],
     text: Tensor,
-    classes: Sequence[int],
     *,
+    classes: Sequence[int],
     layer: int | None = None,
     method: str = "gradcam",
     prompts: Sequence[PromptStep] = (),
@@ -103,13 +103,13 @@ def class_maps(
     )
     entering = records[layer].entering.detach()
     tokens = entering.repeat_interleave(len(shown), dim=0)  # (B*C, N, D)
-    maps = _package_maps(tail, tokens, shown * B, chosen)  # (B*C, G, G)
+    maps = _package_maps(tail, tokens, shown * B, method=chosen)  # (B*C, G, G)
     rows, columns = maps.shape[1:]
     return np.broadcast_to(maps.reshape(B, len(shown), rows, columns), (B, C, rows, columns)).copy()
 
 
 def _package_maps(
-    tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], method: CamMethod
+    tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], *, method: CamMethod
 ) -> np.ndarray:
     # Imported here: the package takes a second, and a visitor may never ask for a map.
     import pytorch_grad_cam
@@ -179,7 +179,8 @@ class CosinesFrom(nn.Module):
         self._dropout = None
         if dropout is not None:
             decisions = {r.depth: _repeat_drop(r.drop, times) for r in records if r.drop}
-            repeated = replace(dropout, draws=_RepeatedDraws(dropout.draws, times))
+            rows = torch.arange(len(text)).repeat_interleave(times)
+            repeated = replace(dropout, draws=RowsOfDraws(dropout.draws, rows, len(text)))
             self._dropout = Replay.of_records(repeated, decisions)
 
     def patch_grid(self, tokens: Tensor) -> Tensor:
@@ -200,7 +201,7 @@ class CosinesFrom(nn.Module):
                 readout_only=True,
             )
         )
-        features = F.normalize(read_image(self._visual[0], record), dim=-1)  # (B*C, E)
+        features = F.normalize(image_features(self._visual[0], record), dim=-1)  # (B*C, E)
         return torch.einsum("be,bke->bk", features, self._text)
 
 
@@ -214,22 +215,6 @@ class _BlockWithSite:
     ln_2: Callable[[Tensor], Tensor]
     ls_2: Callable[[Tensor], Tensor]
     mlp: Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class _RepeatedDraws:
-    """Draws of a run whose rows are each repeated."""
-
-    draws: Draws
-    times: int
-
-    def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
-        rows = self.draws.uniform(depth, (shape[0] // self.times, shape[1]))
-        return rows.repeat_interleave(self.times, dim=0)
-
-    def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
-        rows = self.draws.noise(depth, (shape[0] // self.times, *shape[1:]))
-        return rows.repeat_interleave(self.times, dim=0)
 
 
 def _repeat_layout(layout: TokenLayout, times: int) -> TokenLayout:

@@ -1,4 +1,4 @@
-"""Numbers said beside the pictures, as functions of traces."""
+"""Numbers beside the pictures, as functions of traces."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def agreement(a: LayerTrace, b: LayerTrace, row: int = 0) -> Agreement:
     )
 
 
-def top_kept(layer: LayerTrace, map_: np.ndarray, share: float = 0.1, row: int = 0) -> float:
+def top_kept(layer: LayerTrace, map_: np.ndarray, *, share: float = 0.1, row: int = 0) -> float:
     """Share of a map's top patches that one layer keeps.
 
     A measure IWTD does not optimise, beside the importance mass it does (METHOD.md 6.2).
@@ -81,7 +81,9 @@ class Selectivity:
     sink_share: float  # that token's share of the importance
 
 
-def selectivity(layer: LayerTrace, p_min: float, p_max: float, row: int = 0) -> Selectivity | None:
+def selectivity(
+    layer: LayerTrace, p_min: float, p_max: float, *, row: int = 0
+) -> Selectivity | None:
     """Whether IWTD is vanilla dropout in disguise (METHOD.md 3.6); None without p.
 
     One token sets the scale where without it the largest blend would be less than half as large.

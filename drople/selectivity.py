@@ -52,7 +52,7 @@ def meter(layer: LayerTrace, p_max: float, row: int = 0) -> Meter | None:
 
 
 def effective_number(protection: np.ndarray) -> float:
-    """Exp of the entropy of the shares of `protection` (T,): Hill's number of order 1.
+    """Exp of the entropy of the shares of `protection` (T,): Hill number of order 1.
 
     T tokens protected alike count as T, one token alone as 1, none at all as 0.
     """

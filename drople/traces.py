@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from drople.models.towers import LayerRecord
-from drople.tokens.dropout import TokenDrop
-from drople.tokens.importance import SIGNALS, SignalWeights, TokenImportance
+from drople.models.prompted_clip import PromptedClip
+from drople.models.towers import LayerRecord, image_features
+from drople.tokens.dropout import STRATEGIES, DropoutSettings, TokenDrop
+from drople.tokens.importance import SignalWeights, TokenImportance
+from drople.tokens.layout import patch_values
 from drople.tokens.strategies import DropStrategy, Evidence
 
 
@@ -33,8 +37,7 @@ class LayerTrace:
 
     def patches(self, values: np.ndarray, row: int = 0) -> np.ndarray:
         """The patches of (R, N) values as a picture (G, G)."""
-        rows, columns = self.grid or (0, 0)
-        return values[row, 1 : 1 + rows * columns].reshape(rows, columns)
+        return patch_values(values[row], self.grid or (0, 0))
 
     def hidden_patches(self, row: int = 0) -> np.ndarray:
         """Patches (G, G) bool that earlier layers have hidden for good; only `hide` hides any."""
@@ -79,14 +82,11 @@ class ScoredLayer:
         """Keeps what matters of a record; with `attention` that too."""
         assert record.importance is not None, "a trace is made of scored layers"
         layout, batch = record.layout, len(record.tokens)
-        eligible = layout.droppable.expand(batch, -1)
-        if record.hidden is not None:
-            eligible = eligible & ~record.hidden
         return cls(
             record.depth,
             record.importance,
             layout.content.expand(batch, -1),
-            eligible,
+            record.eligible,
             record.drop,
             record.tokens.norm(dim=-1),
             (layout.prompts.start, layout.prompts.stop),
@@ -108,14 +108,13 @@ class ScoredLayer:
         if would is not None:
             evidence = Evidence(self.depth, self.importance, self.content, self.eligible)
             probability = would.probability(evidence).where(self.eligible, 0)
-        known = {name: getattr(self.importance, name) for name in SIGNALS}
 
         def array(values: Tensor) -> np.ndarray:
             return values[rows].detach().cpu().numpy()
 
         return LayerTrace(
             depth=self.depth,
-            shares={name: array(share) for name, share in known.items() if share is not None},
+            shares={name: array(share) for name, share in self.importance.signals().items()},
             totals={name: array(total) for name, total in self.importance.totals.items()},
             blend=array(self.importance.blend(weights)),
             content=array(self.content),
@@ -128,3 +127,23 @@ class ScoredLayer:
             grid=self.grid,
             attention=None if self.attention is None else array(self.attention),
         )
+
+
+@torch.no_grad()
+def scored_layers(
+    model: PromptedClip, pixels: Tensor, dropout: DropoutSettings
+) -> tuple[Tensor, list[LayerTrace]]:
+    """Runs the adapted image branch on (B, 3, S, S), normalised, without dropout.
+
+    Returns:
+        Unit features (B, E), and the layers IWTD would act after, with its p.
+    """
+    depth = min(dropout.image_depth, model.backbone.image_layer_count)
+    would = STRATEGIES["iwtd"](dropout)
+    everything = slice(0, len(pixels))
+    layers = []
+    for record in model.image_layers(pixels, score=True, watched=depth, readout_only=True):
+        if record.importance is not None:
+            scored = ScoredLayer.of(record)
+            layers.append(scored.trace(everything, dropout.weights, would=would, drawn=False))
+    return F.normalize(image_features(model.backbone.visual, record), dim=-1), layers

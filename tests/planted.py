@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from tiny import noise_pixels
 
-from drople.models.towers import read_image
+from drople.models import towers
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import TokenDropout
 from drople.tokens.importance import TokenImportance
@@ -36,4 +36,4 @@ def image_records(model, dropout=None, **changes):
 
 def image_features(model, dropout):
     """Features of three images of noise."""
-    return read_image(model.backbone.visual, image_records(model, dropout)[-1])
+    return towers.image_features(model.backbone.visual, image_records(model, dropout)[-1])

@@ -13,7 +13,8 @@ from tiny import NAMES, noise_picture
 from torch.nn import functional as F
 
 from drople import AnalysisSettings, DropoutSettings, analyse, describe_classes
-from drople.analysis import Prediction, shown_classes
+from drople.analysis import shown_classes
+from drople.conditions import Prediction
 from drople.errors import ClassListError, SettingsError
 from drople.gradcam import class_maps
 from drople.models.prompted_clip import PromptedClip
@@ -47,7 +48,7 @@ def test_without_prompts_only_the_frozen_branch_is_shown(backbone):
 
 def test_cosines_are_those_of_the_features(model):
     found = analysed(model)
-    pixels = model.backbone.normalise(torch.from_numpy(found.pixels.copy())[None])
+    pixels = model.backbone.normalise(found.pixels[None])
     phrases = [f"a photo of a {name}." for name in NAMES]
     pairs = {
         "frozen": (model.backbone.encode_image(pixels), model.backbone.encode_text(phrases)),
@@ -187,11 +188,11 @@ def test_dropped_text_changes_the_dropped_conditions_only(model):
 
 def test_maps_are_those_of_each_conditions_own_text(model):
     found = analysed(model, drop_text=True)
-    pixels = model.backbone.normalise(torch.from_numpy(found.pixels.copy())[None])
+    pixels = model.backbone.normalise(found.pixels[None])
     records = list(model.image_layers(pixels))
     text = torch.from_numpy(found.texts["adapted"].features)[None]
     steps = model.prompts.image_steps()
-    expected = class_maps(model.backbone.visual, records, text, range(3), prompts=steps)
+    expected = class_maps(model.backbone.visual, records, text, classes=range(3), prompts=steps)
     np.testing.assert_allclose(found.maps.values["adapted"], expected[0], rtol=1e-3, atol=1e-7)
 
 
@@ -239,7 +240,7 @@ def test_a_trace_tells_patches_from_prompts(analysis):
 
 def test_a_trace_knows_the_length_of_every_token(model):
     found = analysed(model)
-    pixels = model.backbone.normalise(torch.from_numpy(found.pixels.copy())[None])
+    pixels = model.backbone.normalise(found.pixels[None])
     for record, layer in zip(
         model.image_layers(pixels), found.images["adapted"].layers, strict=True
     ):

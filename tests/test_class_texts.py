@@ -9,7 +9,8 @@ from tiny import NAMES, prompted
 from torch.nn import functional as F
 
 from drople import DropoutSettings, describe_classes
-from drople.class_texts import ADAPTED, FROZEN, text_layers_of
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import text_layers_of
 from drople.errors import ClassListError, SettingsError
 from drople.models.prompts import PromptPlan
 from drople.tokens.importance import SIGNALS
@@ -82,8 +83,8 @@ def test_a_class_keeps_its_importance_among_other_classes(model):
 
 
 def test_a_class_keeps_its_draws_among_other_classes(model):
-    few = text_layers_of(model, ("cat", "dog"), DROPPING, seed=3)
-    many = text_layers_of(model, ("dog", LONG, "cat"), DROPPING, seed=3)
+    few = text_layers_of(model, ("cat", "dog"), dropout=DROPPING, seed=3)
+    many = text_layers_of(model, ("dog", LONG, "cat"), dropout=DROPPING, seed=3)
     for ours, theirs in zip(few.layers, many.layers, strict=True):
         N = ours.drop.uniform.shape[1]
         assert torch.equal(theirs.drop.uniform[[2, 0], :N], ours.drop.uniform)
@@ -91,13 +92,13 @@ def test_a_class_keeps_its_draws_among_other_classes(model):
 
 
 def test_a_class_keeps_its_features_among_other_classes_that_are_dropped_too(model):
-    few = text_layers_of(model, ("cat", "dog"), DROPPING, seed=3).features
-    many = text_layers_of(model, ("dog", LONG, "cat"), DROPPING, seed=3).features
+    few = text_layers_of(model, ("cat", "dog"), dropout=DROPPING, seed=3).features
+    many = text_layers_of(model, ("dog", LONG, "cat"), dropout=DROPPING, seed=3).features
     torch.testing.assert_close(many[[2, 0]], few, rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_with_drops_keeps_what_was_drawn(model):
-    run = text_layers_of(model, NAMES, DROPPING, seed=1)
+    run = text_layers_of(model, NAMES, dropout=DROPPING, seed=1)
     layer = run.trace(DROPPING).layers[0]
     assert np.array_equal(layer.dropped, layer.uniform < layer.probability)
     assert layer.dropped.any()
@@ -106,7 +107,7 @@ def test_a_run_with_drops_keeps_what_was_drawn(model):
 def test_sos_is_dropped_on_request_only(model):
     for drop_sos in (False, True):
         dropout = DropoutSettings(drop_sos=drop_sos, strategy="vanilla", p=1.0)
-        dropped = text_layers_of(model, NAMES, dropout).layers[0].drop.dropped
+        dropped = text_layers_of(model, NAMES, dropout=dropout).layers[0].drop.dropped
         assert dropped[:, 0].all() == drop_sos
 
 

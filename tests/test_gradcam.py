@@ -108,7 +108,7 @@ def assert_same_maps(got, expected):
 @SITES
 def test_a_map_of_the_frozen_branch_equals_autograd_by_hand(backbone, text, layer):
     records, run = frozen_walk(backbone)
-    maps = class_maps(backbone.visual, records, text, [2], layer=layer, **run)
+    maps = class_maps(backbone.visual, records, text, classes=[2], layer=layer, **run)
     assert_same_maps(maps[:, 0], maps_by_hand(backbone.visual, records, text, 2, layer))
 
 
@@ -116,7 +116,7 @@ def test_a_map_of_the_frozen_branch_equals_autograd_by_hand(backbone, text, laye
 def test_a_map_with_prompts_equals_autograd_by_hand(model, text, layer):
     records, run = walk(model)
     visual = model.backbone.visual
-    maps = class_maps(visual, records, text, [4], layer=layer, **run)
+    maps = class_maps(visual, records, text, classes=[4], layer=layer, **run)
     by_hand = maps_by_hand(visual, records, text, 4, layer, steps=run["prompts"])
     assert_same_maps(maps[:, 0], by_hand)
 
@@ -128,24 +128,26 @@ def test_a_map_replays_the_drops_of_its_run(model, text, mode, placement, layer)
     dropout = acting(mode, placement)
     records, run = walk(model, dropout)
     visual = model.backbone.visual
-    maps = class_maps(visual, records, text, [1], layer=layer, **run)
+    maps = class_maps(visual, records, text, classes=[1], layer=layer, **run)
     by_hand = maps_by_hand(visual, records, text, 1, layer, steps=run["prompts"], dropout=dropout)
     assert_same_maps(maps[:, 0], by_hand)
 
 
 def test_the_last_block_is_the_site_where_none_is_named(model, text):
     records, run = walk(model)
-    named = class_maps(model.backbone.visual, records, text, [0], layer=3, **run)
-    assert np.array_equal(class_maps(model.backbone.visual, records, text, [0], **run), named)
+    named = class_maps(model.backbone.visual, records, text, classes=[0], layer=3, **run)
+    assert np.array_equal(
+        class_maps(model.backbone.visual, records, text, classes=[0], **run), named
+    )
 
 
 @pytest.mark.parametrize("mode", ["zero", "noise"])
 def test_a_map_does_not_depend_on_the_other_classes(model, text, mode):
     records, run = walk(model, acting(mode))
     visual = model.backbone.visual
-    together = class_maps(visual, records, text, [3, 0, 2], layer=1, **run)
+    together = class_maps(visual, records, text, classes=[3, 0, 2], layer=1, **run)
     for place, target in enumerate((3, 0, 2)):
-        alone = class_maps(visual, records, text, [target], layer=1, **run)
+        alone = class_maps(visual, records, text, classes=[target], layer=1, **run)
         assert_same_maps(together[:, place], alone[:, 0])
 
 
@@ -154,7 +156,7 @@ def test_modular_prompts_have_maps_at_every_layer(text):
     model = prompted(wrap(tiny_clip()), plan)
     records, run = walk(model, acting("hide"))
     for layer in range(4):
-        maps = class_maps(model.backbone.visual, records, text, [0], layer=layer, **run)
+        maps = class_maps(model.backbone.visual, records, text, classes=[0], layer=layer, **run)
         assert np.abs(maps).max() > 0
 
 
@@ -163,7 +165,7 @@ def test_modular_prompts_have_maps_at_every_layer(text):
 def test_every_method_gives_finite_maps_of_the_grid(model, text, method, layer):
     records, run = walk(model)
     maps = class_maps(
-        model.backbone.visual, records, text, [0, 1], layer=layer, method=method, **run
+        model.backbone.visual, records, text, classes=[0, 1], layer=layer, method=method, **run
     )
     assert maps.shape == (3, 2, 4, 4)
     assert maps.dtype == np.float32
@@ -173,14 +175,14 @@ def test_every_method_gives_finite_maps_of_the_grid(model, text, method, layer):
 @pytest.mark.parametrize("method", CAM_METHODS)
 def test_a_method_depends_on_the_class_as_it_says(model, text, method):
     records, run = walk(model)
-    maps = class_maps(model.backbone.visual, records, text, [0, 1], method=method, **run)
+    maps = class_maps(model.backbone.visual, records, text, classes=[0, 1], method=method, **run)
     assert np.array_equal(maps[:, 0], maps[:, 1]) != CAM_METHODS[method].per_class
 
 
 @pytest.mark.parametrize("method", CAM_METHODS)
 def test_maps_that_are_shared_may_be_written_to(model, text, method):
     records, run = walk(model)
-    maps = class_maps(model.backbone.visual, records, text, [0, 1], method=method, **run)
+    maps = class_maps(model.backbone.visual, records, text, classes=[0, 1], method=method, **run)
     before = maps[:, 1].copy()
     maps[:, 0] = 9
     assert np.array_equal(maps[:, 1], before)
@@ -192,7 +194,7 @@ def test_two_threads_get_the_answers_of_one(model, text):
 
     def maps(numbered):
         place, (records, run) = numbered
-        return class_maps(visual, records, text, [place % CLASSES], layer=place % 4, **run)
+        return class_maps(visual, records, text, classes=[place % CLASSES], layer=place % 4, **run)
 
     one_by_one = list(map(maps, enumerate(runs)))
     with ThreadPoolExecutor(2) as pool:
@@ -203,7 +205,7 @@ def test_two_threads_get_the_answers_of_one(model, text):
 
 def test_no_hook_is_left_behind(model, text):
     records, run = walk(model)
-    class_maps(model.backbone.visual, records, text, [0], **run)
+    class_maps(model.backbone.visual, records, text, classes=[0], **run)
     modules = [*model.backbone.clip.modules(), *model.modules()]
     assert not any(m._forward_hooks or m._backward_hooks for m in modules)
 
@@ -211,7 +213,7 @@ def test_no_hook_is_left_behind(model, text):
 def test_no_hook_is_left_behind_by_a_failure(model, text):
     records, run = walk(model)
     with pytest.raises(IndexError):
-        class_maps(model.backbone.visual, records, text, [CLASSES], **run)
+        class_maps(model.backbone.visual, records, text, classes=[CLASSES], **run)
     assert not any(m._forward_hooks for m in model.backbone.clip.modules())
 
 
@@ -219,7 +221,7 @@ def test_a_map_changes_neither_records_nor_parameters(backbone, text):
     model = prompted(backbone).requires_grad_(True)  # as while it is being trained
     records, run = walk(model)
     before = [record.entering.clone() for record in records]
-    class_maps(backbone.visual, records, text, [0], layer=0, **run)
+    class_maps(backbone.visual, records, text, classes=[0], layer=0, **run)
     assert all(torch.equal(r.entering, b) for r, b in zip(records, before, strict=True))
     assert not any(r.entering.requires_grad or r.entering.grad is not None for r in records)
     parameters: list[nn.Parameter] = [*model.parameters(), *backbone.clip.parameters()]
@@ -228,10 +230,10 @@ def test_a_map_changes_neither_records_nor_parameters(backbone, text):
 
 def test_maps_work_where_gradients_are_off(model, text):
     records, run = walk(model)
-    expected = class_maps(model.backbone.visual, records, text, [0], **run)
+    expected = class_maps(model.backbone.visual, records, text, classes=[0], **run)
     with torch.no_grad():
         assert np.array_equal(
-            class_maps(model.backbone.visual, records, text, [0], **run), expected
+            class_maps(model.backbone.visual, records, text, classes=[0], **run), expected
         )
 
 
@@ -246,4 +248,4 @@ def test_maps_work_where_gradients_are_off(model, text):
 def test_a_map_that_cannot_be_made_is_refused(backbone, text, changes, message):
     records, run = frozen_walk(backbone)
     with pytest.raises(SettingsError, match=message):
-        class_maps(backbone.visual, records, text, [0], **changes, **run)
+        class_maps(backbone.visual, records, text, classes=[0], **changes, **run)

@@ -10,7 +10,7 @@ from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale, symmetric
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.duel import map_difference
 
 
@@ -42,7 +42,7 @@ def difference_scale(analysis: Analysis, conditions: tuple[str, ...], target: in
     arrays = []
     for i, first in enumerate(conditions):
         for second in conditions[i + 1 :]:
-            found = map_difference(analysis, first, second, target)
+            found = map_difference(analysis, first, second, target=target)
             if found is not None and np.isfinite(found).any():
                 arrays.append(found)
     return symmetric(arrays, "Grad-CAM, first minus second column; the same scale for every pair")
@@ -52,7 +52,7 @@ def difference_panel(
     analysis: Analysis, first: str, second: str, target: int, scale: Scale
 ) -> np.ndarray | None:
     """First minus second column's map over the photograph; None without a map of this class."""
-    found = map_difference(analysis, first, second, target)
+    found = map_difference(analysis, first, second, target=target)
     if found is None:
         return None
     return overlay(analysis.pixels, found, scale, opacity=0.75, marked=np.isnan(found))

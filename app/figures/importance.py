@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from app.figures.patches import as_uri, grey, strip
 from app.figures.theme import Scale, number, plain
 from drople.analysis import Analysis
+from drople.tokens.layout import patch_row
 from drople.traces import BranchTrace, LayerTrace
 
 SIGNAL_NAMES = {
@@ -110,7 +111,7 @@ def hover_texts(layer: LayerTrace) -> list[list[str]]:
     for row in range(layer.grid[0]):
         line = []
         for column in range(layer.grid[1]):
-            token = 1 + row * layer.grid[1] + column
+            token = patch_row(layer.grid, row, column)
             parts = [f"<b>row {row + 1}, column {column + 1}</b>"]
             for name, share in layer.shares.items():
                 raw = share[0, token] * layer.totals[name][0, 0]

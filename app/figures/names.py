@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.figures.theme import CONDITION_NAMES
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.gradcam import CAM_METHODS
 from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM, importance_layers
 

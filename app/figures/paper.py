@@ -24,7 +24,7 @@ from app.figures.theme import (
     number,
 )
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 
 FORMATS = ("pdf", "svg")
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app.figures.theme import Scale
+from drople.images import luma
 
 SIDE = 448  # pixels of one panel
 TILE = 150  # pixels of one tile in the strip of all layers
@@ -19,8 +20,7 @@ TILE = 150  # pixels of one tile in the strip of all layers
 
 def grey(pixels: np.ndarray) -> np.ndarray:
     """The photograph without its colours, a little dimmed: (S, S, 3) uint8 in and out."""
-    luminance = pixels @ np.array([0.299, 0.587, 0.114])
-    return np.repeat((luminance * 0.85 + 20)[..., None], 3, axis=2).astype(np.uint8)
+    return np.repeat((luma(pixels) * 0.85 + 20)[..., None], 3, axis=2).astype(np.uint8)
 
 
 def enlarge(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
@@ -63,7 +63,7 @@ def hatch(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:side, :side]
     period = max(side // 56, 4)
     lines = ((x + y) % period) < max(period * 0.4, 1)
-    faded = (picture @ np.array([0.299, 0.587, 0.114]))[..., None] * 0.25 + 165
+    faded = luma(picture)[..., None] * 0.25 + 165
     striped = np.where(lines[..., None], 70.0, faded)
     return np.where(inside[..., None], striped, picture).astype(np.uint8)
 

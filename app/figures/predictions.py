@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
-from drople.analysis import Analysis, Prediction
+from drople.analysis import Analysis
+from drople.conditions import Prediction
 
 ROWS = 10
 _SYMBOLS = {"frozen": "circle", "adapted": "circle", "vanilla": "line-ns", "iwtd": "line-ns"}

@@ -6,9 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
-from drople.class_texts import ADAPTED
-from drople.lab.rate_curve import COMPARED, NONE, Point, RateCurves
+from drople.branches import ADAPTED
+from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval
+from drople.tokens.dropout import COMPARED
 
 QUANTITIES = {
     "probability": "probability of the class looked at",

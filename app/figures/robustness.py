@@ -13,7 +13,7 @@ from app.figures.patches import enlarge, overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import Scale, plain
 from drople.analysis import Analysis, ClassMaps
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import target_map
 from drople.lab.robustness import Version
 

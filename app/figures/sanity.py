@@ -13,7 +13,7 @@ from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, Scale, plain
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth
 

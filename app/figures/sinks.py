@@ -8,7 +8,7 @@ from app.figures.patches import outline, overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Scale
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.sinks import LayerSinks, far_out
 
 Found = dict[str, list[LayerSinks]]  # branch -> layers

@@ -10,7 +10,7 @@ from app.figures.cams import cam_panel, cam_scale
 from app.figures.sheets import sheet_of
 from app.figures.theme import Scale
 from drople.analysis import Analysis, ClassMaps
-from drople.class_texts import FROZEN
+from drople.branches import FROZEN
 from drople.lab.trained_with import TRAINED_WITH, Answer
 
 COLOURS = {

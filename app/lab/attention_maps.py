@@ -16,8 +16,9 @@ from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from app.wording import attention_maps as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.attention_maps import AttentionLayer, attention_layers
+from drople.tokens.layout import patch_row
 
 INTRO = (
     "What one token attends to, without dropout: each head of a layer, their mean, and the rollout "
@@ -95,7 +96,7 @@ def token_of(layer: AttentionLayer, kind: str, row: float, column: float) -> tup
     if kind == PATCH:
         at = min(int(row), rows) - 1, min(int(column), columns) - 1
         place = f"the patch at row {at[0] + 1}, column {at[1] + 1}"
-        return 1 + at[0] * columns + at[1], place
+        return patch_row(layer.grid, *at), place
     return 0, "the class token"
 
 

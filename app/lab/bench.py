@@ -16,7 +16,7 @@ from app.lab.question import Question, Result
 from app.studio import Studio
 from app.tabs.shared import View, required, target_index
 from drople.analysis import Analysis, same_question
-from drople.class_texts import FROZEN
+from drople.branches import FROZEN
 from drople.errors import SettingsError
 
 T = TypeVar("T")

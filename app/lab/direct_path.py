@@ -17,7 +17,7 @@ from app.markdown import plain_text
 from app.tabs.shared import View, picture
 from app.wording import direct_path as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.direct_path import Explained, explain_difference, run_branches
 
 INTRO = (
@@ -59,9 +59,9 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[dict[str, 
     progress((0, 2), desc="1 of 2: both branches")
     records = run_branches(model, analysis.pixels)
     progress((1, 2), desc="2 of 2: their parts")
-    explain = partial(explain_difference, model, records, question.texts, target)
+    explain = partial(explain_difference, model, records, question.texts, target=target)
     parts = {LOGIT: explain()}
-    yield parts if rival is None else {**parts, LEAD: explain(rival)}
+    yield parts if rival is None else {**parts, LEAD: explain(against=rival)}
 
 
 def runner_up(analysis: Analysis, target: int) -> int | None:

@@ -18,15 +18,15 @@ from app.markdown import plain_text
 from app.tabs.shared import View, picture
 from app.wording import duel as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
-from drople.tokens.dropout import STRATEGIES
+from drople.branches import ADAPTED
+from drople.tokens.dropout import COMPARED
 
 INTRO = (
     "Dropouts in columns on one scale: what each drops after a layer (hatched), and what that "
     "does to the Grad-CAM of the class looked at."
 )
 # Every strategy; the undropped column is the adapted branch, and the match is a switch.
-COLUMNS = (ADAPTED, *(s for s in STRATEGIES if s not in ("none", "vanilla-matched")))
+COLUMNS = (ADAPTED, *COMPARED)
 
 
 def build(bench: Bench) -> list[View]:

@@ -20,7 +20,7 @@ from app.markdown import plain_text
 from app.tabs.shared import View
 from app.wording import faithfulness as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
 from drople.lab.faithfulness import (
     QUANTITIES,
@@ -96,7 +96,12 @@ def compute(
     first = [instead, *(name for name in REPLACEMENTS if name != instead)]
     progress(0, desc="the first curve")
     for step in run_erasures(
-        ask, analysis.pixels, maps, first, orders=int(orders), seed=analysis.settings.seed
+        ask,
+        analysis.pixels,
+        maps,
+        replacements=first,
+        orders=int(orders),
+        seed=analysis.settings.seed,
     ):
         name = map_name(analysis, step.name)
         progress((step.done, step.count), desc=f"{step.done} of {step.count}: {name}")

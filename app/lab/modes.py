@@ -15,7 +15,7 @@ from app.markdown import plain_text
 from app.tabs.shared import View
 from app.wording.modes import HEADERS, modes_rows, modes_sentence
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.modes import ModeEffect, mode_effect, variants
 
 INTRO = (
@@ -45,7 +45,12 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[list[ModeE
     for i, name in enumerate(names):
         progress((i, len(names)), desc=f"{i + 1} of {len(names)}: {name}")
         effects = effects + mode_effect(
-            question.prompted, analysis.pixels, question.texts, settings, question.target, name
+            question.prompted,
+            analysis.pixels,
+            question.texts,
+            settings=settings,
+            target=question.target,
+            mode=name,
         )
         yield effects
 

@@ -62,8 +62,8 @@ def compute(
     count = int(draws) * (len(RATES) - 1)
     progress((0, count), desc="the first draw")
     steps = run_rates(
-        question.prompted, question.analysis.pixels, question.texts, question.analysis.settings,
-        target=question.target, draws=int(draws),
+        question.prompted, question.analysis.pixels, question.texts,
+        settings=question.analysis.settings, target=question.target, draws=int(draws),
     )  # fmt: skip
     for done, (complete, curves) in enumerate(steps):
         progress((done, count), desc=f"{complete} of {int(draws)} draws complete")

@@ -17,7 +17,7 @@ from app.markdown import plain_text
 from app.tabs.shared import View, picture
 from app.wording import robustness as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
 from drople.lab.robustness import VERSIONS, Version, run_kinds, run_versions
 from drople.perturb.attack import STEPS
@@ -86,7 +86,9 @@ def compute(
     """Version by version."""
     branch = Branch.of(question.loaded.model, question.texts)
     versions: tuple[Version, ...] = ()
-    for version in run_versions(branch, question.mapped(), question.texts, question.target, kind):
+    for version in run_versions(
+        branch, question.mapped(), question.texts, target=question.target, kind=kind
+    ):
         versions = (*versions, version)
         progress((len(versions), VERSIONS), desc=version.name)
         yield versions

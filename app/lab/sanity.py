@@ -16,7 +16,7 @@ from app.markdown import plain_text
 from app.tabs.shared import View, picture
 from app.wording import sanity as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth, depths_of, run_cascade
 
@@ -64,7 +64,7 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[tuple[Dept
     count = len(depths_of(blocks))
     depths: tuple[Depth, ...] = ()
     for depth in run_cascade(
-        question.loaded.model, question.mapped(), question.texts, question.target, seed=seed
+        question.loaded.model, question.mapped(), question.texts, target=question.target, seed=seed
     ):
         progress((len(depths), count), desc=f"{depth.redrawn} of {blocks} blocks drawn anew")
         depths = (*depths, depth)

@@ -13,7 +13,7 @@ from app.markdown import plain_text
 from app.tabs.shared import View
 from app.wording import selectivity as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.selectivity import what_if
 
 INTRO = (

@@ -14,8 +14,9 @@ from app.tabs.shared import QUIET, View, picture
 from app.wording.sentences import stem_sentence
 from app.wording.token_card import HEADERS, card_rows, card_sentence
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.token_card import token_card
+from drople.tokens.layout import patch_row
 
 INTRO = (
     "Click a patch, or choose a token: its signals, what they add up to, how likely that makes a "
@@ -89,7 +90,7 @@ def draw(
     if kind == PATCH:
         name, token = (
             f"the patch at row {at[0] + 1}, column {at[1] + 1}",
-            1 + at[0] * columns + at[1],
+            patch_row((rows, columns), *at),
         )
     else:
         known = {place: label for label, place in tokens_of(analysis, kind, target)}
@@ -98,7 +99,7 @@ def draw(
         token = word if word in known else min(known)
         name = f"“{known[token]}”" if kind == TEXT else f"prompt {known[token]}"
     branch: Literal["image", "text"] = "text" if kind == TEXT else "image"
-    steps = token_card(analysis, branch, token, target if kind == TEXT else 0)
+    steps = token_card(analysis, branch, token, row=target if kind == TEXT else 0)
     dropout = analysis.settings.dropout
     minmax = dropout.normalisation in ("minmax", "minmax_eligible")
     data = card_rows(steps, dropout.p_min, dropout.p_max, minmax)

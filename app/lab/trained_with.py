@@ -90,7 +90,7 @@ def compute(
             raise SettingsError(
                 "The backbone on the left is no longer that of this analysis. Press Analyse first."
             )
-        frozen, adapted = answers(one, name, card, question.target)
+        frozen, adapted = answers(one, name, card, target=question.target)
         all_answers = (*all_answers, adapted) if all_answers else (frozen, adapted)
         yield all_answers
 

@@ -16,7 +16,7 @@ from app.markdown import plain_text
 from app.tabs.shared import View, picture
 from app.wording import draws as wording
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
 
 INTRO = (
@@ -66,7 +66,7 @@ def compute(
     analysis = question.analysis
     progress((0, int(most)), desc="first draw")
     for statistics in run_draws(
-        question.prompted, analysis.pixels, question.texts, analysis.settings,
+        question.prompted, analysis.pixels, question.texts, settings=analysis.settings,
         target=question.target, plain=int(analysis.predictions[ADAPTED].cosines.argmax()),
         most=int(most), width=width,
     ):  # fmt: skip

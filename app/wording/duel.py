@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.figures.duel import column_name
 from app.wording.sentences import hidden_sentence
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.duel import DuelRow, duel_rows
 
 HEADERS = (
@@ -18,7 +18,7 @@ def duel_table(
     analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int
 ) -> list[list[str]]:
     """The rows under `HEADERS`."""
-    rows = duel_rows(analysis, conditions, layer, target)
+    rows = duel_rows(analysis, conditions, layer, target=target)
     return [_cells(analysis, row) for row in rows]
 
 
@@ -40,7 +40,7 @@ def _cells(analysis: Analysis, row: DuelRow) -> list[str]:
 
 def duel_sentence(analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int) -> str:
     """What the columns have in common, and who changes the answer in this draw."""
-    rows = duel_rows(analysis, conditions, layer, target)
+    rows = duel_rows(analysis, conditions, layer, target=target)
     plain = int(analysis.predictions[ADAPTED].cosines.argmax())
     flips = [
         f"{column_name(row.condition)} to {analysis.classes[row.answer]}"

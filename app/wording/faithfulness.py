@@ -9,14 +9,15 @@ import numpy as np
 from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.lab.faithfulness import (
     MEASURES,
     Faithfulness,
     Quantity,
 )
-from drople.lab.patch_maps import CENTRE, EDGES, RANDOM, gini
+from drople.lab.patch_maps import CENTRE, EDGES, RANDOM
 from drople.statistics.intervals import prediction_interval
+from drople.statistics.sparsity import gini_index
 
 _BETTER = {"deletion": "lower", "insertion": "higher"}
 _AREAS = tuple(
@@ -34,7 +35,7 @@ def faithfulness_rows(
     rows = []
     for name in names:
         cells = [f"{of[name]:.3f}" if name in of else "–" for of in areas.values()]
-        sparse = gini(maps[name])
+        sparse = gini_index(maps[name])
         rows.append(
             [map_name(analysis, name), *cells, _beaten(found, name, quantity),
              "–" if sparse is None else f"{sparse:.2f}"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from app.figures.rate_curve import QUANTITIES, bounded, dropout_name, interval_of
-from drople.lab.rate_curve import COMPARED, NONE, RateCurves
+from drople.lab.rate_curve import NONE, RateCurves
 from drople.statistics.intervals import mean_interval
+from drople.tokens.dropout import COMPARED
 
 AREA_HEADERS = ("dropout", *(f"area: {name}" for name in QUANTITIES.values()))
 POINT_HEADERS = (

@@ -34,12 +34,12 @@ def strip_rows(
     rows = []
     for one in found:
         said = one.analysis.predictions
-        alike = map_likeness(clean, one.analysis, condition, target)
+        alike = map_likeness(clean, one.analysis, condition=condition, target=target)
         row = [one.name, *(f"{said[c].probabilities[target]:.3f}" for c in clean.conditions),
                clean.classes[answer_of(one.analysis)],
                "–" if alike is None else f"{alike:.2f}"]  # fmt: skip
         if dropping:
-            drops = drop_likeness(clean, one.analysis, dropping, layer)
+            drops = drop_likeness(clean, one.analysis, condition=dropping, layer=layer)
             row.append("–" if drops is None else f"{drops.jaccard:.2f} ({drops.by_chance:.2f})")
         rows.append(row)
     return rows
@@ -65,7 +65,10 @@ def strip_sentence(found: Sequence[Version], kind: str, condition: str, target: 
         return said + f"Clean, the {branch} branch answers {plain_answer}."
     said += f"The {branch} branch answers {plain_answer} on the clean picture"
     said += f", and {', '.join(flips)}." if flips else ", and on all others so far."
-    alike = {one.name: map_likeness(clean, one.analysis, condition, target) for one in found[1:]}
+    alike = {
+        one.name: map_likeness(clean, one.analysis, condition=condition, target=target)
+        for one in found[1:]
+    }
     known = {name: value for name, value in alike.items() if value is not None}
     if known:
         least = min(known, key=lambda name: known[name])

@@ -43,7 +43,7 @@ def meter_rows(given: list[Meter]) -> list[list[str]]:
 def warnings_of(analysis: Analysis, layers: list[LayerTrace], row: int) -> str:
     """In which layers IWTD is vanilla dropout in disguise, and the first of them in words."""
     dropout = analysis.settings.dropout
-    near = [selectivity(layer, dropout.p_min, dropout.p_max, row) for layer in layers]
+    near = [selectivity(layer, dropout.p_min, dropout.p_max, row=row) for layer in layers]
     hit = [i for i, one in enumerate(near) if one is not None and one.near_top > 0.9]
     acting = sum(one is not None for one in near)
     if not acting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drople.class_texts import FROZEN
+from drople.branches import FROZEN
 from drople.lab.trained_with import TRAINED_WITH, Answer, Comparison
 
 HEADERS = (

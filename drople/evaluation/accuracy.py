@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.evaluation.protocols import EvaluationSet
+from drople.models import towers
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import last, read_image
 from drople.perturb.attack import attack
 from drople.training.config import TrainConfig
 from drople.training.data import Task
@@ -104,8 +104,8 @@ def _attacked_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainCo
     def features(pixels: Tensor) -> Tensor:
         scaled = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
         with autocast(backbone, config.precision):
-            record = last(branch.image_layers(scaled, readout_only=True))
-            return F.normalize(read_image(backbone.visual, record).float(), dim=-1)
+            record = towers.last(branch.image_layers(scaled, readout_only=True))
+            return F.normalize(towers.image_features(backbone.visual, record).float(), dim=-1)
 
     right = []
     for start in range(0, len(images), BATCH):

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord
-from drople.tokens.layout import PromptStep
+from drople.tokens.layout import PromptStep, patch_values
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class AttentionLayer:
 
     def patches(self, values: np.ndarray) -> np.ndarray:
         """The patches of values (N,), or of sources (2 + G*G,), as a picture (G, G)."""
-        rows, columns = self.grid
-        return values[1 : 1 + rows * columns].reshape(rows, columns)
+        return patch_values(values, self.grid)
 
 
 @torch.no_grad()
@@ -39,21 +38,21 @@ def attention_layers(
     model: Backbone | PromptedClip, pixels: np.ndarray
 ) -> dict[str, list[AttentionLayer]]:
     """Branch -> its layers; pixels (S, S, 3) uint8 as the model sees them."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
-    batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
-    found = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
+    backbone = model.backbone
+    batch = backbone.normalise(pixels[None])
+    layers = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
     if isinstance(model, PromptedClip):
-        found[ADAPTED] = _layers(list(model.image_layers(batch)), model.prompts.image_steps())
-    return found
+        layers[ADAPTED] = _layers(list(model.image_layers(batch)), model.prompts.image_steps())
+    return layers
 
 
 def _layers(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[AttentionLayer]:
     rolled = roll_out(records, steps)
-    found = []
+    layers = []
     for record, rollout in zip(records, rolled, strict=True):
         layout = record.layout
         assert layout.grid is not None
-        found.append(
+        layers.append(
             AttentionLayer(
                 record.depth,
                 record.attention[0].half().cpu().numpy(),
@@ -62,7 +61,7 @@ def _layers(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list
                 layout.grid,
             )
         )
-    return found
+    return layers
 
 
 def roll_out(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[Tensor]:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import last, read_image
+from drople.models.towers import image_features, last
 from drople.perturb.attack import attack
 
 
@@ -40,25 +41,25 @@ class Branch:
 
     @property
     def backbone(self) -> Backbone:
-        return self.model if isinstance(self.model, Backbone) else self.model.backbone
+        return self.model.backbone
 
     def cosines(self, pixels: Tensor) -> Tensor:
         """Cosines (B, K) of pixels (B, 3, S, S), normalised; with gradients where they are on."""
         record = last(self.model.image_layers(pixels, readout_only=True))
-        features = F.normalize(read_image(self.backbone.visual, record), dim=-1)  # (B, E)
+        features = F.normalize(image_features(self.backbone.visual, record), dim=-1)  # (B, E)
         return features @ self.text.T
 
     def answers(self, pictures: np.ndarray) -> Answers:
         """Cosines and probabilities of pictures (B, S, S, 3) uint8."""
         with torch.no_grad():
-            cosines = self.cosines(self.backbone.normalise(torch.from_numpy(pictures.copy())))
+            cosines = self.cosines(self.backbone.normalise(pictures))
             probabilities = (cosines * self.logit_scale).softmax(dim=-1)
         return Answers(cosines.cpu().numpy(), probabilities.cpu().numpy())
 
     def ask(self, target: int, pictures: np.ndarray) -> np.ndarray:
         """Probability and cosine (B, 2) of one class for pictures (B, S, S, 3) uint8."""
-        said = self.answers(pictures)
-        return np.stack([said.probabilities[:, target], said.cosines[:, target]], axis=1)
+        answers = self.answers(pictures)
+        return np.stack([answers.probabilities[:, target], answers.cosines[:, target]], axis=1)
 
     def attacked(self, picture: np.ndarray, label: int, epsilon: float) -> np.ndarray:
         """A picture (S, S, 3) uint8 led away from a class by PGD, and rounded to 8 bits again.

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.models.attention import Block
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, VisualTower, read_image
+from drople.models.towers import LayerRecord, VisualTower, image_features
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ Records = dict[str, list[LayerRecord]]  # branch -> every layer of one run
 @torch.no_grad()
 def run_branches(model: PromptedClip, pixels: np.ndarray) -> Records:
     """Both branches without dropout on one picture (S, S, 3) uint8 as the model sees it."""
-    batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
+    batch = model.backbone.normalise(pixels[None])
     return {
         FROZEN: list(model.backbone.image_layers(batch)),
         ADAPTED: list(model.image_layers(batch)),
@@ -93,6 +94,7 @@ def explain_difference(
     model: PromptedClip,
     records: Records,
     classes: ClassTexts,
+    *,
     target: int,
     against: int | None = None,
 ) -> Explained:
@@ -106,7 +108,7 @@ def explain_difference(
     backbone = model.backbone
     scales = {FROZEN: backbone.logit_scale.exp(), ADAPTED: model.logit_scale.exp()}
     images = {
-        branch: F.normalize(read_image(backbone.visual, own[-1]), dim=-1)[0]
+        branch: F.normalize(image_features(backbone.visual, own[-1]), dim=-1)[0]
         for branch, own in records.items()
     }  # (E,)
     texts = {
@@ -142,7 +144,7 @@ def direct_path(
         direction: (E,), a unit text feature times the logit scale, or a difference of two.
     """
     final = records[-1].layout.read(records[-1].tokens)[0]  # (D,)
-    length = read_image(visual, records[-1])[0].norm()
+    length = image_features(visual, records[-1])[0].norm()
     ln = visual.ln_post
     assert isinstance(ln, torch.nn.LayerNorm)
     back = visual.proj @ direction / length  # (D,)
@@ -166,7 +168,7 @@ def direct_path(
             [float(one.tokens[r.layout.prompts].sum())
              for one, r in zip(parts, records, strict=True)]
         ),
-        cls=np.array([float(one.tokens[0]) for one in parts]),
+        cls=np.array([float(one.tokens[layout.readout[0]]) for one in parts]),
         bias=np.array([one.bias for one in parts]),
         mlp=np.array([one.mlp for one in parts]),
         start=float(layout.read(first.entering)[0] @ functional),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.lab.patch_maps import target_map
 from drople.measures import agreement, drop_counts, top_kept
 
@@ -31,36 +31,38 @@ class DuelRow:
 
 
 def duel_rows(
-    analysis: Analysis, conditions: tuple[str, ...], layer: int, target: int
+    analysis: Analysis, conditions: tuple[str, ...], layer: int, *, target: int
 ) -> list[DuelRow]:
     """One row a condition; `layer` and the class `target` count from 0."""
-    return [_row(analysis, condition, layer, target) for condition in conditions]
+    return [_row(analysis, condition, layer, target=target) for condition in conditions]
 
 
-def _row(analysis: Analysis, condition: str, layer: int, target: int) -> DuelRow:
-    said = analysis.predictions[condition]
+def _row(analysis: Analysis, condition: str, layer: int, *, target: int) -> DuelRow:
+    prediction = analysis.predictions[condition]
     one = analysis.images[condition].layers[layer]
     counts = drop_counts(one)
     map_ = target_map(analysis, ADAPTED, target)
     reference = analysis.images.get(REFERENCE)
     other = reference.layers[layer] if reference and condition != REFERENCE else None
     met = one.dropped is not None and other is not None and other.dropped is not None
-    found = agreement(one, other) if met and other else None
+    alike = agreement(one, other) if met and other else None
     return DuelRow(
         condition=condition,
-        probability=float(said.probabilities[target]),
-        answer=int(said.cosines.argmax()),
+        probability=float(prediction.probabilities[target]),
+        answer=int(prediction.cosines.argmax()),
         dropped=counts.dropped,
         eligible=counts.eligible,
         rate=counts.rate if one.dropped is not None else 0.0,
         mass_kept=counts.mass_kept,
         top_kept=None if map_ is None else top_kept(one, map_),
-        jaccard=found.jaccard if found else None,
-        by_chance=found.by_chance if found else None,
+        jaccard=alike.jaccard if alike else None,
+        by_chance=alike.by_chance if alike else None,
     )
 
 
-def map_difference(analysis: Analysis, first: str, second: str, target: int) -> np.ndarray | None:
+def map_difference(
+    analysis: Analysis, first: str, second: str, *, target: int
+) -> np.ndarray | None:
     """First minus second condition's map (G, G), NaN where a drop took either's value."""
     a, b = (target_map(analysis, condition, target) for condition in (first, second))
     if a is None or b is None:

@@ -56,7 +56,7 @@ class Curve:
         return self.probability if quantity == "probability" else self.cosine
 
     def area(self, quantity: Quantity) -> float:
-        """Area under the curve: the mean over the shares, by trapezes."""
+        """Area under the curve: the mean over the shares, by the trapezoidal rule."""
         return float(np.trapezoid(self.values(quantity), self.shares))
 
     def mirrored(self) -> Curve:
@@ -86,8 +86,8 @@ class Erasure:
         deletes = direction == "deletion"
         pictures = [self._picture(order[:n], deletes=deletes) for n in counts[1:-1]]
         first, last = self.ends if deletes else self.ends[::-1]
-        said = np.vstack([first, ask(np.stack(pictures)), last])
-        return Curve(counts / order.size, said[:, 0], said[:, 1])
+        outputs = np.vstack([first, ask(np.stack(pictures)), last])
+        return Curve(counts / order.size, outputs[:, 0], outputs[:, 1])
 
     def _picture(self, chosen: np.ndarray, *, deletes: bool) -> np.ndarray:
         shown = np.full(self.grid[0] * self.grid[1], deletes)
@@ -171,8 +171,8 @@ def run_erasures(
     ask: Ask,
     pixels: np.ndarray,
     maps: Mapping[str, np.ndarray],
-    replacements: Sequence[str],
     *,
+    replacements: Sequence[str],
     orders: int,
     seed: int,
 ) -> Iterator[Step]:

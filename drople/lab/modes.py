@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from drople.analysis import AnalysisSettings, adapted_run
-from drople.class_texts import ADAPTED, ClassTexts
+from drople.analysis import AnalysisSettings
+from drople.branches import ADAPTED
+from drople.class_texts import ClassTexts
+from drople.conditions import Conditions, rows_of
 from drople.models.prompted_clip import PromptedClip
 from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, DropoutSettings
 
@@ -48,6 +49,7 @@ def mode_effect(
     model: PromptedClip,
     pixels: np.ndarray,
     classes: ClassTexts,
+    *,
     settings: AnalysisSettings,
     target: int,
     mode: str,
@@ -59,23 +61,25 @@ def mode_effect(
         target: index of the class looked at.
         mode: a key of `variants`.
     """
-    changed = replace(settings, dropout=variants(settings.dropout)[mode])
-    batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
-    run = adapted_run(model, batch, classes, changed)
+    dropout = variants(settings.dropout)[mode]
+    rows = rows_of((ADAPTED, *settings.strategies), [settings.seed], dropout)
+    conditions = Conditions.of(model, rows, dropout, match=settings.matched)
+    batch = model.backbone.normalise(pixels[None])
+    run = conditions.run(batch, classes, drop_text=settings.drop_text)
     plain = run.prediction(run.conditions.index(ADAPTED))
     effects = []
     for row, name in run.rows():
         if name == ADAPTED:
             continue
-        said = run.prediction(row)
+        prediction = run.prediction(row)
         drops = [record.drop for record in run.records if record.drop is not None]
         effects.append(
             ModeEffect(
                 mode=mode,
                 strategy=name,
-                logit_change=float(said.logits[target] - plain.logits[target]),
-                probability=float(said.probabilities[target]),
-                answer=int(said.cosines.argmax()),
+                logit_change=float(prediction.logits[target] - plain.logits[target]),
+                probability=float(prediction.probabilities[target]),
+                answer=int(prediction.cosines.argmax()),
                 drawn=sum(int(drop.dropped[row].sum()) for drop in drops),
             )
         )

@@ -6,7 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
+from drople.images import luma
 
 IMPORTANCE = "importance"
 CENTRE, EDGES, RANDOM = "centre", "edges", "random"
@@ -19,9 +20,9 @@ def judged_maps(analysis: Analysis, target: int) -> dict[str, np.ndarray]:
     """
     maps = {}
     for condition in analysis.conditions:
-        found = target_map(analysis, condition, target)
-        if found is not None:
-            maps[condition] = np.where(analysis.maps.unavailable[condition], np.nan, found)
+        map_ = target_map(analysis, condition, target)
+        if map_ is not None:
+            maps[condition] = np.where(analysis.maps.unavailable[condition], np.nan, map_)
     return {**maps, IMPORTANCE: importance_map(analysis)}
 
 
@@ -53,7 +54,7 @@ def centre_gaussian(grid: tuple[int, int]) -> np.ndarray:
 
 def edge_strength(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Mean strength of Sobel's edges in each patch (G, G) of a picture (S, S, 3)."""
-    grey = pixels @ np.array([0.299, 0.587, 0.114])
+    grey = luma(pixels)
     strength = np.hypot(ndimage.sobel(grey, axis=0), ndimage.sobel(grey, axis=1))
     rows, columns = grid
     height, width = strength.shape
@@ -69,18 +70,6 @@ def patch_order(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     flat = values.ravel()
     known = np.where(np.isnan(flat), -np.inf, flat)
     return np.lexsort((rng.random(flat.size), -known))
-
-
-def gini(values: np.ndarray) -> float | None:
-    """Gini's index of |values|: 0 where all are alike, near 1 where one holds all.
-
-    Sparsity as in Chalasani et al., ICML 2020. None for a map of zeros or NaN.
-    """
-    held = np.sort(np.abs(values[np.isfinite(values)]).ravel())
-    if not held.sum() > 0:
-        return None
-    rank = np.arange(1, held.size + 1)
-    return float(1 - 2 * (held * (held.size - rank + 0.5)).sum() / (held.size * held.sum()))
 
 
 def target_map(analysis: Analysis, condition: str, target: int) -> np.ndarray | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.analysis import AnalysisSettings
-from drople.class_texts import ADAPTED, ClassTexts
+from drople.branches import ADAPTED
+from drople.class_texts import ClassTexts
+from drople.conditions import Conditions, rows_of
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import read_image
-from drople.tokens.draws import SeededDraws
-from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
-from drople.tokens.strategies import DropStrategy, Evidence, SideBySide, shift_to_rate
+from drople.models.towers import image_features
+from drople.tokens.dropout import COMPARED
+from drople.tokens.strategies import DropStrategy, Evidence, shift_to_rate
 
 RATES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
-COMPARED = ("vanilla", "iwtd", "self", "cls", "cross", "inverse")  # beside no dropout at all
 NONE = "none"
 
 
@@ -69,7 +69,7 @@ class RateCurves:
         return {rate: p for (name, rate), p in sorted(self.points.items()) if name == strategy}
 
     def areas(self, strategy: str, quantity: str) -> np.ndarray:
-        """Each draw's mean over the rates (n,), by trapezes; of the draws that have all rates."""
+        """Each draw's mean over the rates (n,) by the trapezoidal rule, of draws with all rates."""
         points = self.of(strategy)
         if tuple(points) != RATES:
             return np.zeros(0)
@@ -79,17 +79,20 @@ class RateCurves:
 
 
 @dataclass(frozen=True)
-class _Undropped:
-    feature: Tensor  # (E,), unit
-    answer: int
+class _Outcome:
+    """What one batch of R rows comes to."""
+
+    features: Tensor  # (R, E), unit
+    cosines: Tensor  # (R, K)
+    reached: Tensor  # (R,) share of the eligible tokens that was dropped
 
 
 def run_rates(
     model: PromptedClip,
     pixels: np.ndarray,
     classes: ClassTexts,
-    settings: AnalysisSettings,
     *,
+    settings: AnalysisSettings,
     target: int,
     draws: int,
 ) -> Iterator[tuple[int, RateCurves]]:
@@ -102,76 +105,55 @@ def run_rates(
         pixels: (S, S, 3) uint8, what the model sees.
         target: index of the class looked at.
     """
-    plain, undropped = _run(model, pixels, classes, settings, (NONE,), 0.0, 0, target, None)
+    picture = model.backbone.normalise(pixels[None])
+    text, scale = classes.features[ADAPTED], float(model.logit_scale.detach().exp())
+    rows = rows_of((NONE,), [settings.seed], settings.dropout)
+    undropped = _outcome(Conditions.of(model, rows, settings.dropout), picture, text)
+    (plain,) = _points(undropped, undropped, target=target, scale=scale)
     # Nothing is drawn without dropout, so every draw at rate 0 is this one.
-    still = {
-        name: Point(**{k: np.repeat(v, draws) for k, v in vars(plain[NONE]).items()})
-        for name in (NONE, *COMPARED)
-    }
-    known = RateCurves({(name, RATES[0]): point for name, point in still.items()})
-    known = RateCurves({**known.points, **{(NONE, rate): still[NONE] for rate in RATES}})
-    yield 0, known
+    still = Point(**{k: np.repeat(v, draws) for k, v in vars(plain).items()})
+    points = {(name, RATES[0]): still for name in COMPARED}
+    points |= {(NONE, rate): still for rate in RATES}
+    yield 0, RateCurves(points)
     for i in range(draws):
         for rate in RATES[1:]:
-            seed = settings.seed + i
-            found, _ = _run(
-                model, pixels, classes, settings, COMPARED, rate, seed, target, undropped
-            )
-            points = dict(known.points)
-            for name, point in found.items():
-                before = points.get((name, rate))
-                points[name, rate] = point if before is None else before.joined(point)
-            known = RateCurves(points)
-            yield i + (rate == RATES[-1]), known
+            rows = [
+                replace(row, strategy=AtRate(row.strategy, rate))
+                for row in rows_of(COMPARED, [settings.seed + i], settings.dropout)
+            ]
+            outcome = _outcome(Conditions.of(model, rows, settings.dropout), picture, text)
+            drawn = _points(outcome, undropped, target=target, scale=scale)
+            points = dict(points)
+            for row, point in zip(rows, drawn, strict=True):
+                key = (row.condition, rate)
+                points[key] = points[key].joined(point) if key in points else point
+            yield i + (rate == RATES[-1]), RateCurves(points)
 
 
-def _run(
-    model: PromptedClip,
-    pixels: np.ndarray,
-    classes: ClassTexts,
-    settings: AnalysisSettings,
-    names: Sequence[str],
-    rate: float,
-    seed: int,
-    target: int,
-    undropped: _Undropped | None,
-) -> tuple[dict[str, Point], _Undropped]:
-    """One draw of these strategies at one rate, as rows of one batch."""
-    own = [STRATEGIES[name](with_strategy(settings.dropout, name)) for name in names]
-    rows = tuple(
-        one if name == NONE else AtRate(one, rate) for name, one in zip(names, own, strict=True)
-    )
-    depth = min(settings.dropout.image_depth, model.backbone.image_layer_count)
-    dropout = TokenDropout(
-        SideBySide(rows), SeededDraws([seed] * len(names), "image"), depth,
-        settings.dropout.mode, settings.dropout.placement, settings.dropout.sigma,
-    )  # fmt: skip
-    dropped, eligible = torch.zeros(len(names)), torch.zeros(len(names))
-    with torch.no_grad():
-        batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
-        batch = batch.expand(len(names), -1, -1, -1)  # (R, 3, S, S)
-        for record in model.image_layers(
-            batch, score=True, watched=depth, dropout=dropout, readout_only=True
-        ):
-            if record.drop is not None:
-                may = record.layout.droppable.expand(len(names), -1)
-                may = may if record.hidden is None else may & ~record.hidden
-                dropped += record.drop.dropped.sum(dim=-1).cpu()
-                eligible += may.sum(dim=-1).cpu()
-        features = F.normalize(read_image(model.backbone.visual, record), dim=-1)  # (R, E)
-        cosines = features @ classes.features[ADAPTED].T  # (R, K)
-        said = (cosines * model.logit_scale.exp()).softmax(dim=-1)
-        plain = undropped or _Undropped(features[0], int(cosines[0].argmax()))
-        columns = {
-            "reached": dropped / eligible.clamp_min(1),
-            "probability": said[:, target],
-            "cosine": cosines[:, target],
-            "kept": features @ plain.feature,
-            "flipped": (cosines.argmax(dim=-1) != plain.answer).float(),
-        }
-    values = {key: column.double().cpu().numpy() for key, column in columns.items()}
-    found = {
-        name: Point(**{key: column[row : row + 1] for key, column in values.items()})
-        for row, name in enumerate(names)
+@torch.no_grad()
+def _outcome(conditions: Conditions, picture: Tensor, text: Tensor) -> _Outcome:
+    """Runs rows on a picture (1, 3, S, S) and compares with class features (K, E)."""
+    dropped, eligible = torch.zeros(2, len(conditions.rows))
+    for record in conditions.layers(picture, readout_only=True):
+        if record.drop is not None:
+            dropped += record.drop.dropped.sum(dim=-1).cpu()
+            eligible += record.eligible.sum(dim=-1).cpu()
+    features = F.normalize(image_features(conditions.model.backbone.visual, record), dim=-1)
+    return _Outcome(features, features @ text.T, dropped / eligible.clamp_min(1))
+
+
+def _points(outcome: _Outcome, plain: _Outcome, *, target: int, scale: float) -> list[Point]:
+    """Each row as one draw, against the one undropped row of `plain`."""
+    cosines = outcome.cosines
+    columns = {
+        "reached": outcome.reached,
+        "probability": (cosines * scale).softmax(dim=-1)[:, target],
+        "cosine": cosines[:, target],
+        "kept": outcome.features @ plain.features[0],
+        "flipped": (cosines.argmax(dim=-1) != plain.cosines[0].argmax()).float(),
     }
-    return found, plain
+    values = {key: column.double().cpu().numpy() for key, column in columns.items()}
+    return [
+        Point(**{key: column[row : row + 1] for key, column in values.items()})
+        for row in range(len(cosines))
+    ]

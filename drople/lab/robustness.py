@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from drople.analysis import Analysis, analyse
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.lab.branch import Branch
 from drople.lab.patch_maps import target_map
 from drople.measures import Agreement, agreement
@@ -28,13 +29,13 @@ class Version:
     analysis: Analysis
 
 
-def corrupted_picture(pixels: np.ndarray, kind: str, severity: int, seed: int) -> np.ndarray:
+def corrupted_picture(pixels: np.ndarray, kind: str, severity: int, *, seed: int) -> np.ndarray:
     """A picture (S, S, 3) uint8; every severity has the same random stream. 0 changes nothing."""
     return corrupt(pixels, kind, severity, rng=np.random.default_rng(seed))
 
 
 def run_versions(
-    branch: Branch, clean: Analysis, texts: ClassTexts, target: int, kind: str
+    branch: Branch, clean: Analysis, texts: ClassTexts, *, target: int, kind: str
 ) -> Iterator[Version]:
     """Yields the clean picture, every severity of a corruption, then the attacks.
 
@@ -52,7 +53,7 @@ def run_versions(
 
     yield Version(CLEAN, clean)
     for severity in SEVERITIES:
-        pixels = corrupted_picture(clean.pixels, kind, severity, clean.settings.seed)
+        pixels = corrupted_picture(clean.pixels, kind, severity, seed=clean.settings.seed)
         yield version(f"severity {severity}", pixels)
     for name, epsilon in EPSILONS.items():
         yield version(f"PGD {name}", branch.attacked(clean.pixels, answer, epsilon))
@@ -66,7 +67,7 @@ def answering(analysis: Analysis) -> str:
     return ADAPTED if analysis.adapted else FROZEN
 
 
-def map_likeness(clean: Analysis, other: Analysis, condition: str, target: int) -> float | None:
+def map_likeness(clean: Analysis, other: Analysis, *, condition: str, target: int) -> float | None:
     """Spearman over the patches of a condition's two maps; None where one is flat or missing."""
     maps = [target_map(one, condition, target) for one in (clean, other)]
     if maps[0] is None or maps[1] is None:
@@ -75,7 +76,9 @@ def map_likeness(clean: Analysis, other: Analysis, condition: str, target: int) 
     return spearman(maps[0][~gone], maps[1][~gone]) if (~gone).any() else None
 
 
-def drop_likeness(clean: Analysis, other: Analysis, condition: str, layer: int) -> Agreement | None:
+def drop_likeness(
+    clean: Analysis, other: Analysis, *, condition: str, layer: int
+) -> Agreement | None:
     """How alike the dropped sets are, under the same u; None where nothing drops."""
     if condition not in clean.images:
         return None
@@ -91,9 +94,9 @@ def run_kinds(branch: Branch, clean: Analysis, target: int) -> Iterator[tuple[st
     answer = int(clean.predictions[answering(clean)].cosines.argmax())
     for kind in CORRUPTIONS:
         pictures = [
-            corrupted_picture(clean.pixels, kind, severity, clean.settings.seed)
+            corrupted_picture(clean.pixels, kind, severity, seed=clean.settings.seed)
             for severity in (0, *SEVERITIES)
         ]
-        said = branch.answers(np.stack(pictures))
-        stays = said.probabilities.argmax(axis=1) == answer
-        yield kind, np.stack([said.probabilities[:, target], stays], axis=1)
+        answers = branch.answers(np.stack(pictures))
+        stays = answers.probabilities.argmax(axis=1) == answer
+        yield kind, np.stack([answers.probabilities[:, target], stays], axis=1)

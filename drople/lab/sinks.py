@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from drople.analysis import Analysis, AnalysisSettings
-from drople.class_texts import ADAPTED, FROZEN
+from drople.branches import ADAPTED, FROZEN
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord
+from drople.tokens.layout import patch_values
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class LayerSinks:
 
     def patches(self, values: np.ndarray) -> np.ndarray:
         """The patches of values (N,) as a picture (G, G)."""
-        rows, columns = self.grid
-        return values[1 : 1 + rows * columns].reshape(rows, columns)
+        return patch_values(values, self.grid)
 
 
 def far_out(values: np.ndarray, scope: np.ndarray) -> np.ndarray:
@@ -76,12 +76,12 @@ def layer_sinks(record: LayerRecord) -> LayerSinks:
 @torch.no_grad()
 def find_sinks(model: Backbone | PromptedClip, pixels: np.ndarray) -> dict[str, list[LayerSinks]]:
     """Branch -> its layers, both without dropout; pixels (S, S, 3) uint8 as the model sees them."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
-    batch = backbone.normalise(torch.from_numpy(pixels.copy())[None])
-    found = {FROZEN: [layer_sinks(record) for record in backbone.image_layers(batch)]}
+    backbone = model.backbone
+    batch = backbone.normalise(pixels[None])
+    layers = {FROZEN: [layer_sinks(record) for record in backbone.image_layers(batch)]}
     if isinstance(model, PromptedClip):
-        found[ADAPTED] = [layer_sinks(record) for record in model.image_layers(batch)]
-    return found
+        layers[ADAPTED] = [layer_sinks(record) for record in model.image_layers(batch)]
+    return layers
 
 
 def without_sinks(settings: AnalysisSettings) -> AnalysisSettings:

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from drople.analysis import Analysis
-from drople.class_texts import ADAPTED
+from drople.branches import ADAPTED
 from drople.tokens.draws import SeededDraws
-from drople.tokens.importance import SIGNALS
 from drople.traces import LayerTrace
 
 Branch = Literal["image", "text"]
@@ -49,7 +48,7 @@ class TokenStep:
         return None if self.p is None or self.u is None else self.u < self.p
 
 
-def token_card(analysis: Analysis, branch: Branch, token: int, row: int = 0) -> list[TokenStep]:
+def token_card(analysis: Analysis, branch: Branch, token: int, *, row: int = 0) -> list[TokenStep]:
     """Every layer's verdict on one token under IWTD.
 
     Images: IWTD's own run, where a token that was hidden before is not drawn again. Text: the
@@ -60,7 +59,7 @@ def token_card(analysis: Analysis, branch: Branch, token: int, row: int = 0) -> 
         row: index of the class; 0 for images.
     """
     trace = analysis.images["iwtd"] if branch == "image" else analysis.texts[ADAPTED]
-    return [_step(analysis, layer, branch, token, row) for layer in trace.layers]
+    return [_step(analysis, layer, branch, token=token, row=row) for layer in trace.layers]
 
 
 def hidden_since(steps: list[TokenStep]) -> int | None:
@@ -70,9 +69,11 @@ def hidden_since(steps: list[TokenStep]) -> int | None:
     return gone if later and not any(step.eligible for step in later) else None
 
 
-def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row: int) -> TokenStep:
+def _step(
+    analysis: Analysis, layer: LayerTrace, branch: Branch, *, token: int, row: int
+) -> TokenStep:
     dropout = analysis.settings.dropout
-    weights = _weights(analysis, layer)
+    weights = dropout.weights.shares(layer.shares)
     parts = tuple(
         SignalPart(
             name,
@@ -93,7 +94,7 @@ def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row
     p = u = None
     if layer.probability is not None and eligible:
         p = float(layer.probability[row, token])
-        u = _uniform(analysis, layer, branch, row)[token]
+        u = _uniform(analysis, layer, branch, row=row)[token]
     scored = bool(layer.content[row, token])
     level = None
     if p is not None and dropout.p_max > dropout.p_min:
@@ -103,16 +104,7 @@ def _step(analysis: Analysis, layer: LayerTrace, branch: Branch, token: int, row
     return TokenStep(layer.depth, parts, blend, low, high, level, p, u, eligible, scored)
 
 
-def _weights(analysis: Analysis, layer: LayerTrace) -> dict[str, float]:
-    """The weights of the signals a layer has, summing to 1; equal where all are zero."""
-    given = analysis.settings.dropout.weights
-    weights = {n: float(getattr(given, n)) for n in SIGNALS if n in layer.shares}
-    if sum(weights.values()) <= 0:
-        weights = dict.fromkeys(weights, 1.0)
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
-
-
-def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, row: int) -> list[float]:
+def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, *, row: int) -> list[float]:
     """The u of a layer's tokens: drawn in this run, or what the seed would draw."""
     if layer.uniform is not None:
         return [float(u) for u in layer.uniform[row]]

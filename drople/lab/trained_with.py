@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from drople.analysis import Analysis, AnalysisSettings, Prediction
-from drople.class_texts import ADAPTED, FROZEN
+from drople.analysis import Analysis, AnalysisSettings
+from drople.branches import ADAPTED, FROZEN
+from drople.conditions import Prediction
 from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DropoutSettings
 
@@ -55,14 +56,14 @@ def comparisons(cards: Mapping[str, PromptCard]) -> list[Comparison]:
             key = (card.backbone_hash, card.data, card.classes, card.shots, card.seed)
             groups.setdefault(key, {})[name] = card
     order = list(TRAINED_WITH)
-    found = []
+    sets = []
     for own in groups.values():
         if len({card.method for card in own.values()}) < 2:
             continue
         ordered = dict(sorted(own.items(), key=lambda item: order.index(item[1].method)))
         card = next(iter(ordered.values()))
-        found.append(Comparison(card.data, card.shots, card.seed, ordered))
-    return sorted(found, key=lambda one: one.title)
+        sets.append(Comparison(card.data, card.shots, card.seed, ordered))
+    return sorted(sets, key=lambda one: one.title)
 
 
 def without_dropout(settings: AnalysisSettings, target: str) -> AnalysisSettings:
@@ -96,7 +97,9 @@ class Answer:
     accuracy: dict[str, float]  # base, novel, harmonic_mean: percent, as measured; may be empty
 
 
-def answers(analysis: Analysis, name: str, card: PromptCard, target: int) -> tuple[Answer, Answer]:
+def answers(
+    analysis: Analysis, name: str, card: PromptCard, *, target: int
+) -> tuple[Answer, Answer]:
     """The frozen branch's answer and that of the checkpoint the analysis was made with.
 
     Args:
@@ -111,7 +114,7 @@ def answers(analysis: Analysis, name: str, card: PromptCard, target: int) -> tup
         accuracy = {
             k.removeprefix(start): v for k, v in card.metrics.items() if k.startswith(start)
         }
-        said, values = analysis.predictions[branch], analysis.maps.values[branch]
-        return Answer(method, name, said, values[index], accuracy)
+        prediction, values = analysis.predictions[branch], analysis.maps.values[branch]
+        return Answer(method, name, prediction, values[index], accuracy)
 
     return answer(FROZEN, FROZEN, FROZEN), answer(card.method, name, ADAPTED)

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from drople.analysis import AnalysisSettings, Run, gone_at
-from drople.class_texts import ADAPTED, ClassTexts, text_layers_of
-from drople.gradcam import class_maps
+from drople.analysis import AnalysisSettings
+from drople.class_texts import ClassTexts
+from drople.conditions import Conditions, Run, rows_of
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import read_image
 from drople.statistics.intervals import wilson_interval
-from drople.tokens.draws import SeededDraws
-from drople.tokens.dropout import STRATEGIES, TokenDropout, with_strategy
-from drople.tokens.strategies import SideBySide
 
 MINIMUM = 16  # draws before the rule may stop
 BATCH = 8  # draws at a time, after a first one alone so that something is soon to be seen
 
 
-def narrow_enough(hits: int, count: int, width: float, minimum: int = MINIMUM) -> bool:
+def narrow_enough(hits: int, count: int, width: float, *, minimum: int = MINIMUM) -> bool:
     """Whether a rate is known to within an interval narrower than `width`."""
     low, high = wilson_interval(hits, count)
     return count >= minimum and high - low < width
@@ -84,8 +78,8 @@ def run_draws(
     model: PromptedClip,
     pixels: np.ndarray,
     classes: ClassTexts,
-    settings: AnalysisSettings,
     *,
+    settings: AnalysisSettings,
     target: int,
     plain: int,
     most: int,
@@ -102,6 +96,7 @@ def run_draws(
         target, plain: indices of the class looked at and of the undropped answer.
     """
     grid = (model.backbone.grid_size,) * 2
+    batch = model.backbone.normalise(pixels[None])
     nothing = np.zeros(0)
     known = {
         name: DrawStatistics(
@@ -115,75 +110,36 @@ def run_draws(
         # Batches end where the rule may first stop, so that it stops there and not later.
         size = min(size, minimum - done) if done < minimum else size
         seeds = range(settings.seed + done, settings.seed + done + size)
-        known = _taken_in(known, dropped_run(model, pixels, classes, settings, seeds),
-                          settings, target)  # fmt: skip
+        rows = rows_of(settings.strategies, seeds, settings.dropout)
+        conditions = Conditions.of(model, rows, settings.dropout, match=settings.matched)
+        run = conditions.run(batch, classes, drop_text=settings.drop_text)
+        known = _added(known, run, settings=settings, target=target)
         done += size
         yield known
-        if all(narrow_enough(one.flips, one.count, width, minimum) for one in known.values()):
+        if all(
+            narrow_enough(one.flips, one.count, width, minimum=minimum) for one in known.values()
+        ):
             return
 
 
-def dropped_run(
-    model: PromptedClip,
-    pixels: np.ndarray,
-    classes: ClassTexts,
-    settings: AnalysisSettings,
-    seeds: Sequence[int],
-) -> Run:
-    """Every strategy under every seed, as rows of one batch: all of a seed, then the next."""
-    names = settings.strategies
-    rows = [(seed, name) for seed in seeds for name in names]
-    own = {name: with_strategy(settings.dropout, name) for name in names}
-    matched = {}
-    if settings.matched:
-        for i, (_, name) in enumerate(rows):
-            if name not in ("iwtd", "none"):
-                matched[i] = i - names.index(name) + names.index("iwtd")
-    dropout = TokenDropout(
-        SideBySide(tuple(STRATEGIES[name](own[name]) for _, name in rows), matched),
-        SeededDraws([seed for seed, _ in rows], "image"),
-        min(settings.dropout.image_depth, model.backbone.image_layer_count),
-        settings.dropout.mode,
-        settings.dropout.placement,
-        settings.dropout.sigma,
-    )
-    with torch.no_grad():
-        batch = model.backbone.normalise(torch.from_numpy(pixels.copy())[None])
-        batch = batch.expand(len(rows), -1, -1, -1)  # (R, 3, S, S)
-        records = list(model.image_layers(batch, score=True, dropout=dropout))
-        features = F.normalize(read_image(model.backbone.visual, records[-1]), dim=-1)
-        text: Tensor = classes.features[ADAPTED].expand(len(rows), -1, -1).clone()  # (R, K, E)
-        if settings.drop_text:
-            for i, (seed, name) in enumerate(rows):
-                text[i] = text_layers_of(model, classes.names, own[name], seed).features
-    scale = float(model.logit_scale.detach().exp())
-    conditions = tuple(name for _, name in rows)
-    return Run(conditions, records, features, text, scale, model, dropout)
-
-
-def _taken_in(
-    known: dict[str, DrawStatistics], run: Run, settings: AnalysisSettings, target: int
+def _added(
+    known: dict[str, DrawStatistics], run: Run, *, settings: AnalysisSettings, target: int
 ) -> dict[str, DrawStatistics]:
     """The statistics with a run's rows added."""
-    model = run.model
-    assert isinstance(model, PromptedClip)
     layer = len(run.records) - 1 if settings.cam_layer is None else settings.cam_layer
-    maps = class_maps(
-        model.visual, run.records, run.text, [target], layer=layer,
-        method=settings.cam_method, prompts=model.prompts.image_steps(), dropout=run.dropout,
-    )[:, 0]  # fmt: skip  # (R, G, G)
-    found = dict(known)
+    maps = run.maps([target], layer=layer, method=settings.cam_method)[:, 0]  # (R, G, G)
+    sums = dict(known)
     for row, name in run.rows():
-        one, said = found[name], run.prediction(row)
-        cam = np.where(gone_at(run, row, layer), np.nan, maps[row])
-        found[name] = replace(
+        one, prediction = sums[name], run.prediction(row)
+        cam = np.where(run.unavailable(row, layer), np.nan, maps[row])
+        sums[name] = replace(
             one,
-            probabilities=np.append(one.probabilities, said.probabilities[target]),
-            answers=np.append(one.answers, said.cosines.argmax()),
+            probabilities=np.append(one.probabilities, prediction.probabilities[target]),
+            answers=np.append(one.answers, prediction.cosines.argmax()),
             cam=one.cam.add(cam),
             kept=one.kept.add(_kept(run, row)),
         )
-    return found
+    return sums
 
 
 def _kept(run: Run, row: int) -> np.ndarray:

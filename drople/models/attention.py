@@ -40,7 +40,7 @@ class Block(Protocol):
 
 
 def attend(
-    attn: SelfAttention, x: Tensor, mask: Tensor | None, rows: Tensor | None = None
+    attn: SelfAttention, x: Tensor, mask: Tensor | None, *, rows: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Self-attention over tokens (B, N, D), from nothing but what a CLIP checkpoint stores.
 
@@ -76,14 +76,14 @@ def attend(
 
 
 def run_block(
-    block: Block, x: Tensor, mask: Tensor | None, rows: Tensor | None = None
+    block: Block, x: Tensor, mask: Tensor | None, *, rows: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """One residual block: (B, N, D) -> (B, N, D) and its attention (B, H, N, N).
 
     With `rows` (B,) only that row of each sequence leaves the block: (B, 1, D), (B, H, 1, N).
     """
     # Every part but `attn` is called as a module, so that a hook on `ln_1` (Grad-CAM) fires.
-    mixed, attention = attend(block.attn, block.ln_1(x), mask, rows)
+    mixed, attention = attend(block.attn, block.ln_1(x), mask, rows=rows)
     if rows is not None:
         x = x[torch.arange(len(x), device=x.device), rows].unsqueeze(1)  # (B, 1, D)
     x = x + block.ls_1(mixed)

@@ -31,14 +31,14 @@ from drople.models.towers import (
     VisualTower,
     embed_image,
     embed_text,
+    image_features,
     in_batches_by_length,
     last,
-    read_image,
-    read_text,
     run_layers,
+    text_features,
 )
 from drople.tokens.dropout import TokenDropout
-from drople.tokens.layout import PromptStep
+from drople.tokens.layout import PromptStep, eos_rows
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 BUNDLED = ("mini",)  # backbones that travel with the project, in checkpoints/<name>
@@ -94,6 +94,11 @@ class Backbone:
         return cast(TextTower, self.clip.text if "text" in self.clip._modules else self.clip)
 
     @property
+    def backbone(self) -> Backbone:
+        """Itself, so that a model with prompts and one without are asked alike."""
+        return self
+
+    @property
     def device(self) -> torch.device:
         return self.visual.class_embedding.device
 
@@ -146,19 +151,17 @@ class Backbone:
         """The learned log of the factor between cosines and logits, a scalar."""
         return cast(Tensor, self.clip.logit_scale).reshape(())
 
-    # --- pixels ---
-
     def pixels(self, image: Image.Image) -> np.ndarray:
         """What the model sees of a picture: resized and centre-cropped, (S, S, 3) uint8 RGB."""
         return np.asarray(self.crop(image.convert("RGB")))
 
-    def normalise(self, pixels: Tensor) -> Tensor:
+    def normalise(self, pixels: np.ndarray | Tensor) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) float on the backbone's device, normalised."""
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(pixels.copy())  # a picture's array may be read-only
         scaled = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
         mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
         return (scaled - mean) / torch.tensor(self.std, device=self.device).view(3, 1, 1)
-
-    # --- text ---
 
     def tokenise(self, phrases: Sequence[str]) -> Tensor:
         """Token ids (K, N), [SOS] phrase [EOS], zero-padded to the longest phrase only.
@@ -185,11 +188,9 @@ class Backbone:
     def words(self, ids: Tensor) -> list[str]:
         """The word pieces of one row of ids (N,), up to and with [EOS]; for display."""
         names = {self.tokenizer.sot_token_id: "[SOS]", self.tokenizer.eot_token_id: "[EOS]"}
-        known = ids[: int(ids.argmax()) + 1].tolist()
+        known = ids[: int(eos_rows(ids)) + 1].tolist()
         decoder = self.tokenizer.decoder
         return [names.get(i) or decoder[i].removesuffix("</w>") for i in known]
-
-    # --- the two branches ---
 
     def image_layers(
         self,
@@ -256,14 +257,14 @@ class Backbone:
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Frozen image features (B, E) of (B, 3, S, S); equal to open_clip's, not normalised."""
-        return read_image(self.visual, last(self.image_layers(pixels, readout_only=True)))
+        return image_features(self.visual, last(self.image_layers(pixels, readout_only=True)))
 
     @torch.no_grad()
     def encode_text(self, phrases: Sequence[str]) -> Tensor:
         """Frozen text features (K, E) of whole phrases; equal to open_clip's, not normalised."""
         return in_batches_by_length(
             self.tokenise(phrases),
-            lambda ids: read_text(self.text, last(self.text_layers(ids, readout_only=True))),
+            lambda ids: text_features(self.text, last(self.text_layers(ids, readout_only=True))),
         )
 
 

@@ -13,13 +13,14 @@ from drople.models.prompts import PromptPlan, build_prompts
 from drople.models.towers import (
     LayerRecord,
     VisualTower,
+    image_features,
     in_batches_by_length,
     last,
-    read_image,
-    read_text,
+    text_features,
 )
 from drople.tokens.dropout import TokenDropout
 from drople.tokens.importance import Bridge
+from drople.tokens.layout import eos_rows, text_prompt_rows
 
 
 class PromptedClip(nn.Module):
@@ -65,13 +66,13 @@ class PromptedClip(nn.Module):
 
     def _first_words(self) -> Tensor | None:
         """The embedding (P, D) the first text prompts start from; None: they stay as drawn."""
-        ids = self.backbone.tokenise([self.plan.first_words])[:, 1:-1]
-        count = self.plan.text_count
-        if not 0 < count <= ids.shape[1]:
+        ids = self.backbone.tokenise([self.plan.first_words])
+        count, rows = self.plan.text_count, text_prompt_rows(self.plan.text_count)
+        if not 0 < count <= int(eos_rows(ids)) - rows.start:  # [SOS], words, [EOS]
             return None
-        words = self.backbone.text.token_embedding(ids[0, :count])
+        words = self.backbone.text.token_embedding(ids[0, rows])
         if not self.plan.positioned:  # written after the positions were added, so they carry them
-            words = words + self.backbone.text.positional_embedding[1 : 1 + count]
+            words = words + self.backbone.text.positional_embedding[rows]
         return words.detach()
 
     def phrases(self, names: Sequence[str]) -> list[str]:
@@ -130,13 +131,13 @@ class PromptedClip(nn.Module):
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Adapted image features (B, E) of (B, 3, S, S), without dropout, not normalised."""
         records = self.image_layers(pixels, readout_only=True)
-        return read_image(self.backbone.visual, last(records))
+        return image_features(self.backbone.visual, last(records))
 
     @torch.no_grad()
     def encode_text(self, names: Sequence[str]) -> Tensor:
         """Adapted text features (K, E) of class names, without dropout, not normalised."""
 
         def encode(ids: Tensor) -> Tensor:
-            return read_text(self.backbone.text, last(self.text_layers(ids, readout_only=True)))
+            return text_features(self.backbone.text, last(self.text_layers(ids, readout_only=True)))
 
         return in_batches_by_length(self.backbone.tokenise(self.phrases(names)), encode)

@@ -52,10 +52,10 @@ class Stem(nn.Module):
             )
         except (RuntimeError, AssertionError, IndexError) as error:
             raise BackboneError(f"The stem {arch!r} gives no feature maps ({error}).") from error
-        found = tuple(trunk.feature_info.reduction())
-        if found != STRIDES or patch != STRIDES[0]:
+        strides = tuple(trunk.feature_info.reduction())
+        if strides != STRIDES or patch != STRIDES[0]:
             raise BackboneError(
-                f"The stem {arch!r} has features at strides {found} under patches of {patch} "
+                f"The stem {arch!r} has features at strides {strides} under patches of {patch} "
                 f"pixels; expected {STRIDES} and {STRIDES[0]}."
             )
         self.trunk = trunk

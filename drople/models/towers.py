@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from drople.models.attention import Block, run_block
 from drople.tokens.dropout import TokenDrop, TokenDropout
 from drople.tokens.importance import BridgeReading, TokenImportance, score_tokens
-from drople.tokens.layout import PromptStep, TokenLayout
+from drople.tokens.layout import PromptStep, TokenLayout, eos_rows
 from drople.tokens.strategies import Evidence
 
 TEXT_BATCH = 256  # class phrases in one forward of the text tower
@@ -66,6 +66,11 @@ class LayerRecord:
     importance: TokenImportance | None
     drop: TokenDrop | None  # the decision taken after this layer
 
+    @property
+    def eligible(self) -> Tensor:
+        """Rows (B, N) bool that the decision might touch."""
+        return self.layout.eligible(self.hidden, batch=len(self.tokens))
+
 
 def run_layers(
     blocks: Sequence[Block],
@@ -117,7 +122,7 @@ def run_layers(
         last = readout_only and depth == len(blocks) - 1
         seen = _attention_mask(mask, hidden, tokens)
         rows = layout.readout if last else None
-        tokens, attention = run_block(blocks[depth], entering, seen, rows)
+        tokens, attention = run_block(blocks[depth], entering, seen, rows=rows)
         if last:
             layout, hidden, watch = layout.readout_only(), None, False
         reading = bridge(tokens, layout) if bridge and watch else None
@@ -127,7 +132,7 @@ def run_layers(
             importance = score_tokens(attention, claims, layout)
         pending = None
         if dropout and depth < dropout.depth and not last:
-            evidence = _evidence(depth, importance, layout, hidden, len(tokens))
+            evidence = _evidence(depth, importance, layout, hidden=hidden, batch=len(tokens))
             pending = dropout.draw(evidence)
         yield LayerRecord(
             depth, layout, entering, hidden, tokens, attention, reading, importance, pending
@@ -160,12 +165,11 @@ def _evidence(
     depth: int,
     importance: TokenImportance | None,
     layout: TokenLayout,
+    *,
     hidden: Tensor | None,
     batch: int,
 ) -> Evidence:
-    eligible = layout.droppable.expand(batch, -1)
-    if hidden is not None:
-        eligible = eligible & ~hidden
+    eligible = layout.eligible(hidden, batch=batch)
     return Evidence(depth, importance, layout.content.expand(batch, -1), eligible)
 
 
@@ -194,17 +198,15 @@ def embed_image(
     patches = grid.flatten(2).mT  # (B, G*G, D)
     cls = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     tokens = torch.cat([cls, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
-    N = tokens.shape[1]
-    content = torch.ones(1, N, dtype=torch.bool, device=tokens.device)
-    content[:, 0] = False
-    readout = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
-    layout = TokenLayout(readout, content, content, slice(N, N), (grid.shape[-2], grid.shape[-1]))
+    layout = TokenLayout.of_image(
+        len(tokens), (grid.shape[-2], grid.shape[-1]), device=tokens.device
+    )
     if prompts:
         tokens, layout = layout.write_prompts(tokens, prompts[0]), layout.after(prompts[0])
     return visual.ln_pre(tokens), layout
 
 
-def read_image(visual: VisualTower, record: LayerRecord) -> Tensor:
+def image_features(visual: VisualTower, record: LayerRecord) -> Tensor:
     """Final image feature (B, E), not normalised."""
     return visual.ln_post(record.layout.read(record.tokens)) @ visual.proj
 
@@ -224,21 +226,14 @@ def embed_text(
     """(K, N) token ids -> tokens (K, N, D), ordered [SOS], prompts, class phrase, [EOS], padding.
 
     Args:
-        ids: rows 1 to `slots` hold placeholders that the first prompts replace.
+        ids: those of `text_prompt_rows(slots)` are placeholders that the first prompts replace.
         positioned: add the positional embedding to the first prompts (CoOp); else they are
             written after it was added, as DroPLe's are (METHOD.md 1.3).
         drop_sos: [SOS] may be dropped, as in the released code (METHOD.md 3.2).
     """
-    N = ids.shape[1]
-    position = torch.arange(N, device=ids.device)
-    readout = ids.argmax(dim=-1)  # [EOS] has the highest id of the vocabulary
-    content = position < readout[:, None]  # (K, N)
-    droppable = content & (position > 0) & (position <= slots)  # never the class phrase
-    if drop_sos:
-        droppable = droppable | (content & (position == 0))
-    layout = TokenLayout(readout, content, droppable, slice(1, 1 + slots))
+    layout = TokenLayout.of_text(ids, slots=slots, drop_sos=drop_sos)
     tokens = text.token_embedding(ids)
-    places = text.positional_embedding[:N].to(tokens.dtype)
+    places = text.positional_embedding[: ids.shape[1]].to(tokens.dtype)
     if prompts and positioned:
         tokens = layout.write_prompts(tokens, prompts[0]) + places
     else:
@@ -248,7 +243,7 @@ def embed_text(
     return tokens, layout
 
 
-def read_text(text: TextTower, record: LayerRecord) -> Tensor:
+def text_features(text: TextTower, record: LayerRecord) -> Tensor:
     """Final text feature (K, E), not normalised."""
     features = text.ln_final(record.layout.read(record.tokens))
     if isinstance(text.text_projection, nn.Linear):
@@ -258,7 +253,7 @@ def read_text(text: TextTower, record: LayerRecord) -> Tensor:
 
 def in_batches_by_length(ids: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
     """Encodes ids (K, N) in batches of like length, so that short phrases pay for no padding."""
-    lengths = ids.argmax(dim=-1) + 1  # [EOS] is the highest id
+    lengths = eos_rows(ids) + 1
     order = lengths.argsort(stable=True)
     parts = [encode(ids[rows, : int(lengths[rows].max())]) for rows in order.split(TEXT_BATCH)]
     return torch.cat(parts)[order.argsort()]

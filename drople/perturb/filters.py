@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage, signal
 
+from drople.images import luma
+
 
 def soften(x: np.ndarray, sigma: float) -> np.ndarray:
     """A Gaussian blur of each channel."""
@@ -45,7 +47,7 @@ def zoom(x: np.ndarray, factor: float) -> np.ndarray:
 
 def grey(x: np.ndarray) -> np.ndarray:
     """The luma, (S, S, 1)."""
-    return (x @ np.array([0.299, 0.587, 0.114]))[..., None]
+    return luma(x)[..., None]
 
 
 def clouds(size: int, decay: float, rng: np.random.Generator) -> np.ndarray:

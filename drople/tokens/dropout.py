@@ -1,13 +1,13 @@
 """Token dropout on two axes: how likely a drop is (a strategy), what it does (a mode).
 
-To add a mode: one branch of `TokenDropout.erase` and one name in `DropMode`.
+To add a strategy: one line of `STRATEGIES`. To add a mode: one entry of `DROP_MODES`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
 
 import torch
@@ -23,14 +23,59 @@ from drople.tokens.strategies import (
     ImportanceWeighted,
     Inverse,
     MeanRate,
-    Nothing,
+    NoDropout,
     Vanilla,
 )
 
-DropMode = Literal["zero", "zero_scaled", "hide", "noise"]
 Placement = Literal["next", "post"]
-DROP_MODES: tuple[DropMode, ...] = get_args(DropMode)
 PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
+
+
+@dataclass(frozen=True)
+class TokenDrop:
+    """One layer's decision."""
+
+    probability: Tensor  # (B, N), zero where not eligible
+    uniform: Tensor  # (B, N), the draw u
+    dropped: Tensor  # (B, N) bool, u < p
+
+
+@dataclass(frozen=True)
+class DropMode:
+    """What a drop does to tokens (B, N, D), METHOD.md 3.5."""
+
+    description: str  # one sentence
+    change: Callable[[Tensor, TokenDrop, Callable[[], Tensor]], Tensor]  # the last: noise (B, N, D)
+    removes: bool = False  # the activation is gone, so a map has no value there
+    hides: bool = False  # from then on no other token attends to it
+
+
+def _zero(tokens: Tensor, drop: TokenDrop, noise: Callable[[], Tensor]) -> Tensor:
+    return tokens.masked_fill(drop.dropped[..., None], 0)
+
+
+def _zero_scaled(tokens: Tensor, drop: TokenDrop, noise: Callable[[], Tensor]) -> Tensor:
+    scale = 1 / (1 - drop.probability.clamp_max(1 - 1e-6))[..., None]  # (B, N, 1)
+    return _zero(tokens, drop, noise) * scale.to(tokens.dtype)
+
+
+DROP_MODES: dict[str, DropMode] = {
+    "zero": DropMode("A dropped token is set to zero.", _zero, removes=True),
+    "zero_scaled": DropMode(
+        "A dropped token is set to zero and a kept one grows by 1 / (1 - p).",
+        _zero_scaled,
+        removes=True,
+    ),
+    "hide": DropMode(
+        "No other token attends to a dropped one any more.",
+        lambda tokens, drop, noise: tokens,
+        hides=True,
+    ),
+    "noise": DropMode(
+        "A dropped token is multiplied by 1 + sigma N(0, 1).",
+        lambda tokens, drop, noise: tokens * (1 + noise() * drop.dropped[..., None]),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +87,7 @@ class DropoutSettings:
     """
 
     strategy: str = "iwtd"  # a key of STRATEGIES
-    mode: DropMode = "zero"  # METHOD.md 3.5
+    mode: str = "zero"  # a key of DROP_MODES
     placement: Placement = "next"  # on entering the next layer, or right after the layer
     p: float = 0.3  # of vanilla dropout, where no rate is matched
     p_min: float = 0.1  # of the most important token
@@ -56,15 +101,12 @@ class DropoutSettings:
 
     def __post_init__(self) -> None:
         for name, choices in (
-            ("strategy", tuple(STRATEGIES)),
+            ("strategy", STRATEGIES),
             ("mode", DROP_MODES),
             ("placement", PLACEMENTS),
-            ("normalisation", tuple(NORMALISE)),
+            ("normalisation", NORMALISE),
         ):
-            if getattr(self, name) not in choices:
-                raise SettingsError(
-                    f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}."
-                )
+            _check_choice(name, getattr(self, name), choices)
         for name in ("p", "p_min", "p_max"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
@@ -76,35 +118,41 @@ class DropoutSettings:
             raise SettingsError(f"sigma is {self.sigma}; it must be at least 0.")
 
 
+def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
+
+
+def _weighted(settings: DropoutSettings, weights: SignalWeights | None = None) -> DropStrategy:
+    s = settings
+    return ImportanceWeighted(s.p_min, s.p_max, weights or s.weights, s.normalisation)
+
+
 STRATEGIES: dict[str, Callable[[DropoutSettings], DropStrategy]] = {
-    "none": lambda s: Nothing(),
+    "none": lambda s: NoDropout(),
     "vanilla": lambda s: Vanilla(s.p),
-    "vanilla-matched": lambda s: MeanRate(STRATEGIES["iwtd"](s)),
-    "iwtd": lambda s: ImportanceWeighted(s.p_min, s.p_max, s.weights, s.normalisation),
-    "self": lambda s: ImportanceWeighted(s.p_min, s.p_max, SignalWeights(1, 0, 0), s.normalisation),
-    "cls": lambda s: ImportanceWeighted(s.p_min, s.p_max, SignalWeights(0, 1, 0), s.normalisation),
-    "cross": lambda s: ImportanceWeighted(
-        s.p_min, s.p_max, SignalWeights(0, 0, 1), s.normalisation
-    ),
-    "inverse": lambda s: Inverse(STRATEGIES["iwtd"](s)),
+    "vanilla-matched": lambda s: MeanRate(_weighted(s)),
+    "iwtd": _weighted,
+    "self": lambda s: _weighted(s, SignalWeights(1, 0, 0)),
+    "cls": lambda s: _weighted(s, SignalWeights(0, 1, 0)),
+    "cross": lambda s: _weighted(s, SignalWeights(0, 0, 1)),
+    "inverse": lambda s: Inverse(_weighted(s)),
 }
+# Beside no dropout and each other, where a rate is matched anyway.
+COMPARED = tuple(name for name in STRATEGIES if name not in ("none", "vanilla-matched"))
 
 OFFICIAL_CODE = DropoutSettings(mode="noise", placement="post", drop_sos=True)
 """What the released code does (METHOD.md 3.2, 3.4): nothing is dropped, chosen tokens get noise."""
 
 
+def strategy_of(settings: DropoutSettings) -> DropStrategy:
+    """The strategy that settings name, with their values."""
+    return STRATEGIES[settings.strategy](settings)
+
+
 def with_strategy(settings: DropoutSettings, strategy: str) -> DropoutSettings:
     """The same settings with another strategy."""
     return replace(settings, strategy=strategy)
-
-
-@dataclass(frozen=True)
-class TokenDrop:
-    """One layer's decision."""
-
-    probability: Tensor  # (B, N), zero where not eligible
-    uniform: Tensor  # (B, N), the draw u
-    dropped: Tensor  # (B, N) bool, u < p
 
 
 @dataclass(frozen=True)
@@ -114,15 +162,26 @@ class TokenDropout:
     strategy: DropStrategy
     draws: Draws
     depth: int  # acts after each of the first `depth` layers
-    mode: DropMode = "zero"
+    mode: str = "zero"  # a key of DROP_MODES
     placement: Placement = "next"
     sigma: float = 0.03
 
+    def __post_init__(self) -> None:
+        _check_choice("mode", self.mode, DROP_MODES)
+        _check_choice("placement", self.placement, PLACEMENTS)
+
     @classmethod
-    def of(cls, settings: DropoutSettings, draws: Draws, *, depth: int) -> TokenDropout:
-        """The dropout that `settings` describe, for one branch."""
-        strategy = STRATEGIES[settings.strategy](settings)
-        return cls(strategy, draws, depth, settings.mode, settings.placement, settings.sigma)
+    def of(
+        cls,
+        settings: DropoutSettings,
+        draws: Draws,
+        *,
+        depth: int,
+        strategy: DropStrategy | None = None,
+    ) -> TokenDropout:
+        """The dropout that `settings` describe, for one branch; `strategy` instead of theirs."""
+        own = strategy or strategy_of(settings)
+        return cls(own, draws, depth, settings.mode, settings.placement, settings.sigma)
 
     @torch.no_grad()
     def draw(self, evidence: Evidence) -> TokenDrop:
@@ -137,17 +196,15 @@ class TokenDropout:
         self, tokens: Tensor, hidden: Tensor | None, drop: TokenDrop, depth: int
     ) -> tuple[Tensor, Tensor | None]:
         """Carries a decision out on tokens (B, N, D) and hidden rows (B, N), METHOD.md 3.5."""
-        gone = drop.dropped[..., None]  # (B, N, 1)
-        if self.mode == "zero":
-            return tokens.masked_fill(gone, 0), hidden
-        if self.mode == "zero_scaled":
-            scale = 1 / (1 - drop.probability.clamp_max(1 - 1e-6))[..., None]
-            return tokens.masked_fill(gone, 0) * scale.to(tokens.dtype), hidden
-        if self.mode == "hide":
-            return tokens, drop.dropped if hidden is None else hidden | drop.dropped
-        shape = (tokens.shape[0], tokens.shape[1], tokens.shape[2])
-        noise = self.draws.noise(depth, shape).to(tokens)
-        return tokens * (1 + self.sigma * noise * gone), hidden
+        mode = DROP_MODES[self.mode]
+        if mode.hides:
+            hidden = drop.dropped if hidden is None else hidden | drop.dropped
+        B, N, D = tokens.shape
+
+        def noise() -> Tensor:
+            return self.sigma * self.draws.noise(depth, (B, N, D)).to(tokens)
+
+        return mode.change(tokens, drop, noise), hidden
 
 
 @dataclass(frozen=True)
@@ -162,16 +219,8 @@ class Replay(TokenDropout):
         cls, dropout: TokenDropout, decisions: Mapping[int, TokenDrop], *, rescore: bool = False
     ) -> Replay:
         """Replays `decisions` the way `dropout` carried them out."""
-        return cls(
-            dropout.strategy,
-            dropout.draws,
-            dropout.depth,
-            dropout.mode,
-            dropout.placement,
-            dropout.sigma,
-            decisions,
-            rescore,
-        )
+        own = {f.name: getattr(dropout, f.name) for f in fields(TokenDropout)}
+        return cls(**own, decisions=decisions, rescore=rescore)
 
     @torch.no_grad()
     def draw(self, evidence: Evidence) -> TokenDrop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,14 @@ class SignalWeights:
     s_cls: float = 1.0
     s_cross: float = 1.0
 
+    def shares(self, signals: Collection[str]) -> dict[str, float]:
+        """The weights of the signals there are, summing to 1; equal where all are zero."""
+        weights = {name: float(getattr(self, name)) for name in SIGNALS if name in signals}
+        if sum(weights.values()) <= 0:
+            weights = dict.fromkeys(weights, 1.0)
+        total = sum(weights.values())
+        return {name: weight / total for name, weight in weights.items()}
+
 
 @dataclass(frozen=True)
 class TokenImportance:
@@ -33,20 +42,18 @@ class TokenImportance:
     def blend(self, weights: SignalWeights | None = None) -> Tensor:
         """The weighted mean of the signals there are, (B, N); rows sum to 1.
 
-        Equal weights as in the released code (utils/token_importance.py). All weights zero on
-        the signals there are: equal weights again, since nothing else is defined.
+        Equal weights by default, as in the released code (utils/token_importance.py).
         """
-        given = weights or SignalWeights()
-        shares = {name: getattr(self, name) for name in SIGNALS}
-        parts = {name: share for name, share in shares.items() if share is not None}
-        weight = {name: float(getattr(given, name)) for name in parts}
-        if sum(weight.values()) <= 0:
-            weight = dict.fromkeys(parts, 1.0)
-        total = sum(weight.values())
+        signals = self.signals()
         blended = torch.zeros_like(self.s_self)
-        for name, share in parts.items():
-            blended = blended + share * (weight[name] / total)
+        for name, weight in (weights or SignalWeights()).shares(signals).items():
+            blended = blended + signals[name] * weight
         return blended
+
+    def signals(self) -> dict[str, Tensor]:
+        """The signals there are, in the order of SIGNALS."""
+        known = {"s_self": self.s_self, "s_cls": self.s_cls}
+        return known if self.s_cross is None else {**known, "s_cross": self.s_cross}
 
 
 def raw_signals(

@@ -5,7 +5,7 @@ To add a strategy: one small frozen dataclass here and one line of `STRATEGIES` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,7 +50,7 @@ class DropStrategy(Protocol):
 
 
 @dataclass(frozen=True)
-class Nothing:
+class NoDropout:
     """No token is dropped."""
 
     def probability(self, evidence: Evidence) -> Tensor:
@@ -133,18 +133,6 @@ class SideBySide:
         for row, reference in self.matched.items():
             p[row] = shift_to_rate(p[row], evidence.eligible[row], float(rate[reference]))
         return p
-
-
-def matched_rows(
-    strategies: Sequence[DropStrategy], reference: int, *, match: bool = True
-) -> SideBySide:
-    """Rows side by side, each but `Nothing` at the rate of the `reference` row if `match`."""
-    matched = {
-        row: reference
-        for row, one in enumerate(strategies)
-        if match and row != reference and not isinstance(one, Nothing)
-    }
-    return SideBySide(tuple(strategies), matched)
 
 
 def drop_rate(probability: Tensor, eligible: Tensor) -> Tensor:

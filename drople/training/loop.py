@@ -142,7 +142,7 @@ def _augment(
         pixels = flip(pixels, rng)
     elif config.augment == "patch":
         pixels = patch_randaugment(pixels, rng, model.backbone.patch_size)
-    return model.backbone.normalise(torch.from_numpy(np.ascontiguousarray(pixels)))
+    return model.backbone.normalise(pixels)
 
 
 def _optimiser(model: PromptedClip, config: TrainConfig) -> torch.optim.Optimizer:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, read_image, read_text
+from drople.models.towers import LayerRecord, image_features, text_features
 from drople.tokens.draws import Draws, RowsOfDraws
 from drople.tokens.dropout import TokenDropout
 from drople.training import losses
@@ -90,12 +90,7 @@ class Objective:
             total = total + weights.distillation * terms["distillation"]
         if weights.residual_entropy:
             terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
-                z_v,
-                z_t,
-                frozen_image=frozen_image,
-                frozen_text=frozen_text,
-                scale=scale,
-                lam=lam,
+                z_v, z_t, frozen_image=frozen_image, frozen_text=frozen_text, scale=scale, lam=lam
             )
             entropy = terms["entropy_image"] + terms["entropy_text"]
             total = total - weights.residual_entropy * entropy
@@ -146,8 +141,8 @@ class Objective:
                     readout_only=True,
                 )
             )
-            z_v = processes.whole(read_image(model.backbone.visual, image_record), batch)
-            z_t = read_text(model.backbone.text, text_record)
+            z_v = processes.whole(image_features(model.backbone.visual, image_record), batch)
+            z_t = text_features(model.backbone.text, text_record)
         gathered = [processes.whole(one, batch) for one in image_bridge]
         z_v, z_t = (F.normalize(z.float(), dim=-1) for z in (z_v, z_t))
         return z_v, z_t, gathered, text_bridge

@@ -62,7 +62,7 @@ def compare_analysis(backbone: Backbone, repeats: int) -> None:
     model = PromptedClip(backbone, PromptPlan(), bridge_tokens=64)
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, (480, 640, 3), dtype=np.uint8))
-    pixels = backbone.normalise(torch.from_numpy(backbone.pixels(picture).copy())[None])
+    pixels = backbone.normalise(backbone.pixels(picture)[None])
     texts = describe_classes(model, CLASSES)
 
     def ours() -> None:

@@ -36,11 +36,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drople import AnalysisSettings, PromptedClip, analyse, describe_classes, load_backbone
-from drople.class_texts import ADAPTED, FROZEN, ClassTexts
+from drople.branches import ADAPTED, FROZEN
+from drople.class_texts import ClassTexts
 from drople.explain import explain
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
-from drople.models.towers import last, read_image
+from drople.models.towers import image_features, last
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import DropoutSettings, TokenDropout, with_strategy
 from tests.benchmarks.analysis import CLASSES, Run, alternate, random_vit
@@ -53,7 +54,7 @@ class Condition(nn.Module):
 
     def __init__(self, model: Backbone | PromptedClip, text: Tensor, strategy: str | None):
         super().__init__()
-        self.clip = (model if isinstance(model, Backbone) else model.backbone).clip
+        self.clip = model.backbone.clip
         self.source, self.text, self.strategy = model, text, strategy
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class Condition(nn.Module):
         record = last(
             self.source.image_layers(pixels, score=self.strategy == "iwtd", dropout=dropout)
         )
-        return F.normalize(read_image(backbone.visual, record), dim=-1) @ self.text.T
+        return F.normalize(image_features(backbone.visual, record), dim=-1) @ self.text.T
 
 
 def usual_way(model: PromptedClip, pixels: Tensor, texts: ClassTexts, shown: int) -> None:
@@ -95,7 +96,7 @@ def usual_way(model: PromptedClip, pixels: Tensor, texts: ClassTexts, shown: int
 def compare_usual(backbone: Backbone, repeats: int) -> None:
     model = PromptedClip(backbone, PromptPlan(), bridge_tokens=64).requires_grad_(False)
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
-    pixels = backbone.normalise(torch.from_numpy(backbone.pixels(photo)[None]))
+    pixels = backbone.normalise(backbone.pixels(photo)[None])
     for count, target in ((10, 3.0), (1, 1.5)):
         texts = describe_classes(model, CLASSES[:count])
 
@@ -126,7 +127,7 @@ def compare_draws(backbone: Backbone, repeats: int) -> None:
             batch, score=True, watched=settings.image_depth, dropout=dropout, readout_only=True
         )
         with torch.no_grad():
-            read_image(backbone.visual, last(layers))
+            image_features(backbone.visual, last(layers))
 
     def plain() -> None:
         with torch.no_grad():
@@ -143,7 +144,9 @@ def compare_batches(backbone: Backbone, repeats: int) -> None:
         batch = torch.randn(16, 3, backbone.image_size, backbone.image_size)
 
         def table() -> None:
-            for _ in explain(model, folder, files, texts, AnalysisSettings(), draws=0):
+            for _ in explain(
+                model, folder, files, classes=texts, settings=AnalysisSettings(), draws=0
+            ):
                 pass
 
         def plain() -> None:
@@ -198,7 +201,9 @@ def growth(backbone: Backbone) -> Iterator[str]:
         with pictures(count, backbone.image_size) as (folder, files):
             taken = timed(
                 lambda folder=folder, files=files: list(
-                    explain(model, folder, files, texts, AnalysisSettings(), draws=4)
+                    explain(
+                        model, folder, files, classes=texts, settings=AnalysisSettings(), draws=4
+                    )
                 ),
                 repeats=1,
             )

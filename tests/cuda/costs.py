@@ -12,7 +12,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from drople import AnalysisSettings, analyse
 from drople.explain import explain
-from drople.models.towers import last, read_image
+from drople.models.towers import image_features, last
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import DropoutSettings, TokenDropout
 from drople.training.config import METHODS, TrainConfig
@@ -100,7 +100,7 @@ def draws_time(pair: Pair, repeats: int) -> str:
         layers = model.image_layers(
             batch, score=True, watched=settings.image_depth, dropout=dropout, readout_only=True
         )
-        read_image(model.backbone.visual, last(layers))
+        image_features(model.backbone.visual, last(layers))
 
     @torch.no_grad()
     def plain() -> None:
@@ -118,7 +118,9 @@ def table_time(pair: Pair, repeats: int) -> str:
     with pictures(32, size) as (folder, files):
 
         def table() -> None:
-            for _ in explain(model, folder, files, texts, AnalysisSettings(), draws=0):
+            for _ in explain(
+                model, folder, files, classes=texts, settings=AnalysisSettings(), draws=0
+            ):
                 pass
 
         @torch.no_grad()

@@ -30,13 +30,13 @@ def lab(pair: Pair) -> Iterator[Row]:
     settings = AnalysisSettings()
 
     def path(model: PromptedClip, texts: ClassTexts) -> object:
-        return explain_difference(model, run_branches(model, image), texts, 0, 1)
+        return explain_difference(model, run_branches(model, image), texts, target=0, against=1)
 
     def many(model: PromptedClip, texts: ClassTexts) -> object:
         plain = Branch.of(model, texts).answers(image[None])
         found = last_of(
             run_draws(
-                model, image, texts, settings,
+                model, image, texts, settings=settings,
                 target=0, plain=int(plain.cosines[0].argmax()), most=2, width=0.1,
             )
         )  # fmt: skip
@@ -44,12 +44,12 @@ def lab(pair: Pair) -> Iterator[Row]:
 
     def rates(model: PromptedClip, texts: ClassTexts) -> object:
         _, curves = next(
-            islice(run_rates(model, image, texts, settings, target=0, draws=1), 1, None)
+            islice(run_rates(model, image, texts, settings=settings, target=0, draws=1), 1, None)
         )
         return {f"{k}": (p.cosine, p.kept) for k, p in curves.points.items()}
 
     def modes(model: PromptedClip, texts: ClassTexts) -> object:
-        found = mode_effect(model, image, texts, settings, 0, "hide")
+        found = mode_effect(model, image, texts, settings=settings, target=0, mode="hide")
         return [one.probability for one in found]
 
     def sinks(model: PromptedClip, texts: ClassTexts) -> object:
@@ -76,7 +76,13 @@ def lab(pair: Pair) -> Iterator[Row]:
             for i, one in enumerate(photographs()):
                 one.save(folder / f"{i}.png")
             rows = explain(
-                model, folder, sorted(folder.iterdir()), texts, settings, draws=2, batch=2
+                model,
+                folder,
+                sorted(folder.iterdir()),
+                classes=texts,
+                settings=settings,
+                draws=2,
+                batch=2,
             )
             return [one for part in rows for one in part]
 

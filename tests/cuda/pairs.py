@@ -100,7 +100,7 @@ def photographs() -> list[Image.Image]:
 
 def inputs_of(pair: Pair, model: PromptedClip) -> Tensor:
     """The pictures, (B, 3, S, S), normalised."""
-    return model.backbone.normalise(torch.from_numpy(pair.images))
+    return model.backbone.normalise(pair.images)
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:

@@ -160,7 +160,7 @@ def cams(pair: Pair) -> Iterator[Row]:
                         model.visual,
                         records,
                         text.expand(len(pair.images), -1, -1),
-                        [0, 3, 7],
+                        classes=[0, 3, 7],
                         layer=layer,
                         method=method,
                         prompts=model.prompts.image_steps(),

@@ -59,7 +59,7 @@ def training(pair: Pair) -> Iterator[Row]:
             fresh = build_model(model.backbone, config)
             objective = Objective.of(fresh, task, config, cache=None, processes=ALONE)
             stream = StreamDraws(torch.Generator().manual_seed(3))
-            seen = model.backbone.normalise(torch.from_numpy(pixels))
+            seen = model.backbone.normalise(pixels)
             terms = objective.terms(np.arange(8), seen, stream, lam=0.05)
             terms["total"].backward()
             gradients = {

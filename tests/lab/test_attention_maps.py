@@ -26,7 +26,7 @@ from drople.models.prompts import PromptPlan
 MODEL = prompted(tiny())
 MODULAR = prompted(tiny(), PromptPlan(kind="modular"), bridge=0)
 PIXELS = MODEL.backbone.pixels(noise_picture())
-BATCH = MODEL.backbone.normalise(torch.from_numpy(PIXELS.copy())[None])
+BATCH = MODEL.backbone.normalise(PIXELS[None])
 
 
 def records_of(model, **changes):

@@ -44,7 +44,7 @@ def scaled():
 @pytest.mark.parametrize("against", [None, 2])
 def test_the_parts_sum_to_the_difference_of_the_logits(model, against):
     texts = describe_classes(model, NAMES)
-    one = explain_difference(model, run_branches(model, PIXELS), texts, 1, against)
+    one = explain_difference(model, run_branches(model, PIXELS), texts, target=1, against=against)
     logits = []
     for branch, encoder in (("frozen", model.backbone), ("adapted", model)):
         image = F.normalize(encoder.encode_image(batch_of(model.backbone)), dim=-1)[0]
@@ -67,7 +67,9 @@ def test_the_parts_sum_to_the_difference_of_the_logits(model, against):
 def test_equal_branches_differ_in_nothing():
     empty = PromptPlan(image_count=0, image_depth=0, text_depth=1)
     model = prompted(tiny(), empty, bridge=0)
-    one = explain_difference(model, run_branches(model, PIXELS), describe_classes(model, NAMES), 0)
+    one = explain_difference(
+        model, run_branches(model, PIXELS), describe_classes(model, NAMES), target=0
+    )
     assert np.abs(one.image.patches).max() < 1e-6
     assert np.abs(one.image.layers).max() < 1e-6
     assert one.scale == 0
@@ -127,7 +129,7 @@ def test_only_the_patch_that_is_attended_to_has_a_part():
 
 def parts_of(target=1):
     texts = describe_classes(MODEL, NAMES)
-    return {tab.LOGIT: explain_difference(MODEL, run_branches(MODEL, PIXELS), texts, target)}
+    return {tab.LOGIT: explain_difference(MODEL, run_branches(MODEL, PIXELS), texts, target=target)}
 
 
 def test_the_table_and_the_bars_sum_to_the_difference():

@@ -30,7 +30,7 @@ def every():
 
 def test_a_row_counts_the_tokens_whose_draw_is_below_p(every):
     for layer in range(4):
-        for row in duel_rows(every, ALL, layer, 0):
+        for row in duel_rows(every, ALL, layer, target=0):
             one = every.images[row.condition].layers[layer]
             by_hand = int((one.uniform[0] < one.probability[0])[one.eligible[0]].sum())
             assert (row.dropped, row.eligible) == (by_hand, int(one.eligible.sum()))
@@ -38,19 +38,19 @@ def test_a_row_counts_the_tokens_whose_draw_is_below_p(every):
 
 def test_matched_rows_have_one_rate(every):
     for layer in range(4):
-        rates = [row.rate for row in duel_rows(every, ALL, layer, 0)]
+        rates = [row.rate for row in duel_rows(every, ALL, layer, target=0)]
         np.testing.assert_allclose(rates, rates[0], atol=1e-6)
 
 
 def test_equal_p_drop_the_same_tokens():
     even = ask(dropout=DropoutSettings(p_min=0.4, p_max=0.4))
-    vanilla, iwtd = duel_rows(even, ("vanilla", "iwtd"), 0, 0)
+    vanilla, iwtd = duel_rows(even, ("vanilla", "iwtd"), 0, target=0)
     assert (vanilla.jaccard, vanilla.by_chance) == pytest.approx((1.0, 1.0))
     assert vanilla.dropped == iwtd.dropped > 0
 
 
 def test_the_overlap_is_of_sets_and_its_chance_of_their_p(every):
-    row = duel_rows(every, ("inverse",), 1, 0)[0]
+    row = duel_rows(every, ("inverse",), 1, target=0)[0]
     a, b = (every.images[c].layers[1] for c in ("inverse", "iwtd"))
     sets = [set(np.flatnonzero(one.dropped[0])) for one in (a, b)]
     assert row.jaccard == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
@@ -60,20 +60,22 @@ def test_the_overlap_is_of_sets_and_its_chance_of_their_p(every):
 
 
 def test_the_undropped_column_keeps_everything(every):
-    row = duel_rows(every, ("adapted",), 0, 0)[0]
+    row = duel_rows(every, ("adapted",), 0, target=0)[0]
     assert (row.dropped, row.rate, row.mass_kept, row.top_kept) == (0, 0.0, 1.0, 1.0)
     assert row.jaccard is None
 
 
 def test_a_column_less_itself_is_zero_wherever_it_has_a_value(every):
-    found = map_difference(every, "iwtd", "iwtd", 0)
+    found = map_difference(every, "iwtd", "iwtd", target=0)
     gone = every.maps.unavailable["iwtd"]
     assert (found[~gone] == 0).all()
     assert np.isnan(found[gone]).all()
 
 
 def test_a_difference_changes_its_sign_with_its_order(every):
-    there, back = (map_difference(every, *p, 1) for p in (("iwtd", "self"), ("self", "iwtd")))
+    there, back = (
+        map_difference(every, *p, target=1) for p in (("iwtd", "self"), ("self", "iwtd"))
+    )
     np.testing.assert_array_equal(there, -back)
 
 
@@ -81,8 +83,8 @@ def test_no_map_no_difference():
     many = analysed("many classes")
     hidden = next(i for i in range(len(many.classes)) if i not in many.maps.classes)
     assert target_map(many, "iwtd", hidden) is None
-    assert map_difference(many, "iwtd", "vanilla", hidden) is None
-    assert duel_rows(many, ("iwtd",), 0, hidden)[0].top_kept is None
+    assert map_difference(many, "iwtd", "vanilla", target=hidden) is None
+    assert duel_rows(many, ("iwtd",), 0, target=hidden)[0].top_kept is None
 
 
 def test_more_columns_are_the_same_question_and_another_seed_is_not(every):
@@ -95,7 +97,7 @@ def test_the_scale_of_differences_is_symmetric_and_shared(every):
     scale = figures.difference_scale(every, ALL, 0)
     assert scale.low == -scale.high < 0
     for second in ALL[1:]:
-        found = map_difference(every, ALL[0], second, 0)
+        found = map_difference(every, ALL[0], second, target=0)
         assert np.nanmax(np.abs(found)) <= scale.high
 
 
@@ -150,7 +152,7 @@ def test_further_columns_of_another_picture_are_not_shown(every):
 
 
 def test_rows_change_with_the_class_looked_at(every):
-    one, two = (duel_rows(every, ("iwtd",), 0, target)[0] for target in (0, 1))
+    one, two = (duel_rows(every, ("iwtd",), 0, target=target)[0] for target in (0, 1))
     said = every.predictions["iwtd"].probabilities
     assert (one.probability, two.probability) == pytest.approx((said[0], said[1]))
     assert replace(one, probability=0, top_kept=0) == replace(two, probability=0, top_kept=0)

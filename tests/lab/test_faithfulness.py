@@ -35,11 +35,11 @@ from drople.lab.patch_maps import (
     baseline_maps,
     centre_gaussian,
     edge_strength,
-    gini,
     judged_maps,
     patch_order,
 )
 from drople.statistics.intervals import prediction_interval
+from drople.statistics.sparsity import gini_index
 
 G, PATCH = 4, 8
 PLANTED = (2, 3)  # the one patch that the toy model looks at
@@ -64,7 +64,9 @@ def toy_model(pictures):
 def toy(maps, orders=6):
     """Everything measured on the toy."""
     return list(
-        run_erasures(toy_model, toy_picture(), maps, [*REPLACEMENTS], orders=orders, seed=0)
+        run_erasures(
+            toy_model, toy_picture(), maps, replacements=[*REPLACEMENTS], orders=orders, seed=0
+        )
     )
 
 
@@ -217,11 +219,11 @@ def test_the_centre_falls_off_evenly_and_edges_are_where_the_step_is():
     ("values", "expected"), [([1, 1, 1, 1], 0), ([0, 0, 0, 5], 0.75), ([1, -3], 0.25)]
 )
 def test_ginis_index_by_hand(values, expected):
-    assert gini(np.array(values, dtype=float)) == pytest.approx(expected)
+    assert gini_index(np.array(values, dtype=float)) == pytest.approx(expected)
 
 
 def test_a_map_of_zeros_has_no_sparsity():
-    assert gini(np.zeros((2, 2))) is None
+    assert gini_index(np.zeros((2, 2))) is None
 
 
 def test_the_prediction_interval_is_students():
@@ -242,7 +244,7 @@ def measured():
     ask = partial(Branch.of(model, describe_classes(model, NAMES)).ask, 0)
     analysis = analysed()
     maps = {**judged_maps(analysis, 0), **baseline_maps(analysis)}
-    steps = run_erasures(ask, analysis.pixels, maps, [*REPLACEMENTS], orders=2, seed=0)
+    steps = run_erasures(ask, analysis.pixels, maps, replacements=[*REPLACEMENTS], orders=2, seed=0)
     return maps, [*steps]
 
 

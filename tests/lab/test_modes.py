@@ -25,7 +25,7 @@ def effects_of(mode, settings=SETTINGS):
     """Both dropouts' effects in one mode on the tiny model."""
     texts = describe_classes(MODEL, NAMES)
     pixels = MODEL.backbone.pixels(noise_picture())
-    return mode_effect(MODEL, pixels, texts, settings, 1, mode)
+    return mode_effect(MODEL, pixels, texts, settings=settings, target=1, mode=mode)
 
 
 @pytest.mark.parametrize("mode", DROP_MODES)
@@ -81,6 +81,6 @@ def test_effects_are_drawn():
 def test_numbers_are_finite_with_one_class():
     texts = describe_classes(MODEL, NAMES[:1])
     pixels = MODEL.backbone.pixels(noise_picture())
-    for effect in mode_effect(MODEL, pixels, texts, SETTINGS, 0, "zero"):
+    for effect in mode_effect(MODEL, pixels, texts, settings=SETTINGS, target=0, mode="zero"):
         assert np.isfinite(effect.logit_change)
         assert effect.probability == pytest.approx(1)

@@ -20,8 +20,8 @@ from app.wording.rate_curve import (
 )
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
-from drople.lab.rate_curve import COMPARED, NONE, RATES, AtRate, Point, RateCurves, run_rates
-from drople.tokens.dropout import DROP_MODES, DropoutSettings
+from drople.lab.rate_curve import NONE, RATES, AtRate, Point, RateCurves, run_rates
+from drople.tokens.dropout import COMPARED, DROP_MODES, DropoutSettings
 from drople.tokens.strategies import Evidence, Vanilla
 
 MODEL = prompted(tiny())
@@ -32,7 +32,7 @@ def steps(settings=None, *, draws=3, model=MODEL):
     settings = settings or AnalysisSettings(seed=4)
     texts = describe_classes(model, NAMES)
     pixels = model.backbone.pixels(noise_picture())
-    return [*run_rates(model, pixels, texts, settings, target=0, draws=draws)]
+    return [*run_rates(model, pixels, texts, settings=settings, target=0, draws=draws)]
 
 
 @pytest.fixture(scope="module")

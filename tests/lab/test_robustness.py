@@ -50,7 +50,7 @@ PIXELS = MODEL.backbone.pixels(noise_picture())
 @pytest.fixture(scope="module")
 def strip():
     """All versions of the ordinary picture under Gaussian noise."""
-    return [*run_versions(BRANCH, analysed(), TEXTS, 1, "gaussian_noise")]
+    return [*run_versions(BRANCH, analysed(), TEXTS, target=1, kind="gaussian_noise")]
 
 
 # --- severity 0 ---
@@ -78,8 +78,8 @@ def test_an_analysis_at_severity_zero_is_the_clean_one():
 
 def test_the_clean_column_is_the_analysis_itself_and_like_itself(strip):
     assert strip[0].name == "clean" and strip[0].analysis is analysed()
-    assert map_likeness(analysed(), analysed(), "iwtd", 1) == pytest.approx(1)
-    assert drop_likeness(analysed(), analysed(), "iwtd", 0).jaccard == 1
+    assert map_likeness(analysed(), analysed(), condition="iwtd", target=1) == pytest.approx(1)
+    assert drop_likeness(analysed(), analysed(), condition="iwtd", layer=0).jaccard == 1
 
 
 def test_a_corruption_is_the_same_for_the_same_seed_and_grows():
@@ -132,12 +132,14 @@ def test_likeness_is_over_the_patches_both_have(strip):
     clean, other = strip[0].analysis, strip[3].analysis
     gone = clean.maps.unavailable["iwtd"] | other.maps.unavailable["iwtd"]
     maps = [one.maps.values["iwtd"][1][~gone] for one in (clean, other)]
-    assert map_likeness(clean, other, "iwtd", 1) == pytest.approx(spearmanr(*maps).statistic)
+    assert map_likeness(clean, other, condition="iwtd", target=1) == pytest.approx(
+        spearmanr(*maps).statistic
+    )
     sets = [set(np.flatnonzero(one.images["iwtd"].layers[0].dropped[0])) for one in (clean, other)]
-    found = drop_likeness(clean, other, "iwtd", 0)
+    found = drop_likeness(clean, other, condition="iwtd", layer=0)
     assert found.jaccard == pytest.approx(len(sets[0] & sets[1]) / len(sets[0] | sets[1]))
     shallow = ask(plan=None, dropout=replace(AnalysisSettings().dropout, image_depth=1))
-    assert drop_likeness(shallow, shallow, "iwtd", 2) is None
+    assert drop_likeness(shallow, shallow, condition="iwtd", layer=2) is None
 
 
 def test_one_scale_covers_all_versions(strip):

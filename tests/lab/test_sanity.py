@@ -27,7 +27,7 @@ MODEL = prompted(tiny())
 def cascade():
     """All depths of the ordinary analysis."""
     texts = describe_classes(MODEL, NAMES)
-    return [*run_cascade(MODEL, analysed(), texts, 0, seed=3)]
+    return [*run_cascade(MODEL, analysed(), texts, target=0, seed=3)]
 
 
 def weights(model):
@@ -113,7 +113,7 @@ def test_importance_cannot_change_before_its_own_layers_do():
     texts = describe_classes(MODEL, NAMES)
     settings = AnalysisSettings(dropout=DropoutSettings(image_depth=2), strategies=("iwtd",))
     shallow = analyse(MODEL, noise_picture(), NAMES, settings)
-    found = [*run_cascade(MODEL, shallow, texts, 0, seed=3)]
+    found = [*run_cascade(MODEL, shallow, texts, target=0, seed=3)]
     for one in found[:3]:  # two layers of four: the two last blocks say nothing
         assert one.likeness[IMPORTANCE].spearman == pytest.approx(1)
         np.testing.assert_allclose(one.maps[IMPORTANCE], found[0].maps[IMPORTANCE], atol=1e-7)

@@ -103,7 +103,7 @@ def test_a_token_that_attends_to_itself_receives_nothing():
 
 def test_both_branches_are_read_as_they_enter_each_layer():
     found = find_sinks(MODEL, PIXELS)
-    batch = MODEL.backbone.normalise(torch.from_numpy(PIXELS.copy())[None])
+    batch = MODEL.backbone.normalise(PIXELS[None])
     for name, records in (
         ("frozen", MODEL.backbone.image_layers(batch)),
         ("adapted", MODEL.image_layers(batch)),

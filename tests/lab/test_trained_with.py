@@ -133,7 +133,7 @@ def test_unequal_epochs_are_said():
     longer = card("drople", training={"epochs": 8})
     (found,) = comparisons({"a": card("drople-none"), "b": longer})
     assert found.epochs == {4, 8}
-    one = answers(ask(), "b", longer, 0)
+    one = answers(ask(), "b", longer, target=0)
     assert "equally many epochs" in trained_sentence(found, NAMES, 0, one)
 
 
@@ -214,7 +214,7 @@ def test_settings_without_dropout_keep_the_question():
 
 def test_tiles_lie_in_the_order_of_the_answers():
     (comparison,) = comparisons({m: card(m) for m in TRAINED_WITH})
-    frozen, adapted = answers(ask(), "drople", card("drople"), 2)
+    frozen, adapted = answers(ask(), "drople", card("drople"), target=2)
     assert frozen.method == "frozen"
     assert adapted.accuracy == {"base": 61.5, "novel": 40.25}
     assert "IWTD" in trained_sentence(comparison, NAMES, 2, (frozen, adapted))

@@ -29,7 +29,9 @@ def drawn(settings=None, *, most=16, width=0.0, classes=NAMES):
     texts = describe_classes(MODEL, classes)
     pixels = MODEL.backbone.pixels(noise_picture())
     return list(
-        run_draws(MODEL, pixels, texts, settings, target=0, plain=1, most=most, width=width)
+        run_draws(
+            MODEL, pixels, texts, settings=settings, target=0, plain=1, most=most, width=width
+        )
     )
 
 

@@ -18,7 +18,7 @@ from tiny import (
 )
 from torch.nn import functional as F
 
-from drople.models.towers import last, read_image, read_text
+from drople.models.towers import image_features, last, text_features
 from drople.tokens.layout import TokenLayout
 
 PHRASES = ["a photo of a cat.", "dog", "a blurry photo of many golden retrievers at the sea"]
@@ -78,7 +78,7 @@ def test_pixels_equal_open_clips_preprocessing(picture, resize_mode):
     clip = tiny_clip()
     preprocess = open_clip.transform.image_transform(32, is_train=False, resize_mode=resize_mode)
     ours = type(wrap(clip)).of_clip("tiny", clip, preprocess, TOKENIZER)
-    seen = ours.normalise(torch.from_numpy(ours.pixels(picture).copy())[None])
+    seen = ours.normalise(ours.pixels(picture)[None])
     torch.testing.assert_close(seen[0], preprocess(picture), rtol=0, atol=1e-6)
 
 
@@ -131,8 +131,10 @@ def test_the_readout_row_alone_equals_the_full_last_block(model, pixels, branch)
 
     def features(**changes):
         if branch == "image":
-            return read_image(model.backbone.visual, last(model.image_layers(pixels, **changes)))
-        return read_text(model.backbone.text, last(model.text_layers(ids, **changes)))
+            return image_features(
+                model.backbone.visual, last(model.image_layers(pixels, **changes))
+            )
+        return text_features(model.backbone.text, last(model.text_layers(ids, **changes)))
 
     torch.testing.assert_close(features(readout_only=True), features(), rtol=1e-5, atol=1e-6)
 

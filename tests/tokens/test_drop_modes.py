@@ -9,10 +9,11 @@ import torch
 from planted import DEPTH, acting, image_records
 from tiny import prompted, tiny_clip, wrap
 
+from drople.errors import SettingsError
 from drople.models.prompts import PromptPlan
 from drople.tokens.draws import SeededDraws
-from drople.tokens.dropout import OFFICIAL_CODE, PLACEMENTS, TokenDrop, TokenDropout
-from drople.tokens.strategies import Nothing, Vanilla
+from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, TokenDrop, TokenDropout
+from drople.tokens.strategies import NoDropout, Vanilla
 
 PLACED = pytest.mark.parametrize("placement", PLACEMENTS)
 
@@ -47,7 +48,7 @@ def test_placements_agree_on_the_last_prompted_layer():
     gone = torch.tensor([[False, True, False, True, False]] * 2)
     drop = TokenDrop(gone.float(), 1 - gone.float(), gone)
     results = [
-        acting(Nothing(), "zero", placement, rows=2).erase(tokens, None, drop, 0)[0]
+        acting(NoDropout(), "zero", placement, rows=2).erase(tokens, None, drop, 0)[0]
         for placement in PLACEMENTS
     ]
     assert torch.equal(*results)
@@ -57,7 +58,7 @@ def test_placements_agree_on_the_last_prompted_layer():
 def test_scaled_zero_divides_by_the_share_that_stays():
     p = torch.tensor([[0.0, 0.5, 0.2, 1.0]])
     drop = TokenDrop(p, torch.tensor([[0.5, 0.1, 0.9, 0.9]]), torch.tensor([[0, 1, 0, 1]]).bool())
-    dropout = acting(Nothing(), "zero_scaled", rows=1)
+    dropout = acting(NoDropout(), "zero_scaled", rows=1)
     tokens, hidden = dropout.erase(torch.ones(1, 4, 2), None, drop, 0)
     torch.testing.assert_close(tokens[0, :, 0], torch.tensor([1.0, 0.0, 1.25, 0.0]))
     assert hidden is None
@@ -76,7 +77,7 @@ def test_noise_multiplies_dropped_tokens_by_one_plus_sigma_epsilon():
     tokens = torch.randn(1, 200, 64, generator=torch.Generator().manual_seed(0)) + 3
     gone = torch.arange(200)[None] % 2 == 0
     drop = TokenDrop(gone.float(), torch.zeros(1, 200), gone)
-    noised, _ = acting(Nothing(), "noise", rows=1, sigma=0.03).erase(tokens, None, drop, 0)
+    noised, _ = acting(NoDropout(), "noise", rows=1, sigma=0.03).erase(tokens, None, drop, 0)
     factors = noised / tokens
     assert torch.equal(noised[~gone], tokens[~gone])
     assert float(factors[gone].mean()) == pytest.approx(1, abs=2e-3)
@@ -151,3 +152,12 @@ def test_modular_prompts_carry_their_hiding_on():
     # The newest goes; the first fresh one inherits its decision, the second has none.
     assert torch.equal(second.hidden[:, 18], first.drop.dropped[:, 18])
     assert not second.hidden[:, 19].any()
+
+
+def test_every_mode_says_in_one_sentence_what_it_does():
+    assert all(mode.description.count(".") == 1 for mode in DROP_MODES.values())
+
+
+def test_an_unknown_mode_is_an_error():
+    with pytest.raises(SettingsError, match="mode is 'mask'; choose one of zero, zero_scaled"):
+        acting(Vanilla(0.5), "mask")

@@ -11,7 +11,7 @@ from tiny import NAMES
 
 from drople import DROP_MODES, STRATEGIES, DropoutSettings
 from drople.errors import SettingsError
-from drople.models.towers import last, read_text
+from drople.models.towers import last, text_features
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import PLACEMENTS, TokenDropout
 from drople.tokens.importance import SignalWeights
@@ -191,6 +191,6 @@ def test_side_by_side_reads_each_row_on_its_own():
 def test_text_features_feel_a_dropped_prompt(model):
     ids = model.backbone.tokenise(model.phrases(NAMES))
     dropout = replace(acting(Vanilla(1.0)), draws=SeededDraws([0] * 3, "text", NAMES))
-    plain = read_text(model.backbone.text, last(model.text_layers(ids)))
-    dropped = read_text(model.backbone.text, last(model.text_layers(ids, dropout=dropout)))
+    plain = text_features(model.backbone.text, last(model.text_layers(ids)))
+    dropped = text_features(model.backbone.text, last(model.text_layers(ids, dropout=dropout)))
     assert not torch.allclose(plain, dropped, atol=1e-5)

@@ -16,10 +16,10 @@ from drople.tokens.strategies import (
     Evidence,
     ImportanceWeighted,
     Inverse,
-    Nothing,
+    NoDropout,
+    SideBySide,
     Vanilla,
     drop_rate,
-    matched_rows,
     shift_to_rate,
 )
 
@@ -160,16 +160,15 @@ def test_a_shift_adds_one_constant_where_nothing_is_clipped():
     torch.testing.assert_close(after, torch.tensor([0.3, 0.4, 0.8]))
 
 
-def test_matched_rows_take_the_rate_of_their_reference(generator):
-    strategies = [Nothing(), Vanilla(0.9), ImportanceWeighted(0.1, 0.5)]
+def test_a_matched_row_takes_the_rate_of_its_reference(generator):
+    strategies = (NoDropout(), Vanilla(0.9), ImportanceWeighted(0.1, 0.5))
     scores = torch.rand(1, 20, generator=generator).expand(3, -1)
-    p = matched_rows(strategies, reference=2).probability(evidence(scores))
+    p = SideBySide(strategies, {1: 2}).probability(evidence(scores))
     assert not p[0].any()
     torch.testing.assert_close(p[1], p[2].mean().expand(20), rtol=0, atol=1e-6)
     assert torch.equal(p[2], ImportanceWeighted(0.1, 0.5).probability(evidence(scores))[2])
 
 
 def test_unmatched_rows_keep_their_own_probability():
-    rows = matched_rows([Vanilla(0.9), Vanilla(0.2)], reference=0, match=False)
-    p = rows.probability(evidence([[0.5, 0.5]] * 2))
+    p = SideBySide((Vanilla(0.9), Vanilla(0.2))).probability(evidence([[0.5, 0.5]] * 2))
     torch.testing.assert_close(p, torch.tensor([[0.9, 0.9], [0.2, 0.2]]))

@@ -78,7 +78,7 @@ def test_training_learns_the_colours(backbone, squares):
     config = toy("ivlp", epochs=12, augment="none", lr=0.02)
     model, _ = trained(backbone, squares, config)
     pixels = np.stack([backbone.pixels(squares.train.read(i)) for i in range(12)])
-    images = model.encode_image(backbone.normalise(torch.from_numpy(pixels)))
+    images = model.encode_image(backbone.normalise(pixels))
     text = torch.nn.functional.normalize(model.encode_text(squares.classes), dim=-1)
     assert (images @ text.T).argmax(dim=-1).tolist() == squares.train.labels.tolist()
 
