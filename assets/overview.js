@@ -432,7 +432,7 @@ function mapView(page, caption) {
   const spot = el("i", { class: "spot", hidden: true }), name = el("span", { class: "map-name" });
   const over = el("p", { class: "map-over", hidden: true });
   const node = el("div", { class: "map" }, canvas, spot, name, over);
-  const view = { node, canvas, spec: null, value: null, layered: true, side: 0 };
+  const view = { node, canvas, spec: null, value: null, side: 0 };
   let tapped = null, pressed = 0;
   const at = event => {
     const box = canvas.getBoundingClientRect(), { rows, columns } = page.model;
@@ -473,8 +473,8 @@ function mapView(page, caption) {
     paint(canvas, view.spec);
     if (view.wiped) paint(canvas, view.wiped, view.from);
   };
-  view.show = (spec, { label, title = "", value, layered = true, over: text = "", wiped = null, from = 0 }) => {
-    Object.assign(view, { spec, value, layered, wiped, from });
+  view.show = (spec, { label, title = "", value, over: text = "", wiped = null, from = 0 }) => {
+    Object.assign(view, { spec, value, wiped, from });
     if (canvas.getAttribute("aria-label") !== label) canvas.setAttribute("aria-label", label);
     say(name, title);
     say(over, text);
@@ -505,7 +505,7 @@ function promptCells(page, what) {
       const token = patches + i, value = values?.[token], none = missing(value);
       return el("button", { type: "button", class: "cell", "aria-label": `${what}, prompt ${i + 1}: ${write(value)}`,
         style: none ? "" : `background:${cssColour(scale, value)};color:${inkOn(scale, value)}`,
-        onpointerenter: event => page.point(token, { node: event.currentTarget, layered: true }),
+        onpointerenter: event => page.point(token, { node: event.currentTarget }),
         onpointerleave: () => page.point(null),
         onclick: event => page.drawer.open(token, event.currentTarget) }, `P${i + 1} ${write(value)}`);
     });
@@ -792,9 +792,9 @@ function looksPanel(page) {
     if (state.wipe) {
       const [left, right] = state.wipe.map(spec);
       sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.label(name)]), state.wipe[i]));
-      wiped.show(left.spec, { layered: false, wiped: right.spec, from, title: state.wipe.map(model.label).join(" | "),
+      wiped.show(left.spec, { wiped: right.spec, from, title: state.wipe.map(model.label).join(" | "),
         label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "),
-        value: token => ["Left, right", `${three(left.values[token])}, ${three(right.values[token])}`] });
+        value: token => [`${method} at block ${block}, left and right`, `${three(left.values[token])}, ${three(right.values[token])}`] });
       line.style.left = `${100 * from}%`;
     } else {
       const order = [...payload.branches, ...[model.b, model.a]];
@@ -805,9 +805,9 @@ function looksPanel(page) {
         if (!name) return;
         const { values, spec: one } = spec(name), empty = values.every(Number.isNaN);
         view.node.style.setProperty("--tone", page.colour(name));
-        view.show(one, { label: label(name, values), title: model.label(name), layered: false,
+        view.show(one, { label: label(name, values), title: model.label(name),
           over: !empty ? "" : state.draw === "all" ? "No map yet" : `No map of draw ${state.draw}: the first ${model.mapped} have one`,
-          value: token => [`${method}, ${model.label(name)}`, three(values[token])] });
+          value: token => [`${method} at block ${block}, ${model.label(name)}`, three(values[token])] });
       });
     }
     bar.scale(scale, scale.low < 0 ? [`${signed(scale.low)} against`, "0", `for ${signed(scale.high)}`] : ["0", "", three(scale.high)]);
@@ -915,9 +915,8 @@ function filmStrip(page) {
 }
 
 /** All that is known of one token at one layer: rows of name and value. */
-function tokenDetails(page, token, layer, layered, value) {
+function tokenDetails(page, token, layer, value) {
   const { model, state } = page, { payload } = model, branch = state.branch, rows = value ? [value] : [];
-  if (!layered) return { title: model.tokenName(token), rows };
   const shares = Object.keys(payload.importance[branch]), order = model.ranked(branch, "blend", layer);
   for (const name of shares) rows.push([name === "blend" ? "Blend (I)" : name, three(part(payload.importance[branch][name], layer)[token])]);
   rows.push(["Rank", `${order.indexOf(token) + 1} of ${order.length}`]);
@@ -1190,11 +1189,11 @@ function mount(root, options = {}) {
     page.pointed = token;
     page.pointing = token === null ? null : () => page.point(token, view, byKeys);
     page.mark(token);
-    if (token === null) return page.card.hide();
+    if (token === null || !view.node.isConnected) return page.card.hide();
     const { rows, columns, patches } = page.model, box = view.node.getBoundingClientRect(), patch = token < patches;
     const x = box.left + (patch ? (token % columns + 1) / columns * box.width : box.width);
     const y = box.top + (patch ? Math.floor(token / columns) / rows * box.height : 0);
-    const details = tokenDetails(page, token, page.state.layer, view.layered, view.value?.(token));
+    const details = tokenDetails(page, token, page.state.layer, view.value?.(token));
     page.card.show(details, x, y);
     if (byKeys) say(live, `${details.title}: ${details.rows.map(row => row.join(" ")).join(", ")}`);
     return undefined;
