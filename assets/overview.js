@@ -43,7 +43,9 @@ function largest(values) {
   return top;
 }
 
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const sizes = values => Float32Array.from(values, Math.abs);
+const total = values => values.reduce((sum, value) => sum + (value || 0), 0);
 const minus = (a, b) => a.map((value, i) => value - b[i]);
 
 /** Indices of the values that are numbers, the largest first. */
@@ -88,8 +90,7 @@ const about0 = top => ({ low: -(top || 1), high: top || 1, table: SIGNED, clippe
 
 /** The place of a value's colour in the scale's table. */
 function shade(scale, value) {
-  const at = (value - scale.low) / (scale.high - scale.low);
-  return 3 * Math.round(255 * Math.min(1, Math.max(0, at)));
+  return 3 * Math.round(255 * clamp((value - scale.low) / (scale.high - scale.low), 0, 1));
 }
 
 function cssColour(scale, value) {
@@ -137,16 +138,25 @@ function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** Hears a node's arrow keys, as steps to the right and down, before what is around it does. */
+function onArrows(node, act) {
+  node.addEventListener("keydown", event => {
+    if (!ARROWS[event.key] || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act(...ARROWS[event.key]);
+  });
+}
+
 /** A choice of one among few, moved by arrow keys as radio buttons are. */
 function choice(label, pick) {
-  const node = el("div", { class: "choice", role: "radiogroup", "aria-label": label, "data-keys": true });
+  const node = el("div", { class: "choice", role: "radiogroup", "aria-label": label });
   let key = "";
-  node.addEventListener("keydown", event => {
-    const buttons = [...node.children].filter(button => !button.disabled);
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const next = buttons[(buttons.indexOf(document.activeElement) + step + buttons.length) % buttons.length];
+  onArrows(node, (right, down) => {
+    const buttons = [...node.children], at = buttons.indexOf(document.activeElement) + right + down;
+    const next = buttons[(at + buttons.length) % buttons.length];
     next.focus();
     next.click();
   });
@@ -220,16 +230,19 @@ function read(payload) {
     return one.map((may, i) => may & other[i]);
   };
   const model = {
-    payload, rows, columns, patches, a, b, label, layers,
+    payload, rows, columns, patches, a, b, label, layers, nothing, depth: payload.depth, count: places.length,
     /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
     inText: name => label(name).replace(/^[A-Z](?=[a-z])/, first => first.toLowerCase()),
-    inBrackets: name => model.inText(name).replace(/ dropout$/, ""), depth: payload.depth, count: places.length,
+    inBrackets: name => model.inText(name).replace(/ dropout$/, ""),
     shown: payload.shown.map(index => payload.classes[index]),
     conditions: [...payload.branches, a, b],
     tokenName: token => (token < patches
       ? `row ${Math.floor(token / columns) + 1}, column ${token % columns + 1}` : `prompt ${token - patches + 1}`),
     shortName: token => (token < patches
       ? `r${Math.floor(token / columns) + 1} c${token % columns + 1}` : `P${token - patches + 1}`),
+
+    /** The three tokens of the largest values, in words. */
+    told: (values, write) => ranking(sizes(values)).slice(0, 3).map(token => `${model.tokenName(token)}, ${write(values[token])}`).join("; "),
 
     /** Importance in multiples of an even share. */
     times: (branch, signal, layer) => kept(`t ${branch} ${signal} ${layer}`, () => {
@@ -254,7 +267,7 @@ function read(payload) {
       if (ranked || !summary) {
         const one = part(payload.p[ranked ? "ranked" : a], layer), other = part(payload.p[b], layer);
         // Vanilla is compared at the rate of what it stands beside: its p is their mean.
-        const known = one.filter(p => !Number.isNaN(p)), mean = known.reduce((sum, p) => sum + p, 0) / known.length;
+        const known = one.filter(p => !Number.isNaN(p)), mean = total(known) / known.length;
         return minus(one, ranked && b === "vanilla" ? other.map(() => mean) : other);
       }
       if (draw === "all") return part(summary.difference, layer);
@@ -297,7 +310,7 @@ function read(payload) {
       if (payload.branches.includes(condition)) return part(payload.maps.values[condition], index);
       if (draw !== "all") {
         const { batch, index: at } = places[draw - 1];
-        return batch.maps ? part(batch.maps[condition], at, index) : null;
+        return at < (batch.maps?.[condition].n[0] ?? 0) ? part(batch.maps[condition], at, index) : null;
       }
       if (summary?.mean_maps) return part(summary.mean_maps[condition], index);
       return payload.maps.values[condition] ? part(payload.maps.values[condition], index) : null;
@@ -314,9 +327,8 @@ function read(payload) {
       const below = maps.some(map => map.some(value => value < 0));
       return (below ? about0 : upTo)(Math.max(0, ...maps.map(map => largest(below ? sizes(map) : map))));
     }),
-    nothing,
-    /** Seeds of the draws so far have maps up to this number. */
-    mapped: places.filter(place => place.batch.maps).length,
+    /** The first draws have maps, so many so far. */
+    mapped: places.filter(({ batch, index }) => index < (batch.maps?.[a].n[0] ?? 0)).length,
     probability: (branch, index) => decode(payload.probabilities[branch])[index],
     cosine: (branch, index) => decode(payload.cosines[branch])[index],
     drawn: (name, index) => places.map(place => part(place.batch.probabilities[name], place.index)[index]),
@@ -332,10 +344,10 @@ function fitted(state, model) {
   const signals = payload.signals.filter(name => payload.importance[branch][name]);
   const best = ranking(decode(payload.probabilities[payload.pair_branch])).map(index => payload.classes[index]);
   const telling = () => ranking(Float32Array.from({ length: model.depth }, (_, layer) =>
-    sizes(model.difference(layer, "all", false)).reduce((sum, one) => sum + (one || 0), 0)))[0] ?? 0;
+    total(sizes(model.difference(layer, "all", false)))))[0] ?? 0;
   return {
     ...state, branch,
-    layer: Math.min(model.layers.length - 1, Math.max(0, state.layer ?? telling())),
+    layer: clamp(state.layer ?? telling(), 0, model.layers.length - 1),
     signal: signals.includes(state.signal) ? state.signal : signals[0],
     class: model.shown.includes(state.class) ? state.class : best.find(name => model.shown.includes(name)),
     draw: Number(state.draw) >= 1 && Number(state.draw) <= model.count ? Number(state.draw) : "all",
@@ -416,11 +428,11 @@ function paint(canvas, { grid: [rows, columns], photo, veil, colours, hatched = 
 
 /** A map on the page: it points at patches by mouse, touch and keys, together with all others. */
 function mapView(page, caption) {
-  const canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": caption, "data-keys": true });
+  const canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": caption });
   const spot = el("i", { class: "spot", hidden: true }), name = el("span", { class: "map-name" });
   const over = el("p", { class: "map-over", hidden: true });
   const node = el("div", { class: "map" }, canvas, spot, name, over);
-  const view = { node, canvas, spec: null, value: null, layered: true, side: 0 };
+  const view = { node, canvas, spec: null, value: null, side: 0 };
   let tapped = null, pressed = 0;
   const at = event => {
     const box = canvas.getBoundingClientRect(), { rows, columns } = page.model;
@@ -444,16 +456,16 @@ function mapView(page, caption) {
   });
   on("blur", () => page.point(null));
   on("keydown", event => {
-    const { rows, columns } = page.model, token = page.pointed ?? 0;
-    const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-    if (event.key === "Enter" || event.key === " ") page.drawer.open(token, canvas);
-    else if (moves[event.key]) {
-      const [down, right] = page.pointed === null || page.pointed >= page.model.patches ? [0, 0] : moves[event.key];
-      const row = Math.min(rows - 1, Math.max(0, Math.floor(token / columns) + down));
-      const column = Math.min(columns - 1, Math.max(0, token % columns + right));
-      page.point(page.pointed >= page.model.patches ? 0 : row * columns + column, view, true);
-    } else return;
+    if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
+    page.drawer.open(page.pointed ?? 0, canvas);
+  });
+  onArrows(canvas, (right, down) => {
+    if (!page.model) return;
+    const { rows, columns, patches } = page.model, token = page.pointed;
+    if (token === null || token >= patches) return page.point(0, view, true);
+    const row = clamp(Math.floor(token / columns) + down, 0, rows - 1), column = clamp(token % columns + right, 0, columns - 1);
+    return page.point(row * columns + column, view, true);
   });
   view.repaint = () => {
     if (!view.side || !view.spec) return;
@@ -461,8 +473,8 @@ function mapView(page, caption) {
     paint(canvas, view.spec);
     if (view.wiped) paint(canvas, view.wiped, view.from);
   };
-  view.show = (spec, { label, title = "", value, layered = true, over: text = "", wiped = null, from = 0 }) => {
-    Object.assign(view, { spec, value, layered, wiped, from });
+  view.show = (spec, { label, title = "", value, over: text = "", wiped = null, from = 0 }) => {
+    Object.assign(view, { spec, value, wiped, from });
     if (canvas.getAttribute("aria-label") !== label) canvas.setAttribute("aria-label", label);
     say(name, title);
     say(over, text);
@@ -493,7 +505,7 @@ function promptCells(page, what) {
       const token = patches + i, value = values?.[token], none = missing(value);
       return el("button", { type: "button", class: "cell", "aria-label": `${what}, prompt ${i + 1}: ${write(value)}`,
         style: none ? "" : `background:${cssColour(scale, value)};color:${inkOn(scale, value)}`,
-        onpointerenter: event => page.point(token, { node: event.currentTarget, layered: true }),
+        onpointerenter: event => page.point(token, { node: event.currentTarget }),
         onpointerleave: () => page.point(null),
         onclick: event => page.drawer.open(token, event.currentTarget) }, `P${i + 1} ${write(value)}`);
     });
@@ -521,7 +533,7 @@ const dot = (page, name, shape = "dot") =>
 /** How the model answers: a row a class, undropped branches as dots, draws of each dropout as ticks. */
 function saysPanel(page) {
   const when = choice("Read after", value => page.set({ read: value }));
-  const keys = el("p", { class: "keys soft" }), chart = el("div", { class: "chart", "data-keys": true });
+  const keys = el("p", { class: "keys soft" }), chart = el("div", { class: "chart" });
   const note = el("p", { class: "soft note two" });
   const { node } = panel(page, "says", "Says", "", when.node, keys, chart, note);
   let key = "", width = 0, room = 0;
@@ -530,12 +542,7 @@ function saysPanel(page) {
     ({ width, height: room } = box);
     if (page.model) render();
   });
-  chart.addEventListener("keydown", event => {
-    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    page.step("class", step);
-  });
+  onArrows(chart, (right, down) => page.step("class", right + down));
 
   function details(index, name) {
     const { model } = page, at = page.model.payload.classes.indexOf(name);
@@ -551,7 +558,7 @@ function saysPanel(page) {
 
   function row(name, index, top, height) {
     const { model, state } = page, { payload } = model, at = payload.classes.indexOf(name);
-    const x = p => 5 + Math.min(1, Math.max(0, p)) * (width - 10), y = top + height - 8, above = y - Math.min(12, 0.36 * height), layered = state.read === "layer";
+    const x = p => 5 + clamp(p, 0, 1) * (width - 10), y = top + height - 8, above = y - Math.min(12, 0.36 * height), layered = state.read === "layer";
     const p = branch => (layered ? part(payload.lens[branch], state.layer)[index] : model.probability(branch, at));
     const values = payload.branches.map(p), chosen = name === state.class;
     const unlearnt = payload.learnt && !payload.learnt[at] && payload.learnt.some(Boolean);
@@ -595,7 +602,7 @@ function saysPanel(page) {
     key = wanted;
     keys.replaceChildren(...payload.branches.map(name => dot(page, name)),
       ...(state.read === "last" && model.count ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
-    const height = page.narrow ? 42 : Math.min(56, Math.max(28, Math.floor((room - 20) / model.shown.length)));
+    const height = page.narrow ? 42 : clamp(Math.floor((room - 20) / model.shown.length), 28, 56);
     const bottom = height * model.shown.length, x = p => 5 + p * (width - 10), focused = chart.contains(document.activeElement);
     chart.replaceChildren(svg("svg", { width, height: bottom + 18, role: "radiogroup", "aria-label": "Class looked at, with its probabilities" },
       ...[0, 0.5, 1].map(p => svg("line", { x1: x(p), x2: x(p), y1: 0, y2: bottom, stroke: "var(--line)", "stroke-dasharray": "1 3" })),
@@ -617,10 +624,9 @@ function mattersPanel(page) {
     const values = model.times(branch, signal, layer), scale = model.timesScale(branch, signal), top = model.ranked(branch, signal, layer).slice(0, 10);
     const name = model.payload.signal_labels[signal] ?? signal;
     say(subtitle, `layer ${layer + 1}`);
-    const told = top.slice(0, 3).map(token => `${model.tokenName(token)}, ${times(values[token])}`).join("; ");
     map.show({ grid: [model.rows, model.columns], photo, colours: tint(values, scale, state.opacity, model.patches),
       outlined: top.filter(token => token < model.patches) }, {
-      label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${told}.`,
+      label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${model.told(values, times)}.`,
       value: token => ["Times an even share", three(values[token])] });
     bar.scale(scale, ["0", "tick: an even share", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], Math.min(1, 1 / scale.high));
     prompts.show(branch, values, scale, value => (missing(value) ? "–" : times(value)));
@@ -654,7 +660,8 @@ function droppedPanel(page) {
   }
   const key = (look, text) => el("span", { class: "key" }, el("i", look), text);
   const keepers = () => [page.model.b, page.model.a].map(name =>
-    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name)} keeps`));
+    key({ class: "box", style: `background:${page.colour(name)}` },
+      `only ${page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name)} keeps`));
 
   function oneDraw(spec, layer, draw) {
     const { model } = page, decisions = model.decisions(layer, draw), count = what => decisions.filter(one => one === what).length;
@@ -664,20 +671,21 @@ function droppedPanel(page) {
     for (const i of patches("gone")) colours.set([15, 23, 42, 150], 4 * i);
     decided.show({ ...spec, colours, hatched: patches("both") }, {
       label: `Decisions of draw ${draw} after layer ${layer + 1}: ${a} alone keeps ${count("a")} tokens, ${b} alone ${count("b")}, both drop ${count("both")}.`,
-      value: token => ["In this draw", { a: `only ${b} drops it`, b: `only ${a} drops it`, both: "both drop it", gone: "hidden earlier" }[decisions[token]] ?? "both keep it"] });
+      value: token => ["In this draw", { a: `only ${b} drops it`, b: `only ${a} drops it`, both: "both drop it",
+        gone: "hidden earlier" }[decisions[token]] ?? "both keep it"] });
     say(captions[1], `Decisions, draw ${draw}`);
     keys.replaceChildren(...keepers(), key({ class: "box hatch" }, "both drop"),
       ...(count("gone") ? [key({ class: "box gone" }, "hidden earlier")] : []));
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
-    say(sentence, `One draw, after layer ${layer + 1}: of ${asked} decisions ${count("a") + count("b")} differ. ${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
+    say(sentence, `One draw, after layer ${layer + 1}: of ${asked} decisions ${count("a") + count("b")} differ${count("a") + count("b") === 1 ? "s" : ""}. `
+      + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
   }
 
   function allDraws(spec, layer, expected) {
     const { model, state } = page, shares = model.shares(layer, state.ranked), { high: top, clipped } = model.sharesScale(state.ranked);
-    const [a, b] = [model.a, model.b].map(model.inText), first = ranking(sizes(shares)).slice(0, 3).filter(token => shares[token]);
+    const [a, b] = [model.a, model.b].map(model.inText);
     decided.show({ ...spec, colours: kept(i => (shares[i] > 0 ? "a" : shares[i] < 0 ? "b" : ""), i => Math.min(1, Math.abs(shares[i]) / top)) }, {
-      label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. ${first.length
-        ? `Most: ${first.map(token => `${model.tokenName(token)}, ${percent(Math.abs(shares[token]))}`).join("; ")}` : "None"}.`,
+      label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. Most: ${model.told(sizes(shares), percent)}.`,
       value: token => ["Exactly one drops it", percent(Math.abs(shares[token]))] });
     say(captions[1], expected ? "Decisions that differ, expected" : `Decisions that differ, ${model.count} draws`);
     const colours = new Uint8ClampedArray(1024), panelColour = rgbOf(page.colour("panel"));
@@ -691,7 +699,8 @@ function droppedPanel(page) {
   }
 
   function render() {
-    const { model, state, photo } = page, { payload } = model, { layer, draw } = state, [pA, pB] = [model.a, model.b].map(name => `p(${model.inBrackets(name)})`), [a, b] = [model.a, model.b].map(model.inText);
+    const { model, state, photo } = page, { payload } = model, { layer, draw } = state;
+    const [pA, pB] = [model.a, model.b].map(name => `p(${model.inBrackets(name)})`);
     const grid = [model.rows, model.columns], count = model.patches, off = layer >= model.depth;
     ranked.checked = state.ranked;
     turn.hidden = !payload.p.ranked;
@@ -713,7 +722,6 @@ function droppedPanel(page) {
       return;
     }
     const values = model.difference(layer, draw, state.ranked), scale = model.differenceScale(state.ranked);
-    const told = ranking(sizes(values)).slice(0, 3).map(token => `${model.tokenName(token)}, ${signed(values[token])}`).join("; ");
     const where = state.ranked ? "" : !payload.draws ? "no draw yet" : one ? `draw ${draw}` : `mean of ${model.count}`;
     const what = `${state.ranked ? "p(ranked)" : pA} − ${pB}`;
     say(captions[0], where ? `${what}, ${where}` : what);
@@ -721,10 +729,11 @@ function droppedPanel(page) {
     const colours = tint(values, scale, state.opacity, count);
     for (const i of gone) colours.set([15, 23, 42, 150], 4 * i);
     difference.show({ grid, photo, colours }, {
-      label: `${what} after layer ${layer + 1}, ${where}. Largest: ${told}.`,
+      label: `${what} after layer ${layer + 1}, ${where}. Largest: ${model.told(values, signed)}.`,
       value: token => [what, signed(values[token])] });
     bar.scale(scale, [`−${three(scale.high)} spared`, "0", `exposed +${three(scale.high)}`]);
-    prompts.show(payload.pair_branch, values, scale, value => (missing(value) ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
+    prompts.show(payload.pair_branch, values, scale, value => (missing(value) ? "–"
+      : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
     if (one) oneDraw(spec, layer, draw);
     else {
       allDraws(spec, layer, state.ranked || !payload.draws);
@@ -750,7 +759,7 @@ function looksPanel(page) {
   const drag = event => {
     if (!event.buttons) return;
     const box = wiped.canvas.getBoundingClientRect();
-    from = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    from = clamp((event.clientX - box.left) / box.width, 0, 1);
     slide.value = 100 * from;
     render();
   };
@@ -772,20 +781,20 @@ function looksPanel(page) {
     centred.checked = Boolean(state.centred);
     four.hidden = Boolean(state.wipe);
     wipeBox.hidden = !state.wipe;
-    const dropouts = [model.a, model.b], spec = name => {
+    const spec = name => {
       const values = model.shownMap(name, index, state.draw, state.centred) ?? model.nothing;
       const none = [...values.keys()].filter(i => Number.isNaN(values[i]));
-      return { values, spec: { grid: [model.rows, model.columns], photo, colours: tint(values, scale, state.opacity, model.patches), hatched: none.length < values.length ? none : [] } };
+      const colours = tint(values, scale, state.opacity, model.patches);
+      return { values, spec: { grid: [model.rows, model.columns], photo, colours, hatched: none.length < values.length ? none : [] } };
     };
-    const label = (name, values) => {
-      const told = ranking(values).slice(0, 3).map(token => `${model.tokenName(token)}, ${three(values[token])}`).join("; ");
-      return `${method} for ${state.class} at block ${block}, ${model.label(name)}. ${told ? `Highest: ${told}` : "No map"}.`;
-    };
+    const label = (name, values) => `${method} for ${state.class} at block ${block}, ${model.label(name)}. `
+      + (values === model.nothing ? "No map." : `Largest: ${model.told(values, signed)}.`);
     if (state.wipe) {
       const [left, right] = state.wipe.map(spec);
       sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.label(name)]), state.wipe[i]));
-      wiped.show(left.spec, { title: state.wipe.map(model.label).join(" | "), label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "), layered: false, wiped: right.spec, from,
-        value: token => ["Left, right", `${three(left.values[token])}, ${three(right.values[token])}`] });
+      wiped.show(left.spec, { wiped: right.spec, from, title: state.wipe.map(model.label).join(" | "),
+        label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "),
+        value: token => [`${method} at block ${block}, left and right`, `${three(left.values[token])}, ${three(right.values[token])}`] });
       line.style.left = `${100 * from}%`;
     } else {
       const order = [...payload.branches, ...[model.b, model.a]];
@@ -796,14 +805,16 @@ function looksPanel(page) {
         if (!name) return;
         const { values, spec: one } = spec(name), empty = values.every(Number.isNaN);
         view.node.style.setProperty("--tone", page.colour(name));
-        view.show(one, { label: label(name, values), title: model.label(name), layered: false,
-          over: !empty ? "" : dropouts.includes(name) && state.draw !== "all" ? `No map of draw ${state.draw}: the first ${model.mapped} have one` : "No map yet",
-          value: token => [`${method}, ${model.label(name)}`, three(values[token])] });
+        view.show(one, { label: label(name, values), title: model.label(name),
+          over: !empty ? "" : state.draw === "all" ? "No map yet" : `No map of draw ${state.draw}: the first ${model.mapped} have one`,
+          value: token => [`${method} at block ${block}, ${model.label(name)}`, three(values[token])] });
       });
     }
     bar.scale(scale, scale.low < 0 ? [`${signed(scale.low)} against`, "0", `for ${signed(scale.high)}`] : ["0", "", three(scale.high)]);
-    const mean = payload.draws?.summary.mean_maps, number = mean ? payload.draws.summary.map_draws : 1;
-    say(note, `At block ${block}: the layer control does not move it. One scale for all. With dropout: ${state.draw !== "all" ? `draw ${state.draw}` : mean ? `mean of ${number} draws` : payload.maps.values[model.a] ? "the first draw" : "no draw yet"}.${state.centred ? " Less the mean of the classes." : ""}`);
+    const summary = payload.draws?.summary, first = payload.maps.values[model.a] ? "the first draw" : "no draw yet";
+    const drawn = state.draw !== "all" ? `draw ${state.draw}` : summary?.mean_maps ? `mean of ${summary.map_draws} draws` : first;
+    say(note, `At block ${block}: the layer control does not move it. One scale for all. With dropout: ${drawn}.${
+      state.centred ? " Less the mean of the classes." : ""}`);
     say(chip, payload.chips?.applied ?? "");
   }
   return { node, render };
@@ -814,15 +825,18 @@ function looksPanel(page) {
 function controls(page) {
   const field = (name, ...inside) => el("label", { class: `field ${name}` }, el("span", {}, name), ...inside);
   const layer = el("input", { type: "range", min: 1, "aria-label": "Layer", oninput: () => page.set({ layer: layer.value - 1 }) });
-  const shown = el("output", {}), klass = dropdown("Class", name => (page.model.shown.includes(name) ? page.set({ class: name }) : page.options.onAsk?.({ class: name })));
+  const shown = el("output", {}), klass = dropdown("Class", name =>
+    (page.model.shown.includes(name) ? page.set({ class: name }) : page.options.onAsk?.({ class: name })));
   const signal = dropdown("Signal", name => page.set({ signal: name }));
   const branch = choice("Branch", name => page.set({ branch: name }));
   const draw = dropdown("Draw", name => page.set({ draw: name === "all" ? "all" : Number(name) }));
-  const overlay = el("input", { type: "range", min: 0, max: 100, "aria-label": "Overlay", oninput: () => page.set({ opacity: overlay.value / 100 }) });
+  const overlay = el("input", { type: "range", min: 0, max: 100, "aria-label": "Overlay",
+    oninput: () => page.set({ opacity: overlay.value / 100 }) });
   const more = el("button", { type: "button", class: "more", "aria-expanded": "false", onclick: () => {
     more.setAttribute("aria-expanded", node.classList.toggle("open"));
   } }, "More");
-  const step = (way, text, name) => el("button", { type: "button", class: "step", "aria-label": name, onclick: () => page.step("layer", way) }, text);
+  const step = (way, text, name) =>
+    el("button", { type: "button", class: "step", "aria-label": name, onclick: () => page.step("layer", way) }, text);
   const node = el("div", { class: "controls", role: "group", "aria-label": "Controls" },
     el("div", { class: "field layer", title: "[ and ] anywhere, arrow keys outside the maps" }, el("span", {}, "layer"),
       step(-1, "‹", "Layer before"), layer, step(1, "›", "Next layer"), shown),
@@ -837,9 +851,11 @@ function controls(page) {
     say(shown, `${state.layer + 1} of ${model.layers.length}`);
     const rest = page.options.onAsk ? payload.classes.filter(name => !model.shown.includes(name)) : [];
     klass.show([...model.shown.map(name => [name, name]), ...rest.map(name => [name, `${name} (asks for its maps)`])], state.class);
-    signal.show(payload.signals.filter(name => payload.importance[state.branch][name]).map(name => [name, payload.signal_labels[name] ?? name]), state.signal);
+    const signals = payload.signals.filter(name => payload.importance[state.branch][name]);
+    signal.show(signals.map(name => [name, payload.signal_labels[name] ?? name]), state.signal);
     branch.show(payload.branches.map(name => [name, model.label(name)]), state.branch);
-    draw.show([["all", model.count ? `all ${model.count}, mean` : "no draw yet"], ...Array.from({ length: model.count }, (_, i) => [i + 1, `draw ${i + 1}`])], state.draw);
+    const single = Array.from({ length: model.count }, (_, i) => [i + 1, `draw ${i + 1}`]);
+    draw.show([["all", model.count ? `all ${model.count}, mean` : "no draw yet"], ...single], state.draw);
     overlay.value = 100 * state.opacity;
   }
   return { node, render };
@@ -847,22 +863,19 @@ function controls(page) {
 
 /** All layers at a glance: importance, and the difference of p where dropout acts. */
 function filmStrip(page) {
-  const cells = el("div", { class: "cells", role: "radiogroup", "aria-label": "Layers", "data-keys": true });
-  const node = el("div", { class: "strip" }, el("p", { class: "soft strip-name" }, ...["left: matters", "right: p differs", "◎ a sink"].map(text => el("span", {}, text))), cells);
+  const cells = el("div", { class: "cells", role: "radiogroup", "aria-label": "Layers" });
+  const legend = ["left: matters", "right: p differs", "◎ a sink"].map(text => el("span", {}, text));
+  const node = el("div", { class: "strip" }, el("p", { class: "soft strip-name" }, ...legend), cells);
   let key = "", buttons = [];
-  cells.addEventListener("keydown", event => {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (step) page.step("layer", step);
-    else if (event.key === "ArrowDown" || event.key === "ArrowUp") page.step("class", event.key === "ArrowDown" ? 1 : -1);
-    else return;
-    event.preventDefault();
-    cells.querySelector("[tabindex='0']").focus();
+  onArrows(cells, (right, down) => {
+    page.step(right ? "layer" : "class", right || down);
+    cells.querySelector("[tabindex='0']")?.focus();
   });
   let swipe = null;
   cells.addEventListener("pointerdown", event => { if (event.pointerType === "touch") swipe = [event.clientX, page.state.layer]; });
   cells.addEventListener("pointermove", event => {
     if (!swipe || !page.model || Math.abs(event.clientX - swipe[0]) < 12) return;
-    page.set({ layer: Math.min(page.model.layers.length - 1, Math.max(0, swipe[1] - Math.round((event.clientX - swipe[0]) / 40))) });
+    page.set({ layer: swipe[1] - Math.round((event.clientX - swipe[0]) / 40) });
   });
   for (const kind of ["pointerup", "pointercancel"]) cells.addEventListener(kind, () => { swipe = null; });
 
@@ -902,15 +915,15 @@ function filmStrip(page) {
 }
 
 /** All that is known of one token at one layer: rows of name and value. */
-function tokenDetails(page, token, layer, layered, value) {
+function tokenDetails(page, token, layer, value) {
   const { model, state } = page, { payload } = model, branch = state.branch, rows = value ? [value] : [];
-  if (!layered) return { title: model.tokenName(token), rows };
   const shares = Object.keys(payload.importance[branch]), order = model.ranked(branch, "blend", layer);
   for (const name of shares) rows.push([name === "blend" ? "Blend (I)" : name, three(part(payload.importance[branch][name], layer)[token])]);
   rows.push(["Rank", `${order.indexOf(token) + 1} of ${order.length}`]);
   if (layer < model.depth) {
     const draw = state.ranked ? "all" : state.draw, sides = [model.a, model.b];
     for (const side of sides) rows.push([`p, ${model.label(side)}`, three(model.p(side, layer, draw)[token])]);
+    if (state.ranked) rows.push(["p, ranked", three(model.p("ranked", layer, draw)[token])]);
     if (payload.draws) for (const side of sides) rows.push([`Dropped, ${model.label(side)}`, percent(model.rate(side, layer)[token])]);
   }
   return { title: `${model.tokenName(token)}, layer ${layer + 1}`, rows };
@@ -932,20 +945,24 @@ function hoverCard(page) {
 function lineChart(title, lines, layers, chosen) {
   const width = 340, height = 118, top = Math.max(1e-9, ...lines.map(([, , values]) => largest(values)));
   const x = layer => 34 + layer * (width - 42) / Math.max(1, layers - 1), y = value => 100 - 88 * value / top;
-  const path = values => Array.from(values, (value, i) => (missing(value) ? "" : `${i && !missing(values[i - 1]) ? "L" : "M"}${x(i)} ${y(value)}`)).join("");
+  const path = values => Array.from(values, (value, i) =>
+    (missing(value) ? "" : `${i && !missing(values[i - 1]) ? "L" : "M"}${x(i)} ${y(value)}`)).join("");
   const at = (px, py, text, anchor = "end") => svg("text", { x: px, y: py, fill: "var(--soft)", "text-anchor": anchor }, text);
   return el("figure", {}, el("figcaption", {}, title), svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title },
     svg("line", { x1: x(chosen), x2: x(chosen), y1: 8, y2: 100, stroke: "var(--line)", "stroke-width": 6 }),
     svg("line", { x1: 34, x2: width - 8, y1: 100, y2: 100, stroke: "var(--line)" }), at(30, 16, three(top)), at(30, 103, "0"),
     at(34, 115, "layer 1", "start"), at(width - 8, 115, String(layers)),
-    ...lines.map(([, colour, values, dash]) => svg("path", { d: path(values), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash ?? "none" }))),
-  el("p", { class: "keys soft" }, ...lines.map(([name, colour]) => el("span", { class: "key" }, el("i", { class: "dash", style: `background:${colour}` }), name))));
+    ...lines.map(([, colour, values, dash]) =>
+      svg("path", { d: path(values), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash ?? "none" }))),
+  el("p", { class: "keys soft" }, ...lines.map(([name, colour]) =>
+    el("span", { class: "key" }, el("i", { class: "dash", style: `background:${colour}` }), name))));
 }
 
 /** One token over all layers. */
 function tokenDrawer(page) {
   const close = el("button", { type: "button", class: "close", onclick: () => shut() }, "Close");
-  const title = el("h2", {}), body = el("div", {}), node = el("div", { class: "drawer", role: "dialog", "aria-label": "One token over all layers", tabindex: -1, hidden: true, "data-keys": true },
+  const title = el("h2", {}), body = el("div", {});
+  const node = el("div", { class: "drawer", role: "dialog", "aria-label": "One token over all layers", tabindex: -1, hidden: true },
     el("header", {}, title, close), body);
   let back = null, token = null;
   function open(which, from) {
@@ -964,22 +981,26 @@ function tokenDrawer(page) {
   }
   function render() {
     if (node.hidden) return;
-    const { model, state } = page, { payload } = model, { branch } = state, name = model.tokenName(token), dropping = model.layers.slice(0, model.depth);
-    const over = compute => Float32Array.from(model.layers, layer => compute(layer) ?? NaN);
-    const acting = compute => over(layer => (layer < model.depth ? compute(layer) : NaN));
-    const sides = [model.a, model.b], signals = payload.signals.filter(signal => payload.importance[branch][signal]);
+    const { model, state } = page, { payload } = model, { branch } = state, name = model.tokenName(token);
+    const sides = model.depth ? [model.a, model.b] : [], signals = payload.signals.filter(signal => payload.importance[branch][signal]);
+    const share = (signal, layer) => part(payload.importance[branch][signal], layer)[token];
+    const p = (side, layer) => (layer < model.depth ? model.p(side, layer, "all")[token] : NaN);
+    const rate = (side, layer) => (layer < model.depth ? model.rate(side, layer)[token] : NaN);
+    const chart = (what, names, value) => lineChart(what, names.map((one, i) => [payload.signal_labels[one] ?? model.label(one),
+      page.variable(one), Float32Array.from(model.layers, layer => value(one, layer)), names === sides && i ? "5 3" : undefined]),
+    model.layers.length, state.layer);
     page.mark(token);
     say(title, `${name[0].toUpperCase()}${name.slice(1)} over all layers`);
-    const charts = [lineChart(`Importance in multiples of an even share, ${model.label(branch)}`, signals.map(signal =>
-      [payload.signal_labels[signal] ?? signal, page.variable(signal), over(layer => model.times(branch, signal, layer)[token])]), model.layers.length, state.layer)];
-    if (model.depth) charts.push(lineChart("How likely to be dropped (p), undropped forward", sides.map((side, i) =>
-      [model.label(side), page.variable(side), acting(layer => model.p(side, layer, "all")[token]), i ? "5 3" : undefined]), model.layers.length, state.layer));
-    if (model.depth && payload.draws) charts.push(lineChart(`Share of ${model.count} draws in which it was dropped`, sides.map((side, i) =>
-      [model.label(side), page.variable(side), acting(layer => model.rate(side, layer)[token]), i ? "5 3" : undefined]), model.layers.length, state.layer));
-    const head = ["layer", ...signals.map(signal => (signal === "blend" ? "blend" : signal)), ...(model.depth ? sides.map(side => `p ${model.label(side)}`) : [])];
-    const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map(text => el("th", { scope: "col" }, text)))), el("tbody", {}, ...model.layers.map(layer =>
-      el("tr", { class: layer === state.layer ? "on" : "" }, el("th", { scope: "row" }, String(layer + 1)), ...signals.map(signal => el("td", {}, three(part(payload.importance[branch][signal], layer)[token]))),
-        ...(model.depth ? sides.map(side => el("td", {}, dropping.includes(layer) ? three(model.p(side, layer, "all")[token]) : "–")) : [])))));
+    const charts = [chart(`Importance in multiples of an even share, ${model.label(branch)}`, signals,
+      (signal, layer) => model.times(branch, signal, layer)[token])];
+    if (model.depth) charts.push(chart("How likely to be dropped (p), undropped forward", sides, p));
+    if (model.depth && payload.draws) charts.push(chart(`Share of ${model.count} draws in which it was dropped`, sides, rate));
+    const head = ["layer", ...signals, ...sides.map(side => `p ${model.label(side)}`)];
+    const rows = model.layers.map(layer => el("tr", { class: layer === state.layer ? "on" : "" },
+      el("th", { scope: "row" }, String(layer + 1)), ...signals.map(signal => el("td", {}, three(share(signal, layer)))),
+      ...sides.map(side => el("td", {}, three(p(side, layer))))));
+    const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map(text => el("th", { scope: "col" }, text)))),
+      el("tbody", {}, ...rows));
     body.replaceChildren(...charts, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers of this token" }, table));
   }
   return { node, open, shut, render };
@@ -997,19 +1018,21 @@ function guidedTour(page) {
   const count = el("span", { class: "soft" }), title = el("h2", {}), text = el("p", {});
   const go = (label, act) => el("button", { type: "button", class: "plain", onclick: act }, label);
   const before = go("Back", () => move(at - 1)), next = go("Next", () => move(at + 1)), skip = go("Skip", () => shut());
-  const node = el("div", { class: "guide", role: "dialog", "aria-label": "Guide", hidden: true, tabindex: -1, "data-keys": true }, count, title, text, el("div", { class: "row" }, before, skip, next));
+  const node = el("div", { class: "guide", role: "dialog", "aria-label": "Guide", hidden: true, tabindex: -1 },
+    count, title, text, el("div", { class: "row" }, before, skip, next));
   let at = 0, back = null;
+  const unpoint = () => page.root.querySelector(".pointed")?.classList.remove("pointed");
   function move(to) {
     if (to >= STEPS.length) return shut();
     at = Math.max(0, to);
     const [where, name, words] = STEPS[at], target = page.root.querySelector(`.${where}`), { model } = page;
     if (where === "differ" && model?.depth) {
-      const differing = Float32Array.from({ length: model.depth }, (_, layer) => largest(sizes(model.shares(layer, page.state.ranked))));
+      const differing = Float32Array.from({ length: model.depth }, (_, layer) => total(sizes(model.shares(layer, page.state.ranked))));
       page.set({ layer: ranking(differing)[0] ?? 0, draw: "all" });
     }
-    for (const one of page.root.querySelectorAll(".pointed")) one.classList.remove("pointed");
+    unpoint();
     target.classList.add("pointed");
-    target.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    target.scrollIntoView({ block: page.narrow ? "start" : "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     say(count, `${at + 1} of ${STEPS.length}`);
     say(title, name);
     say(text, words);
@@ -1017,8 +1040,10 @@ function guidedTour(page) {
     say(next, at === STEPS.length - 1 ? "Done" : "Next");
     const box = target.getBoundingClientRect(), around = page.root.getBoundingClientRect();
     // Beside the panel where there is room, else over its lower end.
-    const left = box.right + 330 < window.innerWidth ? box.right + 12 : box.left > 330 ? box.left - 322 : Math.max(8, (window.innerWidth - 310) / 2);
-    Object.assign(node.style, { left: `${left - around.left}px`, top: `${Math.max(box.top, box.left > 330 || box.right + 330 < window.innerWidth ? 0 : box.bottom - 170) - around.top + 24}px` });
+    const right = box.right + 330 < window.innerWidth, beside = right || box.left > 330;
+    const left = right ? box.right + 12 : beside ? box.left - 322 : Math.max(8, (window.innerWidth - 310) / 2);
+    const top = beside ? Math.max(0, box.top) : Math.max(box.top, box.bottom - 190);
+    Object.assign(node.style, { left: `${left - around.left}px`, top: `${top - around.top + 24}px` });
     return next.focus();
   }
   function open() {
@@ -1030,7 +1055,7 @@ function guidedTour(page) {
   function shut() {
     node.hidden = true;
     page.root.classList.remove("guided");
-    for (const one of page.root.querySelectorAll(".pointed")) one.classList.remove("pointed");
+    unpoint();
     try { localStorage.setItem("drople-lens-guide", "seen"); } catch { /* a private window keeps nothing */ }
     back?.focus();
   }
@@ -1058,7 +1083,8 @@ function linesOf(node) {
 function panelSvg(page, panelNode) {
   const frame = panelNode.getBoundingClientRect(), parts = [], style = getComputedStyle(page.root);
   const place = box => ({ x: box.left - frame.left, y: box.top - frame.top, width: box.width, height: box.height });
-  const write = (text, x, y, { fontSize, fontWeight, color }) => parts.push(svg("text", { x, y, fill: color, "font-size": fontSize, "font-weight": fontWeight }, text));
+  const write = (text, x, y, { fontSize, fontWeight, color }) =>
+    parts.push(svg("text", { x, y, fill: color, "font-size": fontSize, "font-weight": fontWeight }, text));
   const visit = node => {
     if (node.nodeType === Node.TEXT_NODE) {
       const look = getComputedStyle(node.parentElement);
@@ -1069,15 +1095,21 @@ function panelSvg(page, panelNode) {
     const box = place(node.getBoundingClientRect()), look = getComputedStyle(node);
     if (!box.width || !box.height || look.visibility === "hidden" || look.display === "none") return;
     if (node.tagName === "CANVAS") parts.push(svg("image", { ...box, href: node.toDataURL(), preserveAspectRatio: "none" }));
-    else if (node.tagName === "svg") parts.push(svg("g", { transform: `translate(${box.x} ${box.y})` }, ...[...node.childNodes].map(child => child.cloneNode(true))));
+    else if (node.tagName === "svg") {
+      const copies = [...node.childNodes].map(child => child.cloneNode(true));
+      parts.push(svg("g", { transform: `translate(${box.x} ${box.y})` }, ...copies));
+    }
     else {
-      if (node !== panelNode && look.backgroundColor !== "rgba(0, 0, 0, 0)") parts.push(svg("rect", { ...box, fill: look.backgroundColor, rx: Math.min(4, box.height / 2) }));
+      if (node !== panelNode && look.backgroundColor !== "rgba(0, 0, 0, 0)")
+        parts.push(svg("rect", { ...box, fill: look.backgroundColor, rx: Math.min(4, box.height / 2) }));
       node.childNodes.forEach(visit);
     }
   };
   visit(panelNode);
-  const provenance = `${page.model.payload.title} · layer ${page.state.layer + 1} · ${page.state.signal}, ${page.state.branch} · class ${page.state.class} · draw ${page.state.draw} · ${page.model.payload.provenance}`;
-  const wide = Math.max(20, Math.floor((frame.width - 20) / 5.2)), soft = { fontSize: "10px", fontWeight: 400, color: style.getPropertyValue("--soft") };
+  const { payload } = page.model, { layer, signal, branch, class: name, draw } = page.state;
+  const provenance = [payload.title, `layer ${layer + 1}`, `${signal}, ${branch}`, `class ${name}`,
+    draw === "all" ? `${page.model.count} draws` : `draw ${draw}`, payload.provenance].join(" · ");
+  const wide = Math.max(20, Math.floor((frame.width - 20) / 5.2)), soft = { fontSize: "10px", fontWeight: 400, color: "var(--soft)" };
   const rows = provenance.match(new RegExp(`.{1,${wide}}(\\s|$)|\\S{${wide}}`, "g")) ?? [];
   rows.forEach((text, i) => write(text.trim(), 10, frame.height + 10 + 13 * i, soft));
   const height = frame.height + 14 + 13 * rows.length;
@@ -1085,7 +1117,8 @@ function panelSvg(page, panelNode) {
     "font-family": "system-ui, sans-serif", "font-size": style.getPropertyValue("--small") },
   svg("title", {}, provenance), svg("rect", { width: frame.width, height, fill: style.getPropertyValue("--panel") }), ...parts);
   const text = new XMLSerializer().serializeToString(picture);
-  return text.replace(/var\((--[\w-]+)(?:, var\((--[\w-]+)\))?\)/g, (_, name, other) => (style.getPropertyValue(name) || style.getPropertyValue(other)).trim());
+  return text.replace(/var\((--[\w-]+)(?:, var\((--[\w-]+)\))?\)/g,
+    (_, one, other) => (style.getPropertyValue(one) || style.getPropertyValue(other)).trim());
 }
 
 function keepFile(blob, name) {
@@ -1156,11 +1189,11 @@ function mount(root, options = {}) {
     page.pointed = token;
     page.pointing = token === null ? null : () => page.point(token, view, byKeys);
     page.mark(token);
-    if (token === null) return page.card.hide();
+    if (token === null || !view.node.isConnected) return page.card.hide();
     const { rows, columns, patches } = page.model, box = view.node.getBoundingClientRect(), patch = token < patches;
     const x = box.left + (patch ? (token % columns + 1) / columns * box.width : box.width);
     const y = box.top + (patch ? Math.floor(token / columns) / rows * box.height : 0);
-    const details = tokenDetails(page, token, page.state.layer, view.layered, view.value?.(token));
+    const details = tokenDetails(page, token, page.state.layer, view.value?.(token));
     page.card.show(details, x, y);
     if (byKeys) say(live, `${details.title}: ${details.rows.map(row => row.join(" ")).join(", ")}`);
     return undefined;
@@ -1187,20 +1220,16 @@ function mount(root, options = {}) {
   page.step = (what, way) => {
     if (!page.model) return;
     const { shown } = page.model, at = shown.indexOf(page.state.class);
-    page.set(what === "layer" ? { layer: page.state.layer + way } : { class: shown[Math.min(shown.length - 1, Math.max(0, at + way))] });
+    page.set(what === "layer" ? { layer: page.state.layer + way } : { class: shown[clamp(at + way, 0, shown.length - 1)] });
   };
 
   root.addEventListener("keydown", event => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const typing = event.target.matches("input:not([type=range], [type=checkbox]), textarea");
-    const bracket = { "[": -1, "]": 1 }[event.key];
-    if (bracket && !typing) return page.step("layer", bracket);
-    if (event.target.closest("input, select, textarea, [data-keys]")) return;
-    const layer = { ArrowLeft: -1, ArrowRight: 1 }[event.key], other = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (!layer && !other) return;
-    event.preventDefault();
-    page.step(layer ? "layer" : "class", layer ?? other);
+    const step = { "[": -1, "]": 1 }[event.key];
+    if (step) page.step("layer", step);
+    // Sliders and lists move by these keys themselves.
+    if (event.target.matches("input, select")) event.stopImmediatePropagation();
   });
+  onArrows(root, (right, down) => page.step(right ? "layer" : "class", right || down));
   const escape = event => {
     if (event.key !== "Escape") return;
     if (!page.guide.node.hidden) page.guide.shut();
