@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.figures.theme import CONDITION_NAMES
-from drople.analysis import Analysis, Prediction
+from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
+from drople.conditions import Prediction
 from drople.decisions import ALIKE, LayerDecisions, Reason, reason_of
 from drople.statistics.intervals import wilson_interval
 from drople.storage.verdicts import Verdict
