@@ -86,9 +86,9 @@ def model_call(
     if inspect.isgeneratorfunction(call):
 
         @wraps(call)
-        def bounded(*given: Any, **others: Any) -> Iterator[Any]:
+        def bounded(*asked: Any) -> Iterator[Any]:
             with user_errors():
-                yield from time_limited(timeout, call(*given, **others))
+                yield from time_limited(timeout, call(*asked))
 
     if not on_zero_gpu():
         return bounded

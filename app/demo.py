@@ -18,7 +18,7 @@ from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
 from app.lab import lab
 from app.lab.bench import Bench
-from app.page import Page
+from app.page import API_FIELDS, Page
 from app.studio import NO_PROMPTS, Studio
 from app.tabs import cams, dropped, importance, method, predictions, take_away
 from app.tabs.export import savable
@@ -156,11 +156,10 @@ def build_demo(studio: Studio) -> gr.Blocks:
 
 def _api(page: Page, inputs: Inputs) -> None:
     """The named endpoints `/analyse` and `/evidence`: an analysis as numbers, and as a file."""
-    names = ("image", "classes", "backbone", "prompts", "seed")
-    asked = [inputs.form[name] for name in names]
+    asked = {name: inputs.form[name] for name in API_FIELDS}
     for name, call in (("analyse", page.api_analyse), ("evidence", page.api_evidence)):
         button, result = gr.Button(visible=False), gr.JSON(visible=False)
-        button.click(call, asked, result, api_name=name, **MODEL)
+        button.click(call, outputs=result, inputs_kwargs=asked, api_name=name, **MODEL)
     gr.api(page.api_options, api_name="options")
 
 

@@ -135,7 +135,7 @@ def settings_of(form: Form, *, trained: DropoutSettings) -> AnalysisSettings:
     dropout = trained
     if form.mode is not None:
         dropout = DropoutSettings(
-            mode=form.mode,  # type: ignore[arg-type]  # checked by DropoutSettings
+            mode=form.mode,
             placement=form.placement,  # type: ignore[arg-type]
             p=form.p,
             p_min=form.p_min,

@@ -39,7 +39,7 @@ img {{ width: 100%; border-radius: .5rem; }}
 {items}
 </ul></body></html>
 """
-ITEM = '<li><a href="{page}"><img src="{photo}" alt="{name}">{name}</a><br>{said}</li>'
+ITEM = '<li><a href="{page}"><img src="{photo}" alt="{name}">{name}</a><br>{answers}</li>'
 
 
 def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: analyses") -> None:
@@ -54,13 +54,13 @@ def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: a
         analysis = load_analysis(file)
         page = f"{number:03d}-{re.sub(r'[^A-Za-z0-9]+', '-', file.stem).strip('-') or 'page'}.html"
         (out / page).write_text(page_of(analysis), encoding="utf-8")
-        said = "; ".join(f"{name}: {text}" for name, text in headline(analysis, 0)[:2])
+        answers = "; ".join(f"{name}: {text}" for name, text in headline(analysis, 0)[:2])
         items.append(
             ITEM.format(
                 page=page,
                 photo=as_uri(analysis.pixels),
                 name=escape(file.stem, quote=True),
-                said=escape(said),
+                answers=escape(answers),
             )
         )
     index = INDEX.format(title=escape(title), items="\n".join(items))
@@ -83,13 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="the folder to write")
     parser.add_argument("files", type=Path, nargs="+", help="stored analyses (.npz)")
     parser.add_argument("--title", default="DroPLe Lens: analyses")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        write_gallery(given.out, given.files, given.title)
+        write_gallery(options.out, options.files, options.title)
     except DropleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"wrote {given.out / 'index.html'}")
+    print(f"wrote {options.out / 'index.html'}")
     return 0
 
 

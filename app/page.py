@@ -9,14 +9,13 @@ from html import escape
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from app.calls import model_call, user_errors
 from app.examples import precomputed
 from app.export.files import stem_of
 from app.figures.theme import CONDITION_NAMES, chip
 from app.form import Form, settings_of
-from app.studio import BACKBONES, NO_PROMPTS, Studio
+from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
 from app.wording.sentences import draw_sentence, headline, learnt_classes, provenance_line
 from drople.analysis import Analysis
@@ -26,6 +25,8 @@ from drople.storage.analyses import analysis_bytes
 from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DROP_MODES, PLACEMENTS
 
+# What the endpoints `/analyse` and `/evidence` take; all else is as the prompts were trained.
+API_FIELDS = ("image", "classes", "backbone", "prompts", "seed")
 # What `analyse` yields between its steps.
 NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
 PICTURE_MISSING = (
@@ -91,54 +92,30 @@ class Page:
             analysis = self.studio.analyse(loaded, form.image, names, settings)
         yield shown(analysis, form.target, loaded.card)
 
-    def api_analyse(
-        self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str = "mini",
-        prompts: str = NO_PROMPTS,
-        seed: float = 0,
-    ) -> dict[str, Any]:
+    def api_analyse(self, **values: Any) -> dict[str, Any]:
         """Analyses a picture with default settings.
 
         Args:
-            image: the picture, as a file.
-            classes: class names separated by commas or lines.
-            backbone: name of the frozen CLIP.
-            prompts: name of the trained prompts, or "none".
-            seed: of the draw.
+            values: of `API_FIELDS`.
 
         Returns:
             classes; for each condition its cosines, probabilities and logit scale; importance and
             drop probability of each layer's patches (rows of the grid); which are dropped; where
             it all comes from.
         """
-        form = Form(image=image, classes=classes, backbone=backbone, prompts=prompts, seed=seed)
-        return as_numbers(self._analysis_of(form))
+        return as_numbers(self._analysis_of(Form(**values)))
 
-    def api_evidence(
-        self,
-        image: Image.Image | None,
-        classes: str,
-        backbone: str = "mini",
-        prompts: str = NO_PROMPTS,
-        seed: float = 0,
-    ) -> dict[str, str]:
+    def api_evidence(self, **values: Any) -> dict[str, str]:
         """Analyses a picture with default settings and gives all of it as one file.
 
         Args:
-            image: the picture, as a file.
-            classes: class names separated by commas or lines.
-            backbone: name of the frozen CLIP.
-            prompts: name of the trained prompts, or "none".
-            seed: of the draw.
+            values: of `API_FIELDS`.
 
         Returns:
             name and, in base64, data of an .npz file, which `drople.load_analysis` and
             `python -m drople replay` read.
         """
-        form = Form(image=image, classes=classes, backbone=backbone, prompts=prompts, seed=seed)
-        analysis = self._analysis_of(form)
+        analysis = self._analysis_of(Form(**values))
         data = base64.b64encode(analysis_bytes(analysis)).decode()
         name = stem_of(analysis, target_index(analysis, None), "drople-analysis")
         return {"name": f"{name}.npz", "data": data}

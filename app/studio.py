@@ -43,24 +43,24 @@ def digest_of(image: Image.Image) -> str:
     return blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
 
 
-def _own_file(given: str) -> Path:
+def _own_file(name: str) -> Path:
     """A file of this machine that a visitor named.
 
     Raises:
         CheckpointError: there is none.
     """
     try:
-        path = Path(given).expanduser()
+        path = Path(name).expanduser()
         if path.is_file():
             return path
     except (OSError, RuntimeError):  # too long, or the home of an unknown user
         pass
-    raise CheckpointError(f"There is no file {given[:80]!r}. Give the path of a .safetensors file.")
+    raise CheckpointError(f"There is no file {name[:80]!r}. Give the path of a .safetensors file.")
 
 
 def _check_length(model: Backbone | PromptedClip, classes: tuple[str, ...], template: str) -> None:
     """Refuses a class list that would fill the memory: every name is padded to the longest."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     rows, longest = backbone.tokenise([template.replace("{}", name) for name in classes]).shape
     if rows * longest > MAX_TEXT_TOKENS:
         raise ClassListError(

@@ -116,7 +116,7 @@ def analyse(
         SettingsError: a setting the model does not have, such as a layer too high.
     """
     settings = settings or AnalysisSettings()
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     if not isinstance(classes, ClassTexts):
         classes = describe_classes(model, classes, settings.template)
     pixels = backbone.pixels(image)
@@ -164,7 +164,7 @@ def _run_adapted(
 def _maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSettings) -> ClassMaps:
     """Maps of the classes an analysis holds, for every condition of its runs."""
     model = runs[0].model
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     target = names.index(settings.target) if settings.target in names else None
     shown = shown_classes([run.prediction(0) for run in runs], target)
     layer = backbone.image_layer_count - 1 if settings.cam_layer is None else settings.cam_layer
@@ -190,7 +190,7 @@ def shown_classes(predictions: Sequence[Prediction], target: int | None = None) 
 def _provenance(
     model: Backbone | PromptedClip, settings: AnalysisSettings, prompts_name: str
 ) -> dict[str, Any]:
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     known = {
         "backbone": backbone.name,
         "backbone_hash": backbone.weights_hash,

@@ -79,7 +79,7 @@ def describe_classes(
         SettingsError: the template has no {} for the class name.
     """
     names, template = clean_class_names(names), check_template(template)
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     phrases = {FROZEN: tuple(template.replace("{}", name) for name in names)}
     ids = backbone.tokenise(phrases[FROZEN])
     records = backbone.text_layers(ids, score=True)

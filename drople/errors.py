@@ -1,14 +1,4 @@
-"""What can go wrong; every message says what was expected, what came, what to do.
-
-DropleError
-├── BackboneError    a CLIP that cannot be had, or that the forward does not cover
-├── CheckpointError  a prompts file that cannot be read, or that belongs to another backbone
-├── ClassListError   class names that cannot be encoded
-├── ImageError       a picture that cannot be read
-├── SettingsError    a setting out of its range
-├── DataError        a data set that cannot be read
-└── EvidenceError    a stored analysis that cannot be read, or is of another model
-"""
+"""What can go wrong; every message says what was expected, what came, what to do."""
 
 
 class DropleError(Exception):

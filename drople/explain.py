@@ -17,7 +17,7 @@ from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts
 from drople.conditions import Conditions, rows_of
 from drople.errors import DataError, ImageError
-from drople.images import read_image
+from drople.images import SUFFIXES, image_files, read_image
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import image_features, last
@@ -25,8 +25,6 @@ from drople.selectivity import meter
 from drople.statistics.intervals import wilson_interval
 from drople.storage.tables import Row
 from drople.traces import LayerTrace, scored_layers
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -46,19 +44,19 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not images:
-        raise DataError(f"{folder} holds no image; these are read: {', '.join(sorted(SUFFIXES))}.")
-    return images
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"{folder} holds no image; these are read: {', '.join(SUFFIXES)}.")
+    return files
 
 
 def explain(
     model: Backbone | PromptedClip,
     folder: Path,
     images: Sequence[Path],
+    *,
     classes: ClassTexts,
     settings: AnalysisSettings,
-    *,
     strategy: str = "iwtd",
     draws: int = 8,
     batch: int = 16,
@@ -72,7 +70,7 @@ def explain(
         draws: of each image; 0 for none.
         batch: images read at a time; draws are rows of batches of the same size.
     """
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     sampling = Sampling(strategy, draws, batch)
     for start in range(0, len(images), batch):
         paths = images[start : start + batch]
@@ -105,7 +103,7 @@ def _columns(
     sampling: Sampling,
 ) -> dict[str, Sequence[Any]]:
     """The columns of a batch (B, 3, S, S), a value for each image."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     features = F.normalize(backbone.encode_image(inputs), dim=-1)
     frozen = _probabilities(features, classes.features[FROZEN], backbone.logit_scale)
     columns = _predictions(FROZEN, features, classes, probabilities=frozen)

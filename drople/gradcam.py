@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from drople.errors import SettingsError
 from drople.models.attention import Block, SelfAttention
 from drople.models.towers import LayerRecord, VisualTower, image_features, last, run_layers
-from drople.tokens.draws import Draws
+from drople.tokens.draws import RowsOfDraws
 from drople.tokens.dropout import Replay, TokenDrop, TokenDropout
 from drople.tokens.layout import PromptStep, TokenLayout
 
@@ -179,7 +179,8 @@ class CosinesFrom(nn.Module):
         self._dropout = None
         if dropout is not None:
             decisions = {r.depth: _repeat_drop(r.drop, times) for r in records if r.drop}
-            repeated = replace(dropout, draws=_RepeatedDraws(dropout.draws, times))
+            rows = torch.arange(len(text)).repeat_interleave(times)
+            repeated = replace(dropout, draws=RowsOfDraws(dropout.draws, rows, len(text)))
             self._dropout = Replay.of_records(repeated, decisions)
 
     def patch_grid(self, tokens: Tensor) -> Tensor:
@@ -214,22 +215,6 @@ class _BlockWithSite:
     ln_2: Callable[[Tensor], Tensor]
     ls_2: Callable[[Tensor], Tensor]
     mlp: Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class _RepeatedDraws:
-    """Draws of a run whose rows are each repeated."""
-
-    draws: Draws
-    times: int
-
-    def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
-        rows = self.draws.uniform(depth, (shape[0] // self.times, shape[1]))
-        return rows.repeat_interleave(self.times, dim=0)
-
-    def noise(self, depth: int, shape: tuple[int, int, int]) -> Tensor:
-        rows = self.draws.noise(depth, (shape[0] // self.times, *shape[1:]))
-        return rows.repeat_interleave(self.times, dim=0)
 
 
 def _repeat_layout(layout: TokenLayout, times: int) -> TokenLayout:

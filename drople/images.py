@@ -15,6 +15,7 @@ MAX_PIXELS = 24_000_000  # refused above, from the header, before anything is de
 MAX_SIDE = 2048  # shrunk above
 MIN_SIDE = 16
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Pillow's own guard against decompression bombs, at the same limit.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -59,6 +60,11 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     # A new picture from the bare pixels: EXIF (which may hold a place) and profiles stay behind.
     return Image.fromarray(np.asarray(image))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All files under a folder that are named as pictures, sorted by their paths."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def _decode(source: str | Path | IO[bytes]) -> Image.Image:

@@ -137,7 +137,7 @@ def test_no_modules_import_each_other_in_a_circle():
     ("folder", "packages"),
     [
         ("drople", ("gradio", "gradio_client", "matplotlib", "plotly")),
-        ("app/figures", ("gradio", "torch")),
+        *[(f"app/{one}", ("gradio", "torch")) for one in ("export", "figures", "wording")],
         ("app/studio.py", ("gradio",)),
         (".", ("tests", "tiny", "conftest")),
     ],

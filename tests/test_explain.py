@@ -38,7 +38,9 @@ def folder(tmp_path):
 
 def explained(model, folder, **options):
     texts = describe_classes(model, NAMES)
-    batches = explain(model, folder, find_images(folder), texts, SETTINGS, **options)
+    batches = explain(
+        model, folder, find_images(folder), classes=texts, settings=SETTINGS, **options
+    )
     return {row.image: row for batch in batches for row in batch}
 
 
@@ -151,7 +153,9 @@ def test_names_with_commas_and_quotes_survive(tmp_path, backbone):
     texts = describe_classes(backbone, ['the "dog, or cat"', "boat"])
     table = Table.open(tmp_path, about_table(backbone, texts, SETTINGS))
     Image.new("RGB", (40, 40)).save(tmp_path / 'a, "b".png')
-    for rows in explain(backbone, tmp_path, find_images(tmp_path), texts, SETTINGS):
+    for rows in explain(
+        backbone, tmp_path, find_images(tmp_path), classes=texts, settings=SETTINGS
+    ):
         table.add(rows)
     (row,) = read(table.rows)
     assert row["image"] == 'a, "b".png'

@@ -138,7 +138,7 @@ def test_a_clean_name_is_clean_already(name):
 @pytest.fixture(scope="module")
 def whole(model, tmp_path_factory):
     """A prompts file of the tiny model: its bytes, and its header as JSON."""
-    from test_stored_prompts import card_of
+    from storage.test_stored_prompts import card_of
 
     path = tmp_path_factory.mktemp("fuzz") / "whole.safetensors"
     save_prompts(path, model, card_of(model))

@@ -13,9 +13,9 @@ from PIL import Image
 
 from app.figures.cams import cam_scale
 from app.figures.importance import SIGNAL_NAMES, scale_of, signals_of, values_of
-from app.figures.paper import methods_text
 from app.figures.predictions import rows_shown
 from app.figures.theme import CONDITION_NAMES, DIVERGING, SEQUENTIAL, Scale
+from app.wording.paper import methods_text
 from app.wording.sentences import best_class, provenance_line
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS

@@ -1,1 +1,1 @@
-"""Pictures: an `Analysis` in; an array, a plotly figure or escaped HTML out."""
+"""Pictures: an `Analysis` in; an array, a matplotlib or plotly figure, or coloured HTML out."""

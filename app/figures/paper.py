@@ -25,7 +25,6 @@ from app.figures.theme import (
 )
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
-from drople.gradcam import CAM_METHODS
 
 FORMATS = ("pdf", "svg")
 
@@ -135,72 +134,3 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     nothing = {"CreationDate": None} if kind == "pdf" else {"Date": None}
     figure.savefig(buffer, format=kind, metadata=nothing)
     return buffer.getvalue()
-
-
-def caption(analysis: Analysis, layer: int, index: int) -> str:
-    """What a reader must know to read `paper_figure`."""
-    maps, target = analysis.maps, analysis.classes[analysis.maps.classes[index]]
-    method = CAM_METHODS[maps.method]
-    branch = "adapted" if analysis.adapted else "frozen"
-    hiding = analysis.conditions[2:]
-    parts = [
-        f"Top: the photograph as the model sees it; token importance of the {branch} branch after "
-        f"layer {layer + 1}, in multiples of an even share"
-    ]
-    if analysis.adapted:
-        parts[0] += (
-            f"; the patches that each dropout drops there in one draw (seed "
-            f"{analysis.settings.seed})"
-        )
-        if any(analysis.images[c].layers[layer].hidden_patches().any() for c in hiding):
-            parts[0] += "; dark grey: hidden by earlier layers"
-        parts.append(
-            "Dropout is applied now, to fixed weights; it is not how models trained with each "
-            "dropout differ."
-        )
-    else:
-        parts[0] += "."
-    parts.insert(
-        1,
-        f"Bottom: {method.label} of the cosine with “{target}” at the input of block "
-        f"{maps.layer + 1}, all on one colour scale; p is the probability of that class among "
-        f"{len(analysis.classes)} classes.",
-    )
-    parts[0] = parts[0].rstrip(".") + "."
-    return " ".join(parts)
-
-
-def methods_text(analysis: Analysis) -> str:
-    """How an analysis was made, from its settings, for the methods section of a paper."""
-    known, settings, dropout = analysis.provenance, analysis.settings, analysis.settings.dropout
-    lines = [
-        f"We used the frozen CLIP {known['backbone']} (weights {known['backbone_hash']}) through "
-        f"open_clip {known['open_clip']}, PyTorch {known['torch']} and DroPLe Lens "
-        f"{known['drople']} on {known['device']}. Images were resized to "
-        f"{analysis.pixels.shape[0]} pixels. The frozen branch read the classes as "
-        f"“{settings.template}”; the classes were {', '.join(analysis.classes)}."
-    ]
-    if analysis.adapted:
-        strategies = ", ".join(CONDITION_NAMES[name] for name in analysis.conditions[2:])
-        rate = (
-            "every other dropout at IWTD's mean rate, layer by layer"
-            if settings.matched
-            else f"vanilla dropout at p = {dropout.p:g}"
-        )
-        lines.append(
-            f"The adapted branch carried the prompts {known['prompts']} (weights "
-            f"{known['prompts_hash']}). Dropouts compared: {strategies}, acting after each of the "
-            f"first {dropout.image_depth} layers of the image tower"
-            + (" and on the text prompts" if settings.drop_text else "")
-            + f", mode {dropout.mode}, placement {dropout.placement}, IWTD's p from "
-            f"{dropout.p_min:g} to {dropout.p_max:g} with {dropout.normalisation} normalisation "
-            f"and signal weights {dropout.weights.s_self:g}, {dropout.weights.s_cls:g}, "
-            f"{dropout.weights.s_cross:g} (s_self, s_cls, s_cross); {rate}. All dropouts shared "
-            f"one uniform draw a token and layer (seed {settings.seed})."
-        )
-    method = CAM_METHODS[analysis.maps.method]
-    lines.append(
-        f"Class activation maps are {method.label} of the cosine between image and class features "
-        f"at the input of block {analysis.maps.layer + 1}."
-    )
-    return "\n\n".join(lines) + "\n"

@@ -87,22 +87,3 @@ def predictions_figure(analysis: Analysis, target: int, quantity: str = "probabi
 def short(name: str, length: int = 24) -> str:
     """A class name for an axis: escaped, since plotly reads markup, and not too long."""
     return escape(name if len(name) <= length else name[: length - 1] + "…")
-
-
-def predictions_table(analysis: Analysis) -> list[list[str]]:
-    """Rows of numbers, likeliest class first: class, then each condition's probability, cosine."""
-    rows = []
-    for i in by_likelihood(analysis):
-        row = [analysis.classes[i]]
-        for said in analysis.predictions.values():
-            row += [f"{said.probabilities[i]:.3f}", f"{said.cosines[i]:.4f}"]
-        rows.append(row)
-    return rows
-
-
-def table_headers(analysis: Analysis) -> list[str]:
-    """Headers of `predictions_table`."""
-    headers = ["class"]
-    for condition in analysis.conditions:
-        headers += [f"{CONDITION_NAMES[condition]} p", f"{CONDITION_NAMES[condition]} cos"]
-    return headers

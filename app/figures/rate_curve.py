@@ -17,11 +17,6 @@ QUANTITIES = {
     "kept": "cosine with the undropped feature",
     "flipped": "share of draws whose answer flips",
 }
-AREA_HEADERS = ("dropout", *(f"area: {name}" for name in QUANTITIES.values()))
-POINT_HEADERS = (
-    "dropout", "rate asked for", "tokens truly dropped", "draws",
-    *QUANTITIES.values(),
-)  # fmt: skip
 
 
 def dropout_name(strategy: str) -> str:
@@ -78,60 +73,3 @@ def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
         automargin=True,
     )  # fmt: skip
     return plain(figure, height=460, legend=True)
-
-
-def _mean(values: np.ndarray, interval: tuple[float, float] | None, digits: int = 3) -> str:
-    if not values.size:
-        return "–"
-    mean = f"{values.mean():.{digits}f}"
-    if interval is None:
-        return mean
-    return f"{mean} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
-
-
-def area_rows(curves: RateCurves) -> list[list[str]]:
-    """The rows under `AREA_HEADERS`."""
-    rows = []
-    for name in (NONE, *COMPARED):
-        areas = {quantity: curves.areas(name, quantity) for quantity in QUANTITIES}
-        cells = [
-            _mean(of, None if name == NONE else bounded(mean_interval(of), quantity))
-            for quantity, of in areas.items()
-        ]
-        rows.append([dropout_name(name), *cells])
-    return rows
-
-
-def point_rows(curves: RateCurves) -> list[list[str]]:
-    """The rows under `POINT_HEADERS`; at rate 0 and without dropout there is nothing to draw."""
-    rows = []
-    for name in (NONE, *COMPARED):
-        for rate, point in curves.of(name).items():
-            if name == NONE and rate > 0:
-                continue
-            drawn = rate > 0
-            cells = [
-                _mean(vars(point)[key], interval_of(point, key) if drawn else None)
-                for key in QUANTITIES
-            ]
-            share, count = f"{point.reached.mean():.3f}", f"{point.count}" if drawn else "–"
-            rows.append([dropout_name(name), f"{rate:.2f}", share, count, *cells])
-    return rows
-
-
-def rates_sentence(curves: RateCurves, name: str, draws: int, first_seed: int) -> str:
-    """How IWTD compares with vanilla dropout over all rates, and how sure that is."""
-    if not draws:
-        return f"The first draw (seed {first_seed}), for {name}: the rates come one by one."
-    many = f"{draws} draws (seeds {first_seed} to {first_seed + draws - 1})"
-    said = f"{many if draws > 1 else f'One draw (seed {first_seed})'}, for {name}."
-    difference = curves.areas("iwtd", "probability") - curves.areas("vanilla", "probability")
-    interval = mean_interval(difference)
-    if interval is None:
-        return f"{said} One draw says nothing of how often."
-    settled = interval[0] > 0 or interval[1] < 0
-    return (
-        f"{said} Over all rates IWTD gives the class {difference.mean():+.3f} more probability "
-        f"than vanilla dropout ({interval[0]:+.3f} to {interval[1]:+.3f}, paired by draw): "
-        + ("a difference on this picture." if settled else "these draws do not tell them apart.")
-    )

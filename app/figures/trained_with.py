@@ -11,12 +11,8 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import Scale
 from drople.analysis import Analysis, ClassMaps
 from drople.branches import FROZEN
-from drople.lab.trained_with import TRAINED_WITH, Answer, Comparison
+from drople.lab.trained_with import TRAINED_WITH, Answer
 
-HEADERS = (
-    "trained with", "class looked at", "cosine", "answer", "base accuracy", "novel accuracy",
-    "harmonic mean", "epochs", "prompts",
-)  # fmt: skip
 COLOURS = {
     FROZEN: FROZEN,
     "drople-none": "adapted",
@@ -56,49 +52,3 @@ def trained_sheet(analysis: Analysis, target: int, answers: Sequence[Answer]) ->
 def title_of(method: str) -> str:
     """What a tile is called."""
     return "Frozen" if method == FROZEN else f"B: {TRAINED_WITH[method]}"
-
-
-def trained_rows(
-    comparison: Comparison, classes: tuple[str, ...], target: int, answers: Sequence[Answer]
-) -> list[list[str]]:
-    """The rows under `HEADERS`; accuracies are those the cards hold."""
-    return [_row(comparison, classes, target, one) for one in answers]
-
-
-def _row(comparison: Comparison, classes: tuple[str, ...], target: int, one: Answer) -> list[str]:
-    card = comparison.cards.get(one.name)
-    measured = [one.accuracy.get(key) for key in ("base", "novel", "harmonic_mean")]
-    return [
-        "nothing (frozen)" if card is None else TRAINED_WITH[one.method],
-        f"{one.prediction.probabilities[target]:.3f}",
-        f"{one.prediction.cosines[target]:.4f}",
-        classes[int(one.prediction.cosines.argmax())],
-        *("–" if value is None else f"{value:.2f} %" for value in measured),
-        "–" if card is None else f"{card.training.get('epochs', '–')}",
-        "–" if card is None else one.name,
-    ]
-
-
-def trained_sentence(
-    comparison: Comparison, classes: tuple[str, ...], target: int, answers: Sequence[Answer]
-) -> str:
-    """Who is surest of the class looked at, who says something else, and what else differs."""
-    trained = [one for one in answers if one.method != FROZEN]
-    surest = max(trained, key=lambda one: one.prediction.probabilities[target])
-    others = [
-        f"{TRAINED_WITH[one.method]} says {classes[int(one.prediction.cosines.argmax())]}"
-        for one in trained
-        if one.prediction.cosines.argmax() != target
-    ]
-    said = (
-        f"One picture, one training run each, dropout off: trained with "
-        f"{TRAINED_WITH[surest.method]} is surest of {classes[target]} "
-        f"({surest.prediction.probabilities[target]:.3f})"
-    )
-    said += f"; {', '.join(others)}." if others else "; all name it."
-    said += f" Accuracies are measured on the test images of {comparison.data}, dropout off."
-    if "mpl" in {one.method for one in trained}:
-        said += " MPL differs in its prompts and losses too."
-    if len(comparison.epochs) > 1:
-        said += " ⚠ They were not trained for equally many epochs; see the table."
-    return said

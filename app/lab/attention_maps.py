@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from app.calls import user_errors
-from app.figures.attention_maps import (
-    HEADERS,
-    attention_sentence,
-    heads_rows,
-    heads_scale,
-    heads_strip,
-    rollout_scale,
-    rollout_sheet,
-)
+from app.figures import attention_maps as figures
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Question, numbers, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.question import Question, Result
 from app.markdown import plain_text
-from app.studio import Studio
 from app.tabs.shared import QUIET, View, picture
-from drople.analysis import Analysis, same_question
+from app.wording import attention_maps as wording
+from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.attention_maps import AttentionLayer, attention_layers
 from drople.tokens.layout import patch_row
@@ -37,14 +27,7 @@ INTRO = (
 CLS, PATCH, PROMPT = "class token", "patch", "learned prompt"
 PRESS = "Press Read attention: it takes about a second with mini."
 SECONDS = 1.2  # a layer of the animation is shown
-
-
-@dataclass(frozen=True)
-class Read:
-    """The attention of both branches, and of which analysis."""
-
-    analysis: Analysis
-    layers: dict[str, list[AttentionLayer]]
+Layers = dict[str, list[AttentionLayer]]  # of each branch
 
 
 def build(bench: Bench) -> list[View]:
@@ -72,55 +55,35 @@ def build(bench: Bench) -> list[View]:
             gr.Markdown("Mean of the heads, and rollout", elem_classes="lens-caption")
             rollout = picture("Mean and rollout", "attention-rollout")
             rollout_bar = gr.HTML(elem_id="attention-rollout-bar")
-    said = gr.Markdown(elem_id="attention-note", elem_classes="lens-note")
-    table = numbers("attention-table", HEADERS, (60, 60, 90, 100, 100, 170, 90))
-    held: gr.State = gr.State(None, time_to_live=3600)
+    note = gr.Markdown(elem_id="attention-note", elem_classes="lens-note")
+    table = numbers("attention-table", wording.HEADERS, (60, 60, 90, 100, 100, 170, 90))
     controls = [branch, kind, row, column, layer]
-    large = View(draw, controls, [heads, heads_bar, rollout, rollout_bar, said, layer], [held])
-    rows = View(draw_table, controls[:-1], [table, row, column], [held])
-    done = run.click(
-        bench.call(compute), bench.asked(), held,
-        api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    for view in (large, rows):
-        view.draw_on(done.success, bench.state, bench.target)
+    views = Computation(
+        compute,
+        [
+            View(draw, controls, [heads, heads_bar, rollout, rollout_bar, note]),
+            View(draw_table, controls[:-1], [table]),
+        ],
+        note, press=PRESS, run=run, per_class=False,
+    ).on(bench)  # fmt: skip
     clock = gr.Timer(SECONDS, active=False)
     play.click(lambda: (1, gr.Timer(active=True)), None, [layer, clock], **QUIET)
     stop.click(lambda: gr.Timer(active=False), None, clock, **QUIET)
-    clock.tick(next_layer, [layer, held], [layer, clock], **QUIET)
-    return [large, rows]
+    clock.tick(next_layer, [layer, *views[0].held], [layer, clock], **QUIET)
+    return [reach_of(layer), View(draw_reach, [], [row, column]), *views]
 
 
-def next_layer(layer: float, held: Read | None) -> tuple[Any, Any]:
+def next_layer(layer: float, result: Result[Layers] | None) -> tuple[Any, Any]:
     """The next layer; after the last one the clock stops."""
-    reach = len(held.layers[FROZEN]) if held else 0
-    if layer >= reach:
+    if result is None or layer >= len(result.value[FROZEN]):
         return gr.skip(), gr.Timer(active=False)
     return int(layer) + 1, gr.skip()
 
 
-def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Read:
+def compute(question: Question, *, progress: gr.Progress) -> Iterator[Layers]:
     """Runs each branch once."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts)
-        progress(0.2, desc="the attention of both branches")
-        seen = asked.analysis.pixels
-        read = studio.in_turn(partial(attention_layers, asked.loaded.model, seen))
-        return Read(asked.analysis, read)
-
-
-def _layers(analysis: Analysis, held: Read | None, branch: str) -> Sequence[AttentionLayer]:
-    """The layers of a branch, or of the frozen one; none where they are of another question."""
-    if held is None or not same_question(held.analysis, analysis):
-        return ()
-    return held.layers.get(branch, held.layers[FROZEN])
+    progress(0.2, desc="the attention of both branches")
+    yield attention_layers(question.loaded.model, question.analysis.pixels)
 
 
 def token_of(layer: AttentionLayer, kind: str, row: float, column: float) -> tuple[int, str]:
@@ -140,47 +103,43 @@ def token_of(layer: AttentionLayer, kind: str, row: float, column: float) -> tup
 def draw(
     analysis: Analysis,
     target: int,
-    held: Read | None,
+    attention: Layers,
     branch: str,
     kind: str,
     row: float,
     column: float,
     layer: float,
 ) -> tuple[Any, ...]:
-    """The heads, the mean and the rollout with their scales, the sentence, the slider's reach."""
-    reach = len(analysis.images[FROZEN].layers)
-    slider = gr.Slider(maximum=reach)
-    layers = list(_layers(analysis, held, branch))
-    if not layers:
-        return None, "", None, "", PRESS, slider
-    index = min(int(layer), reach) - 1
+    """The heads, the mean and the rollout with their scales, and the sentence."""
+    shown = branch if branch in attention else FROZEN
+    layers, index = attention[shown], layer_index(analysis, layer)
     token, name = token_of(layers[index], kind, row, column)
-    shown = branch if held and branch in held.layers else FROZEN
-    sentence = attention_sentence(layers, index, token, name)
+    sentence = wording.attention_sentence(layers, index, token, name)
     return (
-        gr.Image(heads_strip(analysis, layers, index, token), alt_text=sentence),
-        colour_bar(heads_scale(layers, token)),
-        gr.Image(rollout_sheet(analysis, shown, layers, index, token), alt_text=sentence),
-        colour_bar(rollout_scale(layers, index, token)),
+        gr.Image(figures.heads_strip(analysis, layers, index, token), alt_text=sentence),
+        colour_bar(figures.heads_scale(layers, token)),
+        gr.Image(figures.rollout_sheet(analysis, shown, layers, index, token), alt_text=sentence),
+        colour_bar(figures.rollout_scale(layers, index, token)),
         plain_text(sentence),
-        slider,
     )
 
 
 def draw_table(
     analysis: Analysis,
     target: int,
-    held: Read | None,
+    attention: Layers,
     branch: str,
     kind: str,
     row: float,
     column: float,
-) -> tuple[dict[str, Any], Any, Any]:
-    """Every head's shares, and the sliders' reach."""
-    rows, columns = analysis.images[FROZEN].layers[0].grid or (1, 1)
-    sliders = gr.Slider(maximum=rows), gr.Slider(maximum=columns)
-    layers = list(_layers(analysis, held, branch))
-    if not layers:
-        return table_of(HEADERS), *sliders
+) -> dict[str, Any]:
+    """Every head's shares."""
+    layers = attention.get(branch, attention[FROZEN])
     token = token_of(layers[0], kind, row, column)[0]
-    return table_of(HEADERS, heads_rows(layers, token)), *sliders
+    return table_of(wording.HEADERS, wording.heads_rows(layers, token))
+
+
+def draw_reach(analysis: Analysis, target: int) -> tuple[gr.Slider, gr.Slider]:
+    """The sliders' reach."""
+    rows, columns = analysis.images[FROZEN].layers[0].grid or (1, 1)
+    return gr.Slider(maximum=rows), gr.Slider(maximum=columns)

@@ -1,25 +1,25 @@
-"""What the lab's views that compute have in common: the model of an analysis, and errors."""
+"""What the lab's views have in common: computing on a press, in steps, until done or stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
-from PIL import Image
 
-from app.calls import GPU_SECONDS, model_call
-from app.studio import Loaded, Studio
-from app.tabs.shared import required, target_index
-from drople.analysis import Analysis, AnalysisSettings
-from drople.class_texts import ClassTexts
+from app.calls import model_call
+from app.lab.question import Question, Result
+from app.studio import Studio
+from app.tabs.shared import View, required, target_index
+from drople.analysis import Analysis, same_question
+from drople.branches import FROZEN
 from drople.errors import SettingsError
-from drople.models.backbone import hash_weights
-from drople.models.prompted_clip import PromptedClip
 
+T = TypeVar("T")
 NO_DROPOUT_HERE = (
     "Without trained prompts there is no adapted branch and nothing to drop. Choose trained "
     "prompts on the left and press Analyse."
@@ -28,7 +28,7 @@ NO_DROPOUT_HERE = (
 
 @dataclass(frozen=True)
 class Bench:
-    """What a view that computes needs of the page."""
+    """What a view needs of the page."""
 
     studio: Studio
     state: gr.State  # the analysis
@@ -36,37 +36,141 @@ class Bench:
     source: tuple[Component, Component]  # which backbone and prompts the form names
     model: dict[str, Any]  # how events that run a model queue
 
-    def asked(self) -> list[Component]:
-        """What a computing callback takes first."""
-        return [self.state, self.target, *self.source]
 
-    def call(
-        self, compute: Callable[..., Any], *, gpu_seconds: int = GPU_SECONDS
-    ) -> Callable[..., Any]:
-        """A computing callback as an event takes it; see `model_call`."""
-        return model_call(partial(compute, self.studio), gpu_seconds=gpu_seconds)
+@dataclass(frozen=True)
+class Computation(Generic[T]):
+    """What a button computes, and the views that show it.
 
-    def streams(
-        self,
-        buttons: tuple[gr.Button, gr.Button],
-        compute: Callable[..., Any],
-        controls: Sequence[Component],
-        outputs: Sequence[Any],
-        said: Component,
-    ) -> None:
-        """Wires a run button to a generator, and the stop button to its end.
+    The views' `draw` takes the analysis, the index of the class looked at, the newest value and
+    the view's controls. Without a value for this very question the views are empty, but for what
+    to press; where there is nothing to press, `draw` is given None.
+    """
+
+    compute: Callable[..., Iterator[T]]  # (question, *inputs, progress=) -> values that grow
+    views: Sequence[View]
+    note: gr.Markdown  # of a view: its sentence, the progress, what to press
+    _: KW_ONLY
+    press: str | None
+    run: gr.Button
+    stop: gr.Button | None = None
+    inputs: Sequence[Component] = ()
+    binding: Sequence[Component] = ()  # inputs that are part of the question, and controls too
+    needs_prompts: bool = False
+    per_class: bool = True  # whether a value is about the class looked at alone
+    same: Callable[[Analysis, Analysis], bool] = same_question
+
+    def on(self, bench: Bench) -> list[View]:
+        """Wires the buttons; gives the views as a tab of the lab shows them."""
+
+        def steps(
+            progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
+            *values: Any,
+        ) -> Iterator[list[Any]]:
+            yield from self.steps(bench.studio, progress, values)
+
+        results: gr.State = gr.State(None, time_to_live=3600)
+        controls = [one for view in self.views for one in view.controls]
+        running = self.run.click(
+            model_call(steps),
+            [bench.state, bench.target, *bench.source, *self.inputs, *controls],
+            [results, *(one for view in self.views for one in view.outputs)],
+            api_visibility="private", show_progress_on=self.note, **bench.model,
+        )  # fmt: skip
+        if self.stop is not None:
+            self.stop.click(None, None, None, cancels=running, api_visibility="private")
+        return [replace(one, draw=partial(self.draw, one), held=[results]) for one in self.views]
+
+    def steps(
+        self, studio: Studio, progress: gr.Progress, values: Sequence[Any]
+    ) -> Iterator[list[Any]]:
+        """The result so far and all outputs, after each step; others may compute in between.
 
         Args:
-            controls: given to `compute` after what `asked` names.
-            outputs: the state that holds what was found, then what is drawn of it.
-            said: where the progress is shown.
+            values: the analysis, the class looked at, the backbone and the prompts of the form,
+                the inputs, and the controls of each view.
+
+        Raises:
+            DropleError: there is no analysis or no adapted branch, or see `compute`.
         """
-        run, stop = buttons
-        running = run.click(
-            self.call(compute), [*self.asked(), *controls], [*outputs],
-            api_visibility="private", show_progress_on=said, **self.model,
-        )  # fmt: skip
-        stop.click(None, None, None, cancels=running, api_visibility="private")
+        analysis, target, backbone, prompts = required(values[0]), *values[1:4]
+        if self.needs_prompts and not analysis.adapted:
+            raise SettingsError(NO_DROPOUT_HERE)
+        inputs, controls = values[4 : 4 + len(self.inputs)], values[4 + len(self.inputs) :]
+        index = target_index(analysis, target)
+        question = Question(studio, analysis, index, backbone, prompts)
+        bound = _chosen(self.binding, self.inputs, inputs)
+        about = index if self.per_class else None
+        result: Result[T] | None = None
+        values_so_far = self.compute(question, *inputs, progress=progress)
+        while (value := studio.in_turn(partial(next, values_so_far, None))) is not None:
+            result = Result(analysis, about, value, bound)
+            yield [result, *self._outputs(result, index, controls)]
+        if result is not None and self.stop is not None:
+            result = replace(result, done=True)
+            yield [result, *self._outputs(result, index, controls)]
+
+    def _outputs(self, result: Result[T], target: int, controls: Sequence[Any]) -> list[Any]:
+        outputs: list[Any] = []
+        rest = iter(controls)
+        for view in self.views:
+            own = [next(rest) for _ in view.controls]
+            drawn = self.draw(view, result.analysis, target, result, *own)
+            outputs += drawn if len(view.outputs) > 1 else [drawn]
+        return outputs
+
+    def draw(
+        self,
+        view: View,
+        analysis: Analysis,
+        target: int,
+        result: Result[T] | None,
+        *controls: Any,
+    ) -> Any:
+        """The outputs of a view: of the value that answers this question, or what to do."""
+        if self.needs_prompts and not analysis.adapted:
+            return self._empty(view, NO_DROPOUT_HERE)
+        bound = _chosen(self.binding, view.controls, controls)
+        if result and not result.answers(analysis, target, controls=bound, same=self.same):
+            result = None
+        if result is None and self.press is not None:
+            return self._empty(view, self.press)
+        drawn = view.draw(analysis, target, result.value if result else None, *controls)
+        if result and result.done and self.note in view.outputs:
+            at = view.outputs.index(self.note)
+            drawn = [*drawn[:at], f"Done. {drawn[at]}", *drawn[at + 1 :]]
+        return drawn
+
+    def _empty(self, view: View, note: str) -> Any:
+        outputs = [note if one is self.note else _nothing(one) for one in view.outputs]
+        return outputs if len(outputs) > 1 else outputs[0]
+
+
+def _chosen(
+    wanted: Sequence[Component], components: Sequence[Component], values: Sequence[Any]
+) -> tuple[Any, ...]:
+    """The values of some of the components, in the order wanted."""
+    return tuple(values[components.index(one)] for one in wanted)
+
+
+def _nothing(output: Block) -> Any:
+    """What an output shows while there is nothing to show."""
+    if isinstance(output, gr.Dataframe):
+        return table_of(output.headers or ())
+    return "" if isinstance(output, gr.HTML | gr.Markdown) else None
+
+
+def reach_of(layer: gr.Slider) -> View:
+    """Lets a slider reach the last layer there is."""
+
+    def reach(analysis: Analysis, target: int) -> gr.Slider:
+        return gr.Slider(maximum=len(analysis.images[FROZEN].layers))
+
+    return View(reach, [], [layer])
+
+
+def layer_index(analysis: Analysis, layer: float) -> int:
+    """The index of a slider's layer, counted from 1; of the last one where it reaches further."""
+    return min(int(layer), len(analysis.images[FROZEN].layers)) - 1
 
 
 def numbers(elem_id: str, headers: Sequence[str], widths: Sequence[int]) -> gr.Dataframe:
@@ -81,73 +185,3 @@ def numbers(elem_id: str, headers: Sequence[str], widths: Sequence[int]) -> gr.D
 def table_of(headers: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> dict[str, Any]:
     """What such a table shows; nothing but its headers without rows."""
     return {"headers": list(headers), "data": [list(row) for row in rows]}
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a view computes about: a class of an analysis, and the model that made it."""
-
-    studio: Studio
-    analysis: Analysis
-    target: int  # index of the class looked at
-    loaded: Loaded
-
-    @classmethod
-    def of(
-        cls,
-        studio: Studio,
-        analysis: Analysis | None,
-        target: str | None,
-        backbone: str,
-        prompts: str,
-        *,
-        adapted: bool = False,
-    ) -> Question:
-        """What a visitor asks about.
-
-        Args:
-            target: the class looked at.
-            backbone, prompts: what the form names now.
-            adapted: whether there must be an adapted branch.
-
-        Raises:
-            SettingsError: there is no analysis yet, the form names another model than it was made
-                with, or it has no adapted branch.
-            BackboneError, CheckpointError: see `Studio.load`.
-        """
-        analysis = required(analysis)
-        if adapted and not analysis.adapted:
-            raise SettingsError(NO_DROPOUT_HERE)
-        loaded = studio.load(backbone, prompts)
-        model, known = loaded.model, analysis.provenance
-        clip = model.backbone if isinstance(model, PromptedClip) else model
-        hashed = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
-        if (clip.weights_hash, hashed) != (known["backbone_hash"], known.get("prompts_hash")):
-            raise SettingsError(
-                "The backbone or the prompts on the left are no longer those of this analysis. "
-                "Press Analyse first."
-            )
-        return cls(studio, analysis, target_index(analysis, target), loaded)
-
-    @property
-    def prompted(self) -> PromptedClip:
-        """The model of a question that was asked with `adapted`."""
-        assert isinstance(self.loaded.model, PromptedClip)
-        return self.loaded.model
-
-    def texts(self) -> ClassTexts:
-        """The classes, described by this model."""
-        settings = self.analysis.settings
-        return self.studio.texts(self.loaded, self.analysis.classes, settings.template)
-
-    def again(self, settings: AnalysisSettings) -> Analysis:
-        """The same picture and classes with other settings."""
-        seen = Image.fromarray(self.analysis.pixels)
-        return self.studio.analyse(self.loaded, seen, self.analysis.classes, settings)
-
-    def mapped(self) -> Analysis:
-        """The analysis, worked out again where it holds no map of the class looked at."""
-        if self.target in self.analysis.maps.classes:
-            return self.analysis
-        name = self.analysis.classes[self.target]
-        return self.again(replace(self.analysis.settings, target=name))

@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.class_maps import HEADERS, minus_rows, minus_scale, minus_sheet
+from app.figures.class_maps import minus_scale, minus_sheet
 from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
 from app.markdown import plain_text
 from app.tabs.shared import View, picture
+from app.wording.class_maps import HEADERS, minus_rows
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from app.calls import user_errors
+from app.figures import duel as figures
 from app.figures.cams import cam_scale
-from app.figures.duel import (
-    HEADERS,
-    column_name,
-    difference_panel,
-    difference_scale,
-    duel_sentence,
-    duel_sheet,
-    duel_table,
-)
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.question import Question
 from app.markdown import plain_text
-from app.studio import Studio
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis, same_question
+from app.wording import duel as wording
+from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.tokens.dropout import COMPARED
 
@@ -38,7 +31,7 @@ COLUMNS = (ADAPTED, *COMPARED)
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
-    choices = [(column_name(c), c) for c in COLUMNS]
+    choices = [(figures.column_name(c), c) for c in COLUMNS]
     intro(INTRO)
     columns = gr.CheckboxGroup(
         choices, value=[ADAPTED, "vanilla", "iwtd"], label="Columns", elem_id="duel-columns"
@@ -52,8 +45,8 @@ def build(bench: Bench) -> list[View]:
         button = gr.Button("Compute these columns", elem_id="duel-compute", min_width=160)
     sheet = picture("The duel", "duel-sheet")
     bar = gr.HTML(elem_id="duel-bar")
-    said = gr.Markdown(elem_id="duel-note", elem_classes="lens-note")
-    table = numbers("duel-table", HEADERS, (150, 90, 110, 100, 80, 110, 130, 140))
+    note = gr.Markdown(elem_id="duel-note", elem_classes="lens-note")
+    table = numbers("duel-table", wording.HEADERS, (150, 90, 110, 100, 80, 110, 130, 140))
     gr.Markdown("What differs between two columns", elem_classes="lens-caption")
     with gr.Row(elem_classes="lens-controls"):
         first = gr.Dropdown(choices, value="iwtd", label="First", elem_id="duel-first",
@@ -63,49 +56,44 @@ def build(bench: Bench) -> list[View]:
     with gr.Row(), gr.Column(scale=1, min_width=260, elem_classes="lens-one"):
         difference = picture("Difference", "duel-difference")
         difference_bar = gr.HTML(elem_id="duel-difference-bar")
-    more: gr.State = gr.State(None, time_to_live=3600)  # the analysis with further columns
-    wide = View(draw, [columns, matched, layer], [sheet, bar, said, table, layer], [more])
-    pair = View(draw_difference, [matched, first, second], [difference, difference_bar], [more])
-    done = button.click(
-        bench.call(compute), [*bench.asked(), columns, matched, first, second], more,
-        api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    for view in (wide, pair):
-        view.draw_on(done.success, bench.state, bench.target)
-    return [wide, pair]
+    # A view draws the columns of the analysis itself too, so nothing need be pressed.
+    views = Computation(
+        compute,
+        [
+            View(draw, [columns, matched, layer], [sheet, bar, note, table]),
+            View(draw_difference, [matched, first, second], [difference, difference_bar]),
+        ],
+        note, press=None, run=button, inputs=[columns, matched, first, second],
+        needs_prompts=True, per_class=False,
+    ).on(bench)  # fmt: skip
+    return [reach_of(layer), *views]
 
 
 def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
+    question: Question,
     columns: list[str],
     matched: bool,
     first: str,
     second: str,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Analysis:
+    *,
+    progress: gr.Progress,
+) -> Iterator[Analysis]:
     """The same question with these strategies as rows of one batch."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
-        progress(0.1, desc="the columns side by side, then their maps")
-        wanted = {*columns, first, second, "iwtd"} - {ADAPTED}
-        settings = replace(
-            asked.analysis.settings,
-            strategies=tuple(c for c in COLUMNS if c in wanted),
-            matched=matched,
-            target=asked.analysis.classes[asked.target],
-        )
-        return asked.again(settings)
+    progress(0.1, desc="the columns side by side, then their maps")
+    wanted = {*columns, first, second, "iwtd"} - {ADAPTED}
+    settings = replace(
+        question.analysis.settings,
+        strategies=tuple(c for c in COLUMNS if c in wanted),
+        matched=matched,
+        target=question.analysis.classes[question.target],
+    )
+    yield question.again(settings)
 
 
 def _known(analysis: Analysis, more: Analysis | None, matched: bool) -> Analysis | None:
     """The analysis with the most columns at this rate; None where none is at it."""
     for one in (more, analysis):
-        fits = one is not None and same_question(one, analysis)
-        if one is not None and fits and one.settings.matched == matched:
+        if one is not None and one.settings.matched == matched:
             return one
     return None
 
@@ -119,19 +107,15 @@ def draw(
     layer: float,
 ) -> tuple[Any, ...]:
     """The sheet, its scale, the sentence and the table, of the columns there are."""
-    if not analysis.adapted:
-        return None, "", NO_DROPOUT_HERE, table_of(HEADERS), gr.skip()
-    reach = len(analysis.images[ADAPTED].layers)
-    slider = gr.Slider(maximum=reach)
     one = _known(analysis, more, matched)
     if one is None:
-        return None, "", "This rate is not computed yet: press Compute.", table_of(HEADERS), slider
+        return None, "", "This rate is not computed yet: press Compute.", table_of(wording.HEADERS)
     shown = tuple(c for c in COLUMNS if c in columns and c in one.images)
-    missing = [column_name(c) for c in COLUMNS if c in columns and c not in one.images]
+    missing = [figures.column_name(c) for c in COLUMNS if c in columns and c not in one.images]
     if not shown:
-        return None, "", "Choose a column, then press Compute.", table_of(HEADERS), slider
-    index = min(int(layer), reach) - 1
-    sentence = duel_sentence(one, shown, index, target)
+        return None, "", "Choose a column, then press Compute.", table_of(wording.HEADERS)
+    index = layer_index(analysis, layer)
+    sentence = wording.duel_sentence(one, shown, index, target)
     if missing:
         sentence += f" Press Compute to add {', '.join(missing)}."
     bar = ""
@@ -139,22 +123,22 @@ def draw(
         bar = colour_bar(cam_scale(one.maps, one.maps.classes.index(target)))
     else:
         sentence += f" No map of {one.classes[target]} yet: press Compute."
-    table = table_of(HEADERS, duel_table(one, shown, index, target))
-    drawn = gr.Image(duel_sheet(one, shown, index, target), alt_text=sentence)
-    return drawn, bar, plain_text(sentence), table, slider
+    table = table_of(wording.HEADERS, wording.duel_table(one, shown, index, target))
+    drawn = gr.Image(figures.duel_sheet(one, shown, index, target), alt_text=sentence)
+    return drawn, bar, plain_text(sentence), table
 
 
 def draw_difference(
     analysis: Analysis, target: int, more: Analysis | None, matched: bool, first: str, second: str
 ) -> tuple[Any, str]:
     """The signed difference of two columns' maps."""
-    one = _known(analysis, more, matched) if analysis.adapted else None
+    one = _known(analysis, more, matched)
     if one is None or not {first, second} <= one.images.keys():
         return None, "" if one is None else "Press Compute to have both columns."
     pair = tuple(c for c in COLUMNS if c in one.images)
-    scale = difference_scale(one, pair, target)
-    panel = difference_panel(one, first, second, target, scale)
+    scale = figures.difference_scale(one, pair, target)
+    panel = figures.difference_panel(one, first, second, target, scale)
     if panel is None:
         return None, ""
-    said = f"{column_name(first)} minus {column_name(second)}"
-    return gr.Image(panel, alt_text=said), colour_bar(scale)
+    title = f"{figures.column_name(first)} minus {figures.column_name(second)}"
+    return gr.Image(panel, alt_text=title), colour_bar(scale)

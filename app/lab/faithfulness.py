@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from app.calls import user_errors
-from app.figures.faithfulness import (
-    HEADERS,
-    curves_figure,
-    faithfulness_rows,
-    faithfulness_sentence,
-)
+from app.figures import faithfulness as figures
 from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
 from app.glossary import intro
 from app.lab import pointing
-from app.lab.bench import Bench, Question, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.question import Question
 from app.markdown import plain_text
-from app.studio import Studio
 from app.tabs.shared import View
-from drople.analysis import Analysis, same_question
+from app.wording import faithfulness as wording
+from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
 from drople.lab.faithfulness import (
@@ -51,17 +45,8 @@ TERMS = (
     "Sparsity is Gini's index of the map's |values|: 0 even, 1 all in one patch."
 )
 MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd", IMPORTANCE)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What was measured so far, and for which question."""
-
-    analysis: Analysis
-    target: int
-    maps: dict[str, np.ndarray]  # (G, G) each, the baselines among them
-    found: Faithfulness
-    done: bool
+PRESS = "Press Measure: the first curves come at once."
+Judged = tuple[dict[str, np.ndarray], Faithfulness]  # maps (G, G) with the baselines, and curves
 
 
 def build(bench: Bench) -> list[View]:
@@ -88,63 +73,47 @@ def build(bench: Bench) -> list[View]:
             elem_id="faithful-quantity", min_width=240,
         )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="faithful-plot")
-    said = gr.Markdown(elem_id="faithful-note", elem_classes="lens-note")
-    table = numbers("faithful-table", HEADERS, (230, 150, 150, 150, 150, 110, 90))
+    note = gr.Markdown(elem_id="faithful-note", elem_classes="lens-note")
+    table = numbers("faithful-table", wording.HEADERS, (230, 150, 150, 150, 150, 110, 90))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    held: gr.State = gr.State(None, time_to_live=3600)
-    outputs = [plot, said, table]
-    bench.streams((run, stop), compute, [chosen, orders, instead, quantity], [held, *outputs], said)
-    return [View(draw, [instead, quantity], outputs, [held]), *pointing.build(bench)]
+    curves = Computation(
+        compute, [View(draw, [instead, quantity], [plot, note, table])], note,
+        press=PRESS, run=run, stop=stop, inputs=[chosen, orders, instead],
+    ).on(bench)  # fmt: skip
+    return [*curves, *pointing.build(bench)]
 
 
 def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
-    chosen: list[str],
-    orders: float,
-    instead: str,
-    quantity: Quantity,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Iterator[tuple[Any, ...]]:
-    """Curve by curve; another visitor may compute in between."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts)
-        analysis, index = asked.analysis, asked.target
-        maps = judged_maps(asked.mapped(), index)
-        if analysis.adapted:
-            maps = {name: map_ for name, map_ in maps.items() if name in chosen}
-        maps |= baseline_maps(analysis)
-        ask = partial(Branch.of(asked.loaded.model, asked.texts()).ask, index)
-        first = [instead, *(name for name in REPLACEMENTS if name != instead)]
-        steps = run_erasures(
-            ask,
-            analysis.pixels,
-            maps,
-            replacements=first,
-            orders=int(orders),
-            seed=analysis.settings.seed,
-        )
-        progress(0, desc="the first curve")
-        while step := studio.in_turn(lambda: next(steps, None)):
-            told_name = map_name(analysis, step.name)
-            progress((step.done, step.count), desc=f"{step.done} of {step.count}: {told_name}")
-            held = Judged(analysis, index, maps, step.found, done=step.done == step.count)
-            yield held, *draw(analysis, index, held, instead, quantity)
+    question: Question, chosen: list[str], orders: float, instead: str, *, progress: gr.Progress
+) -> Iterator[Judged]:
+    """The maps, and what is measured of them so far, curve by curve."""
+    analysis = question.analysis
+    maps = judged_maps(question.mapped(), question.target)
+    if analysis.adapted:
+        maps = {name: map_ for name, map_ in maps.items() if name in chosen}
+    maps |= baseline_maps(analysis)
+    ask = partial(Branch.of(question.loaded.model, question.texts).ask, question.target)
+    first = [instead, *(name for name in REPLACEMENTS if name != instead)]
+    progress(0, desc="the first curve")
+    for step in run_erasures(
+        ask,
+        analysis.pixels,
+        maps,
+        replacements=first,
+        orders=int(orders),
+        seed=analysis.settings.seed,
+    ):
+        name = map_name(analysis, step.name)
+        progress((step.done, step.count), desc=f"{step.done} of {step.count}: {name}")
+        yield maps, step.found
 
 
 def draw(
-    analysis: Analysis, target: int, held: Judged | None, instead: str, quantity: Quantity
+    analysis: Analysis, target: int, judged: Judged, instead: str, quantity: Quantity
 ) -> tuple[Any, str, dict[str, Any]]:
-    """The curves, the sentence and the table of what was measured for this very question."""
-    fits = held is not None and held.target == target and same_question(held.analysis, analysis)
-    if held is None or not fits:
-        return None, "Press Measure: the first curves come at once.", table_of(HEADERS)
-    sentence = faithfulness_sentence(analysis, held.found, target, quantity)
-    if held.done:
-        sentence = f"Done. {sentence}"
-    rows = faithfulness_rows(analysis, held.maps, held.found, quantity)
-    figure = curves_figure(analysis, held.found, instead, quantity)
-    return figure, plain_text(sentence), table_of(HEADERS, rows)
+    """The curves, the sentence and the table."""
+    maps, measured = judged
+    sentence = wording.faithfulness_sentence(analysis, measured, target, quantity)
+    rows = wording.faithfulness_rows(analysis, maps, measured, quantity)
+    figure = figures.curves_figure(analysis, measured, instead, quantity)
+    return figure, plain_text(sentence), table_of(wording.HEADERS, rows)

@@ -74,13 +74,13 @@ class Lab:
     ) -> list[Any]:
         """The outputs of all views: nothing new but of the open tab's."""
         left = iter(values)
-        found: list[Any] = []
+        outputs: list[Any] = []
         for name, views in self.tabs.items():
             for view in views:
                 own = islice(left, len(view.own))
                 drawn = view.drawn(analysis if name == opened else None, target, *own)
-                found += drawn if len(view.outputs) > 1 else [drawn]
-        return found
+                outputs += drawn if len(view.outputs) > 1 else [drawn]
+        return outputs
 
 
 def build(bench: Bench) -> Lab:

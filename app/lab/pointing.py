@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from app.figures.patches import SIDE
-from app.figures.pointing import HEADERS, boxed_photo, pointing_rows, pointing_sentence
+from app.figures.pointing import boxed_photo
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
+from app.wording.pointing import HEADERS, pointing_rows, pointing_sentence
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.patch_maps import baseline_maps, judged_maps
@@ -35,12 +36,12 @@ def build(bench: Bench) -> list[View]:
                 "", label="Box: left, top, right, bottom, in % of the picture",
                 placeholder="20, 10, 80, 90", elem_id="pointing-box", max_length=60,
             )  # fmt: skip
-            said = gr.Markdown(elem_id="pointing-note", elem_classes="lens-note")
+            note = gr.Markdown(elem_id="pointing-note", elem_classes="lens-note")
             table = numbers("pointing-table", HEADERS, (240, 120, 120))
     corner: gr.State = gr.State(None, time_to_live=3600)  # the first of two clicks
     clicking = {**QUIET, "trigger_mode": "once"}
     photo.select(clicked, [bench.state, corner], [corner, typed, photo], **clicking)
-    return [View(draw, [typed], [photo, said, table])]
+    return [View(draw, [typed], [photo, note, table])]
 
 
 def clicked(

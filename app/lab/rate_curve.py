@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from app.calls import user_errors
-from app.figures.rate_curve import (
-    AREA_HEADERS,
-    POINT_HEADERS,
-    QUANTITIES,
-    area_rows,
-    point_rows,
-    rates_figure,
-    rates_sentence,
-)
+from app.figures import rate_curve as figures
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.question import Question
 from app.markdown import plain_text
-from app.studio import Studio
 from app.tabs.shared import View
-from drople.analysis import Analysis, same_question
+from app.wording import rate_curve as wording
+from drople.analysis import Analysis
 from drople.lab.rate_curve import RATES, RateCurves, run_rates
 
 INTRO = (
@@ -38,17 +29,7 @@ TERMS = (
     "branch alone here. Bands and brackets: 95 % over the draws, Wilson's for flips, Student's "
     "for means and areas, cut at what is possible. Area: mean over the rates, by trapezes."
 )
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What was drawn so far, and for which question."""
-
-    analysis: Analysis
-    target: int
-    draws: int  # complete ones
-    curves: RateCurves
-    done: bool
+PRESS = "Press Draw: the first points come at once."
 
 
 def build(bench: Bench) -> list[View]:
@@ -59,65 +40,43 @@ def build(bench: Bench) -> list[View]:
         run = gr.Button("Draw", elem_id="rates-run", min_width=90)
         stop = gr.Button("Stop", elem_id="rates-stop", min_width=90)
     quantity = gr.Radio(
-        [(name, key) for key, name in QUANTITIES.items()], value="probability", label="Show",
-        elem_id="rates-quantity",
+        [(name, key) for key, name in figures.QUANTITIES.items()], value="probability",
+        label="Show", elem_id="rates-quantity",
     )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="rates-plot")
-    said = gr.Markdown(elem_id="rates-note", elem_classes="lens-note")
-    areas = numbers("rates-areas", AREA_HEADERS, (140, 190, 190, 190, 190))
+    note = gr.Markdown(elem_id="rates-note", elem_classes="lens-note")
+    areas = numbers("rates-areas", wording.AREA_HEADERS, (140, 190, 190, 190, 190))
     with gr.Accordion("All points as numbers", open=False):
-        points = numbers("rates-points", POINT_HEADERS, (140, 80, 90, 70, 190, 190, 190, 190))
+        points = numbers("rates-points", wording.POINT_HEADERS, (140, 80, 90, 70, *[190] * 4))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    held: gr.State = gr.State(None, time_to_live=3600)
-    outputs = [plot, said, areas, points]
-    bench.streams((run, stop), compute, [draws, quantity], [held, *outputs], said)
-    return [View(draw, [quantity], outputs, [held])]
+    return Computation(
+        compute, [View(draw, [quantity], [plot, note, areas, points])], note,
+        press=PRESS, run=run, stop=stop, inputs=[draws], needs_prompts=True,
+    ).on(bench)  # fmt: skip
 
 
 def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
-    draws: float,
-    quantity: str,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Iterator[tuple[Any, ...]]:
-    """Rate by rate, draw by draw; another visitor may compute in between."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts, adapted=True)
-        analysis, index = asked.analysis, asked.target
-        steps = run_rates(
-            asked.prompted, analysis.pixels, asked.texts(), settings=analysis.settings,
-            target=index, draws=int(draws),
-        )  # fmt: skip
-        count, done = int(draws) * (len(RATES) - 1), -1
-        progress((0, count), desc="the first draw")
-        while step := studio.in_turn(lambda: next(steps, None)):
-            done += 1
-            progress((done, count), desc=f"{step[0]} of {int(draws)} draws complete")
-            so_far = Rates(analysis, index, *step, done=done == count)
-            yield so_far, *draw(analysis, index, so_far, quantity)
+    question: Question, draws: float, *, progress: gr.Progress
+) -> Iterator[tuple[int, RateCurves]]:
+    """The complete draws and the curves so far, rate by rate and draw by draw."""
+    count = int(draws) * (len(RATES) - 1)
+    progress((0, count), desc="the first draw")
+    steps = run_rates(
+        question.prompted, question.analysis.pixels, question.texts,
+        settings=question.analysis.settings, target=question.target, draws=int(draws),
+    )  # fmt: skip
+    for done, (complete, curves) in enumerate(steps):
+        progress((done, count), desc=f"{complete} of {int(draws)} draws complete")
+        yield complete, curves
 
 
 def draw(
-    analysis: Analysis, target: int, held: Rates | None, quantity: str
+    analysis: Analysis, target: int, drawn: tuple[int, RateCurves], quantity: str
 ) -> tuple[Any, str, dict[str, Any], dict[str, Any]]:
-    """The curves, the sentence and both tables of what was drawn for this very question."""
-    tables = table_of(AREA_HEADERS), table_of(POINT_HEADERS)
-    if not analysis.adapted:
-        return None, NO_DROPOUT_HERE, *tables
-    fits = held is not None and held.target == target and same_question(held.analysis, analysis)
-    if held is None or not fits:
-        return None, "Press Draw: the first points come at once.", *tables
-    curves = held.curves
+    """The curves, the sentence and both tables."""
+    complete, curves = drawn
     seed = analysis.settings.seed
-    sentence = rates_sentence(curves, analysis.classes[target], held.draws, seed)
-    if held.done:
-        sentence = f"Done. {sentence}"
-    tables = (
-        table_of(AREA_HEADERS, area_rows(curves)),
-        table_of(POINT_HEADERS, point_rows(curves)),
-    )
-    return rates_figure(curves, quantity), plain_text(sentence), *tables
+    sentence = wording.rates_sentence(curves, analysis.classes[target], complete, seed)
+    areas = table_of(wording.AREA_HEADERS, wording.area_rows(curves))
+    points = table_of(wording.POINT_HEADERS, wording.point_rows(curves))
+    return figures.rates_figure(curves, quantity), plain_text(sentence), areas, points

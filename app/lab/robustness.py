@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from app.calls import user_errors
-from app.figures.robustness import (
-    KIND_HEADERS,
-    PROBABILITY,
-    kind_name,
-    kinds_figure,
-    kinds_rows,
-    kinds_sentence,
-    strip_headers,
-    strip_rows,
-    strip_scale,
-    strip_sentence,
-    strip_sheet,
-)
+from app.figures import robustness as figures
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Question, numbers, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.question import Question
 from app.markdown import plain_text
-from app.studio import Studio
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis, same_question
+from app.wording import robustness as wording
+from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
 from drople.lab.robustness import VERSIONS, Version, run_kinds, run_versions
@@ -51,33 +38,12 @@ TERMS = (
 MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd")
 
 
-@dataclass(frozen=True)
-class Strip:
-    """The versions there are so far, and for which question."""
-
-    analysis: Analysis
-    target: int
-    kind: str
-    versions: tuple[Version, ...]
-    done: bool
-
-
-@dataclass(frozen=True)
-class Kinds:
-    """All corruptions there are so far, and for which question."""
-
-    analysis: Analysis
-    target: int
-    found: dict[str, np.ndarray]  # corruption -> (6, 2), see `run_kinds`
-    done: bool
-
-
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         kind = gr.Dropdown(
-            [(kind_name(one), one) for one in CORRUPTIONS], value=next(iter(CORRUPTIONS)),
+            [(figures.kind_name(one), one) for one in CORRUPTIONS], value=next(iter(CORRUPTIONS)),
             label="Corruption", elem_id="robust-kind", filterable=False, min_width=160,
         )  # fmt: skip
         run = gr.Button("Compare", elem_id="robust-run", min_width=90)
@@ -91,7 +57,7 @@ def build(bench: Bench) -> list[View]:
                           min_width=160)  # fmt: skip
     sheet = picture("The strip", "robust-sheet")
     bar = gr.HTML(elem_id="robust-bar")
-    said = gr.Markdown(elem_id="robust-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="robust-note", elem_classes="lens-note")
     table = numbers("robust-table", ("picture",), (100, *[120] * 7))
     gr.Markdown("All fifteen kinds at once", elem_classes="lens-caption")
     with gr.Row(elem_classes="lens-controls"):
@@ -99,96 +65,68 @@ def build(bench: Bench) -> list[View]:
         stop_all = gr.Button("Stop", elem_id="kinds-stop", min_width=90)
     plot = gr.Plot(show_label=False, elem_id="kinds-plot")
     plot_bar = gr.HTML(elem_id="kinds-bar")
-    said_all = gr.Markdown(elem_id="kinds-note", elem_classes="lens-note")
-    table_all = numbers("kinds-table", KIND_HEADERS, (160, *[90] * 6))
+    note_all = gr.Markdown(elem_id="kinds-note", elem_classes="lens-note")
+    table_all = numbers("kinds-table", wording.KIND_HEADERS, (160, *[90] * 6))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    held: gr.State = gr.State(None, time_to_live=3600)
-    held_all: gr.State = gr.State(None, time_to_live=3600)
-    outputs = [sheet, bar, said, table, layer]
-    outputs_all = [plot, plot_bar, said_all, table_all]
-    bench.streams((run, stop), compute, [kind, shown, layer], [held, *outputs], said)
-    bench.streams((run_all, stop_all), compute_kinds, [], [held_all, *outputs_all], said_all)
-    return [View(draw, [kind, shown, layer], outputs, [held]),
-            View(draw_kinds, [], outputs_all, [held_all])]  # fmt: skip
+    strip = Computation(
+        compute, [View(draw, [kind, shown, layer], [sheet, bar, note, table])], note,
+        press="Press Compare: the first pictures come at once.",
+        run=run, stop=stop, inputs=[kind], binding=[kind],
+    ).on(bench)  # fmt: skip
+    kinds = Computation(
+        compute_kinds, [View(draw_kinds, [], [plot, plot_bar, note_all, table_all])], note_all,
+        press="Press Compare all kinds: 75 pictures.", run=run_all, stop=stop_all,
+    ).on(bench)  # fmt: skip
+    return [reach_of(layer), *strip, *kinds]
 
 
 def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
-    kind: str,
-    shown: str,
-    layer: float,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Iterator[tuple[Any, ...]]:
-    """Version by version; another visitor may compute in between."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts)
-        analysis, index, texts = asked.analysis, asked.target, asked.texts()
-        branch = Branch.of(asked.loaded.model, texts)
-        steps = run_versions(branch, asked.mapped(), texts, target=index, kind=kind)
-        versions: tuple[Version, ...] = ()
-        while step := studio.in_turn(lambda: next(steps, None)):
-            versions = (*versions, step)
-            progress((len(versions), VERSIONS), desc=step.name)
-            held = Strip(analysis, index, kind, versions, done=len(versions) == VERSIONS)
-            yield held, *draw(analysis, index, held, kind, shown, layer)
+    question: Question, kind: str, *, progress: gr.Progress
+) -> Iterator[tuple[Version, ...]]:
+    """Version by version."""
+    branch = Branch.of(question.loaded.model, question.texts)
+    versions: tuple[Version, ...] = ()
+    for version in run_versions(
+        branch, question.mapped(), question.texts, target=question.target, kind=kind
+    ):
+        versions = (*versions, version)
+        progress((len(versions), VERSIONS), desc=version.name)
+        yield versions
 
 
 def draw(
-    analysis: Analysis, target: int, held: Strip | None, kind: str, shown: str, layer: float
-) -> tuple[Any, str, str, dict[str, Any], Any]:
-    """The strip, its scale, the sentence and the table of what was computed for this question."""
-    reach = len(analysis.images[FROZEN].layers)
-    slider = gr.Slider(maximum=reach)
-    fits = held is not None and held.target == target and same_question(held.analysis, analysis)
-    if held is None or not fits or held.kind != kind:
-        return None, "", "Press Compare: the first pictures come at once.", table_of(("",)), slider
+    analysis: Analysis,
+    target: int,
+    versions: tuple[Version, ...],
+    kind: str,
+    shown: str,
+    layer: float,
+) -> tuple[Any, str, str, dict[str, Any]]:
+    """The strip, its scale, the sentence and the table."""
     condition = shown if shown in analysis.images else FROZEN
-    index, found = min(int(layer), reach) - 1, held.versions
-    sentence = strip_sentence(found, kind, condition, target)
-    if held.done:
-        sentence = f"Done. {sentence}"
-    table = table_of(
-        strip_headers(analysis, condition), strip_rows(found, condition, index, target)
-    )
-    sheet = gr.Image(strip_sheet(found, condition, index, target), alt_text=sentence)
-    bar = colour_bar(strip_scale(found, condition, target))
-    return sheet, bar, plain_text(sentence), table, slider
+    index = layer_index(analysis, layer)
+    sentence = wording.strip_sentence(versions, kind, condition, target)
+    rows = wording.strip_rows(versions, condition, index, target)
+    table = table_of(wording.strip_headers(analysis, condition), rows)
+    sheet = gr.Image(figures.strip_sheet(versions, condition, index, target), alt_text=sentence)
+    bar = colour_bar(figures.strip_scale(versions, condition, target))
+    return sheet, bar, plain_text(sentence), table
 
 
-def compute_kinds(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Iterator[tuple[Any, ...]]:
-    """Kind by kind; another visitor may compute in between."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts)
-        analysis, index, texts = asked.analysis, asked.target, asked.texts()
-        steps = run_kinds(Branch.of(asked.loaded.model, texts), analysis, index)
-        found: dict[str, np.ndarray] = {}
-        while step := studio.in_turn(lambda: next(steps, None)):
-            found = {**found, step[0]: step[1]}
-            progress((len(found), len(CORRUPTIONS)), desc=kind_name(step[0]))
-            held = Kinds(analysis, index, found, done=len(found) == len(CORRUPTIONS))
-            yield held, *draw_kinds(analysis, index, held)
+def compute_kinds(question: Question, *, progress: gr.Progress) -> Iterator[dict[str, np.ndarray]]:
+    """Kind by kind: (6, 2) each, see `run_kinds`."""
+    branch = Branch.of(question.loaded.model, question.texts)
+    kinds: dict[str, np.ndarray] = {}
+    for kind, answers in run_kinds(branch, question.analysis, question.target):
+        kinds = {**kinds, kind: answers}
+        progress((len(kinds), len(CORRUPTIONS)), desc=figures.kind_name(kind))
+        yield kinds
 
 
 def draw_kinds(
-    analysis: Analysis, target: int, held: Kinds | None
+    analysis: Analysis, target: int, kinds: dict[str, np.ndarray]
 ) -> tuple[Any, str, str, dict[str, Any]]:
-    """The grid, its scale, the sentence and the table of what was computed for this question."""
-    fits = held is not None and held.target == target and same_question(held.analysis, analysis)
-    if held is None or not fits:
-        return None, "", "Press Compare all kinds: 75 pictures.", table_of(KIND_HEADERS)
-    sentence = kinds_sentence(held.found)
-    if held.done:
-        sentence = f"Done. {sentence}"
-    table = table_of(KIND_HEADERS, kinds_rows(held.found))
-    return kinds_figure(held.found), colour_bar(PROBABILITY), plain_text(sentence), table
+    """The grid, its scale, the sentence and the table."""
+    table = table_of(wording.KIND_HEADERS, wording.kinds_rows(kinds))
+    figure, bar = figures.kinds_figure(kinds), colour_bar(figures.PROBABILITY)
+    return figure, bar, plain_text(wording.kinds_sentence(kinds)), table

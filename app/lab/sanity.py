@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from app.calls import user_errors
-from app.figures.sanity import (
-    RANKS,
-    cascade_figure,
-    cascade_headers,
-    cascade_rows,
-    cascade_sentence,
-    cascade_sheet,
-)
+from app.figures import sanity as figures
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Question, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.question import Question
 from app.markdown import plain_text
-from app.studio import Studio
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis, same_question
+from app.wording import sanity as wording
+from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth, depths_of, run_cascade
-from drople.models.prompted_clip import PromptedClip
 
 INTRO = (
     "Draw the weights anew, block by block from the last one down: a map that hardly changes does "
@@ -43,17 +34,7 @@ TERMS = (
     "draw."
 )
 MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd", IMPORTANCE)
-
-
-@dataclass(frozen=True)
-class Cascade:
-    """What was computed so far, and for which question."""
-
-    analysis: Analysis
-    target: int
-    found: tuple[Depth, ...]
-    blocks: int
-    done: bool
+PRESS = "Press Draw: the first maps come at once."
 
 
 def build(bench: Bench) -> list[View]:
@@ -70,56 +51,33 @@ def build(bench: Bench) -> list[View]:
         sheet = picture("One map at every depth", "sanity-sheet")
         bar = gr.HTML(elem_id="sanity-bar")
     plot = gr.Plot(show_label=False, elem_id="sanity-plot")
-    said = gr.Markdown(elem_id="sanity-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="sanity-note", elem_classes="lens-note")
     table = numbers("sanity-table", ("blocks drawn anew",), (110, *[150] * 5))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    held: gr.State = gr.State(None, time_to_live=3600)
-    outputs = [sheet, plot, said, table, bar]
-    bench.streams((run, stop), compute, [shown], [held, *outputs], said)
-    return [View(draw, [shown], outputs, [held])]
+    view = View(draw, [shown], [sheet, plot, note, table, bar])
+    return Computation(compute, [view], note, press=PRESS, run=run, stop=stop).on(bench)
 
 
-def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
-    shown: str,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Iterator[tuple[Any, ...]]:
-    """Depth by depth; another visitor may compute in between, with the model as it was learnt."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts)
-        analysis, index = asked.analysis, asked.target
-        model = asked.loaded.model
-        clip = model.backbone if isinstance(model, PromptedClip) else model
-        steps = run_cascade(
-            model, asked.mapped(), asked.texts(), target=index, seed=analysis.settings.seed
-        )
-        blocks = clip.image_layer_count
-        found: tuple[Depth, ...] = ()
-        count = len(depths_of(blocks))
-        while step := studio.in_turn(lambda: next(steps, None)):
-            progress((len(found), count), desc=f"{step.redrawn} of {blocks} blocks drawn anew")
-            found = (*found, step)
-            done = step.redrawn == blocks
-            held = Cascade(analysis, index, found, blocks, done)
-            yield held, *draw(analysis, index, held, shown)
+def compute(question: Question, *, progress: gr.Progress) -> Iterator[tuple[Depth, ...]]:
+    """Depth by depth; in between, others find the model as it was learnt."""
+    seed, blocks = question.analysis.settings.seed, len(question.analysis.images[FROZEN].layers)
+    count = len(depths_of(blocks))
+    depths: tuple[Depth, ...] = ()
+    for depth in run_cascade(
+        question.loaded.model, question.mapped(), question.texts, target=question.target, seed=seed
+    ):
+        progress((len(depths), count), desc=f"{depth.redrawn} of {blocks} blocks drawn anew")
+        depths = (*depths, depth)
+        yield depths
 
 
 def draw(
-    analysis: Analysis, target: int, held: Cascade | None, shown: str
+    analysis: Analysis, target: int, depths: tuple[Depth, ...], shown: str
 ) -> tuple[Any, Any, str, dict[str, Any], str]:
-    """The strip, the curve, the sentence and the table of what was computed for this question."""
-    fits = held is not None and held.target == target and same_question(held.analysis, analysis)
-    if held is None or not fits:
-        return None, None, "Press Draw: the first maps come at once.", table_of(("",)), ""
-    found = held.found
-    sentence = cascade_sentence(analysis, found, held.blocks)
-    if held.done:
-        sentence = f"Done. {sentence}"
-    name = shown if shown in found[0].maps else next(iter(found[0].maps))
-    sheet = gr.Image(cascade_sheet(analysis, found, name), alt_text=sentence)
-    table = table_of(cascade_headers(analysis, found), cascade_rows(found))
-    return sheet, cascade_figure(found), plain_text(sentence), table, colour_bar(RANKS)
+    """The strip, the curve, the sentence, the table and the strip's scale."""
+    sentence = wording.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
+    name = shown if shown in depths[0].maps else next(iter(depths[0].maps))
+    sheet = gr.Image(figures.cascade_sheet(analysis, depths, name), alt_text=sentence)
+    table = table_of(wording.cascade_headers(analysis, depths), wording.cascade_rows(depths))
+    figure, bar = figures.cascade_figure(depths), colour_bar(figures.RANKS)
+    return sheet, figure, plain_text(sentence), table, bar

@@ -6,19 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.selectivity import (
-    HEADERS,
-    NAMES,
-    mean_meter,
-    meter_figure,
-    meter_rows,
-    meters,
-    warnings_of,
-)
+from app.figures import selectivity as figures
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.markdown import plain_text
 from app.tabs.shared import View
+from app.wording import selectivity as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.selectivity import what_if
@@ -34,7 +27,7 @@ TERMS = (
     "same random number. The what-ifs are ours, not the paper's; a sink lies above "
     "Q3 + 3 (Q3 − Q1) of the importance."
 )
-METER_HEADERS = ("normalisation", *HEADERS)
+METER_HEADERS = ("normalisation", *wording.HEADERS)
 PICTURE, TEXT = "picture", "text of the class looked at"
 
 
@@ -46,15 +39,15 @@ def build(bench: Bench) -> list[View]:
             [PICTURE, TEXT], value=PICTURE, label="Tokens", elem_id="meter-branch", min_width=200
         )
         other = gr.Dropdown(
-            [("no other", ""), *((name, key) for key, name in NAMES.items())], value="rank",
+            [("no other", ""), *((name, key) for key, name in wording.NAMES.items())], value="rank",
             label="What if the importance were brought to 0 … 1 by", elem_id="meter-what-if",
             filterable=False, min_width=240,
         )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="meter-plot")
-    said = gr.Markdown(elem_id="meter-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="meter-note", elem_classes="lens-note")
     table = numbers("meter-table", METER_HEADERS, (170, 70, 80, 80, 80, 110, 140, 130, 110))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    return [View(draw, [branch, other], [plot, said, table])]
+    return [View(draw, [branch, other], [plot, note, table])]
 
 
 def draw(
@@ -66,17 +59,17 @@ def draw(
     trace = analysis.texts[ADAPTED] if branch == TEXT else analysis.images[ADAPTED]
     row = target if branch == TEXT else 0
     layers, dropout = list(trace.layers), analysis.settings.dropout
-    given = meters(layers, dropout.p_max, row)
-    if not given:
+    measured = figures.meters(layers, dropout.p_max, row)
+    if not measured:
         return None, "No dropout acts on these tokens.", table_of(METER_HEADERS)
-    said = [warnings_of(analysis, layers, row), mean_meter(given)]
-    rows = [["as it is", *cells] for cells in meter_rows(given)]
+    sentences = [wording.warnings_of(analysis, layers, row), wording.mean_meter(measured)]
+    rows = [["as it is", *cells] for cells in wording.meter_rows(measured)]
     changed = None
-    if other in NAMES:
+    if other in wording.NAMES:
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
-        changed = meters(instead, dropout.p_max, row)
-        rows += [[NAMES[other], *cells] for cells in meter_rows(changed)]
-        said.append(f"With {NAMES[other]}: {mean_meter(changed)}")
-    figure = meter_figure(given, changed, NAMES.get(other, ""))
+        changed = figures.meters(instead, dropout.p_max, row)
+        rows += [[wording.NAMES[other], *cells] for cells in wording.meter_rows(changed)]
+        sentences.append(f"With {wording.NAMES[other]}: {wording.mean_meter(changed)}")
+    figure = figures.meter_figure(measured, changed, wording.NAMES.get(other, ""))
     table = table_of(METER_HEADERS, rows)
-    return figure, plain_text(" ".join(said)), table
+    return figure, plain_text(" ".join(sentences)), table

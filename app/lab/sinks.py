@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from app.calls import user_errors
-from app.figures.sinks import (
-    EFFECT_HEADERS,
-    HEADERS,
-    effect_rows,
-    effect_sentence,
-    p_scale,
-    p_sheet,
-    sinks_rows,
-    sinks_scales,
-    sinks_sentence,
-    sinks_sheet,
-)
+from app.figures import sinks as figures
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Question, numbers, table_of
+from app.lab.bench import (
+    NO_DROPOUT_HERE,
+    Bench,
+    Computation,
+    layer_index,
+    numbers,
+    reach_of,
+    table_of,
+)
+from app.lab.question import Question
 from app.markdown import plain_text
-from app.studio import Studio
 from app.tabs.shared import View, picture
-from drople.analysis import Analysis, same_question
+from app.wording import sinks as wording
+from drople.analysis import Analysis
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 
 INTRO = (
@@ -37,15 +32,9 @@ INTRO = (
     "scale. Far out is above Q3 + 3 (Q3 − Q1) of the layer’s patches and prompts."
 )
 PRESS = "Press Find sinks: it takes about two seconds with mini."
-
-
-@dataclass(frozen=True)
-class Sinks:
-    """What was found in one picture, and the analysis without sinks on the scale."""
-
-    analysis: Analysis
-    found: dict[str, list[LayerSinks]]
-    after: Analysis | None  # None until it is there, and without trained prompts
+# The sinks of each branch; and the analysis without them on the scale, which is None until it is
+# there, and without trained prompts.
+Effects = tuple[dict[str, list[LayerSinks]], Analysis | None]
 
 
 def build(bench: Bench) -> list[View]:
@@ -58,80 +47,58 @@ def build(bench: Bench) -> list[View]:
     with gr.Row(), gr.Column(elem_classes="lens-two"):
         sheet = picture("Sinks", "sinks-sheet")
         bars = gr.HTML(elem_id="sinks-bars")
-    said = gr.Markdown(elem_id="sinks-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="sinks-note", elem_classes="lens-note")
     with gr.Row(), gr.Column(elem_classes="lens-two"):
         again = picture("p with and without sinks on the scale", "sinks-p")
         p_bar = gr.HTML(elem_id="sinks-p-bar")
     effect = gr.Markdown(elem_id="sinks-effect", elem_classes="lens-note")
-    effects = numbers("sinks-effects", EFFECT_HEADERS, (60, 90, 120, 90, 120, 90, 130, 90))
-    table = numbers("sinks-table", HEADERS, (70, 100, 100, 100, 90, 120, 120, 70, 130))
-    held: gr.State = gr.State(None, time_to_live=3600)
-    first = View(draw, [layer], [sheet, bars, said, table, layer], [held])
-    second = View(draw_again, [layer], [again, p_bar, effect, effects], [held])
-    drawn = [held, *first.outputs, *second.outputs]
-    bench.streams((run, stop), compute, [layer], drawn, said)
-    return [first, second]
+    effects = numbers("sinks-effects", wording.EFFECT_HEADERS, (60, 90, 120, 90, 120, 90, 130, 90))
+    table = numbers("sinks-table", wording.HEADERS, (70, 100, 100, 100, 90, 120, 120, 70, 130))
+    views = [
+        View(draw, [layer], [sheet, bars, note, table]),
+        View(draw_again, [layer], [again, p_bar, effect, effects]),
+    ]
+    computation = Computation(
+        compute, views, note, press=PRESS, run=run, stop=stop, per_class=False
+    )
+    return [reach_of(layer), *computation.on(bench)]
 
 
-def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    prompts: str,
-    layer: float,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Iterator[tuple[Any, ...]]:
+def compute(question: Question, *, progress: gr.Progress) -> Iterator[Effects]:
     """The sinks of both branches, then the analysis without them on the scale."""
-    with user_errors():
-        asked = Question.of(studio, analysis, target, backbone, prompts)
-        analysis, index = asked.analysis, asked.target
-        progress((0, 2), desc="1 of 2: norms and attention of both branches")
-        found = studio.in_turn(partial(find_sinks, asked.loaded.model, analysis.pixels))
-        held = Sinks(analysis, found, None)
-        yield held, *draw(analysis, index, held, layer), *draw_again(analysis, index, held, layer)
-        if not analysis.adapted:
-            return
+    analysis = question.analysis
+    progress((0, 2), desc="1 of 2: norms and attention of both branches")
+    sinks = find_sinks(question.loaded.model, analysis.pixels)
+    yield sinks, None
+    if analysis.adapted:
         progress((1, 2), desc="2 of 2: the dropouts without sinks on the scale")
-        held = Sinks(analysis, found, asked.again(without_sinks(analysis.settings)))
-        yield held, *draw(analysis, index, held, layer), *draw_again(analysis, index, held, layer)
-
-
-def _fits(analysis: Analysis, held: Sinks | None) -> bool:
-    return held is not None and same_question(held.analysis, analysis)
+        yield sinks, question.again(without_sinks(analysis.settings))
 
 
 def draw(
-    analysis: Analysis, target: int, held: Sinks | None, layer: float
-) -> tuple[Any, str, str, dict[str, Any], Any]:
+    analysis: Analysis, target: int, result: Effects, layer: float
+) -> tuple[Any, str, str, dict[str, Any]]:
     """Norms and attention with the sinks framed, their scales, the sentence and the table."""
-    reach = len(analysis.images["frozen"].layers)
-    slider = gr.Slider(maximum=reach)
-    if held is None or not _fits(analysis, held):
-        return None, "", PRESS, table_of(HEADERS), slider
-    index = min(int(layer), reach) - 1
-    sentence = sinks_sentence(held.found, index)
-    bars = "".join(colour_bar(scale) for scale in sinks_scales(held.found, index))
-    shown = gr.Image(sinks_sheet(analysis, held.found, index), alt_text=sentence)
-    table = table_of(HEADERS, sinks_rows(held.found))
-    return shown, bars, plain_text(sentence), table, slider
+    sinks, index = result[0], layer_index(analysis, layer)
+    sentence = wording.sinks_sentence(sinks, index)
+    bars = "".join(colour_bar(scale) for scale in figures.sinks_scales(sinks, index))
+    shown = gr.Image(figures.sinks_sheet(analysis, sinks, index), alt_text=sentence)
+    return shown, bars, plain_text(sentence), table_of(wording.HEADERS, wording.sinks_rows(sinks))
 
 
 def draw_again(
-    analysis: Analysis, target: int, held: Sinks | None, layer: float
+    analysis: Analysis, target: int, result: Effects, layer: float
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """IWTD's p before and after, its scale, the sentence and the table."""
-    nothing = table_of(EFFECT_HEADERS)
-    if not analysis.adapted:
-        return None, "", NO_DROPOUT_HERE, nothing
-    if held is None or not _fits(analysis, held) or held.after is None:
-        return None, "", "", nothing
-    index = min(int(layer), len(analysis.images["frozen"].layers)) - 1
-    table = table_of(EFFECT_HEADERS, effect_rows(sink_effects(analysis, held.after)))
-    sentence = effect_sentence(analysis, held.after, target)
-    sheet = p_sheet(analysis, held.after, index)
+    after, index = result[1], layer_index(analysis, layer)
+    if after is None:
+        note = "" if analysis.adapted else NO_DROPOUT_HERE
+        return None, "", note, table_of(wording.EFFECT_HEADERS)
+    table = table_of(wording.EFFECT_HEADERS, wording.effect_rows(sink_effects(analysis, after)))
+    sentence = wording.effect_sentence(analysis, after, target)
+    sheet = figures.p_sheet(analysis, after, index)
     if sheet is None:
         sentence = f"No dropout acts after layer {index + 1}. {sentence}"
         return None, "", plain_text(sentence), table
     shown = gr.Image(sheet, alt_text=sentence)
-    return shown, colour_bar(p_scale(analysis)), plain_text(sentence), table
+    return shown, colour_bar(figures.p_scale(analysis)), plain_text(sentence), table

@@ -6,19 +6,13 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from app.figures.token_card import (
-    HEADERS,
-    card_rows,
-    card_sentence,
-    chosen_patch,
-    grid_of,
-    patch_at,
-)
+from app.figures.token_card import chosen_patch, grid_of, patch_at
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from app.wording.sentences import stem_sentence
+from app.wording.token_card import HEADERS, card_rows, card_sentence
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.lab.token_card import token_card

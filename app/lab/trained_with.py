@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from app.calls import user_errors
+from app.figures import trained_with as figures
 from app.figures.theme import colour_bar
-from app.figures.trained_with import (
-    HEADERS,
-    trained_rows,
-    trained_scale,
-    trained_sentence,
-    trained_sheet,
-)
 from app.glossary import intro
-from app.lab.bench import Bench, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.question import Question
 from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.shared import View, picture, required, target_index
+from app.tabs.shared import View, picture
+from app.wording import trained_with as wording
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.trained_with import (
@@ -49,16 +43,6 @@ NOTHING_TO_COMPARE = (
 PRESS = "Press Compare: it takes about a second a checkpoint with mini."
 
 
-@dataclass(frozen=True)
-class Compared:
-    """What the checkpoints of one comparison said, and of which picture and class."""
-
-    analysis: Analysis
-    target: int
-    task: str  # the comparison's title
-    answers: tuple[Answer, ...]
-
-
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
@@ -72,19 +56,13 @@ def build(bench: Bench) -> list[View]:
         stop = gr.Button("Stop", elem_id="trained-stop", min_width=90)
     sheet = picture("Trained with", "trained-sheet")
     bar = gr.HTML(elem_id="trained-bar")
-    said = gr.Markdown(elem_id="trained-note", elem_classes="lens-note")
-    table = numbers("trained-table", HEADERS, (120, 80, 80, 100, 90, 90, 90, 60, 160))
-    held: gr.State = gr.State(None, time_to_live=3600)
-    outputs = [sheet, bar, said, table]
-    running = run.click(
-        bench.call(compute), [bench.state, bench.target, bench.source[0], task],
-        [held, *outputs], api_visibility="private", show_progress_on=said, **bench.model,
-    )  # fmt: skip
-    stop.click(None, None, None, cancels=running, api_visibility="private")
-    return [
-        View(partial(draw, bench.studio), [task], outputs, [held]),
-        View(partial(draw_tasks, bench.studio), [task], [task]),
-    ]
+    note = gr.Markdown(elem_id="trained-note", elem_classes="lens-note")
+    table = numbers("trained-table", wording.HEADERS, (120, 80, 80, 100, 90, 90, 90, 60, 160))
+    views = Computation(
+        compute, [View(partial(draw, bench.studio), [task], [sheet, bar, note, table])], note,
+        press=None, run=run, stop=stop, inputs=[task], binding=[task], same=same_picture,
+    ).on(bench)  # fmt: skip
+    return [*views, View(partial(draw_tasks, bench.studio), [task], [task])]
 
 
 def known_comparisons(studio: Studio, backbone: str) -> list[Comparison]:
@@ -93,57 +71,47 @@ def known_comparisons(studio: Studio, backbone: str) -> list[Comparison]:
 
 
 def compute(
-    studio: Studio,
-    analysis: Analysis | None,
-    target: str | None,
-    backbone: str,
-    task: str | None,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio asks for one
-) -> Iterator[tuple[Any, ...]]:
-    """One checkpoint after the other; the gallery grows."""
-    with user_errors():
-        analysis = required(analysis)
-        known = {one.title: one for one in known_comparisons(studio, backbone)}
-        if task not in known:
-            raise SettingsError(NOTHING_TO_COMPARE if not known else "Choose a task first.")
-        cards, index = known[task].cards, target_index(analysis, target)
-        settings = without_dropout(analysis.settings, analysis.classes[index])
-        seen = Image.fromarray(analysis.pixels)
-        found: list[Answer] = []
-        for i, (name, card) in enumerate(cards.items()):
-            progress((i, len(cards)), desc=f"{i + 1} of {len(cards)}: {TRAINED_WITH[card.method]}")
-            loaded = studio.load(backbone, name)
-            one = studio.analyse(loaded, seen, analysis.classes, settings)
-            if not same_picture(one, analysis):
-                raise SettingsError(
-                    "The backbone on the left is no longer that of this analysis. Press Analyse "
-                    "first."
-                )
-            frozen, adapted = answers(one, name, card, target=index)
-            found += [adapted] if found else [frozen, adapted]
-            so_far = Compared(analysis, index, task, tuple(found))
-            yield so_far, *draw(studio, analysis, index, so_far, task)
+    question: Question, task: str | None, *, progress: gr.Progress
+) -> Iterator[tuple[Answer, ...]]:
+    """The answers of one checkpoint after the other; the gallery grows."""
+    studio, analysis = question.studio, question.analysis
+    known = {one.title: one for one in known_comparisons(studio, question.backbone)}
+    if task not in known:
+        raise SettingsError(NOTHING_TO_COMPARE if not known else "Choose a task first.")
+    cards = known[task].cards
+    settings = without_dropout(analysis.settings, analysis.classes[question.target])
+    image = Image.fromarray(analysis.pixels)
+    all_answers: tuple[Answer, ...] = ()
+    for i, (name, card) in enumerate(cards.items()):
+        progress((i, len(cards)), desc=f"{i + 1} of {len(cards)}: {TRAINED_WITH[card.method]}")
+        loaded = studio.load(question.backbone, name)
+        one = studio.analyse(loaded, image, analysis.classes, settings)
+        if not same_picture(one, analysis):
+            raise SettingsError(
+                "The backbone on the left is no longer that of this analysis. Press Analyse first."
+            )
+        frozen, adapted = answers(one, name, card, target=question.target)
+        all_answers = (*all_answers, adapted) if all_answers else (frozen, adapted)
+        yield all_answers
 
 
 def draw(
-    studio: Studio, analysis: Analysis, target: int, held: Compared | None, task: str | None
+    studio: Studio,
+    analysis: Analysis,
+    target: int,
+    answers: tuple[Answer, ...] | None,
+    task: str | None,
 ) -> tuple[Any, str, str, dict[str, Any]]:
-    """The gallery, its scale, the sentence and the table of what was asked of this picture."""
+    """The gallery, its scale, the sentence and the table."""
     known = {one.title: one for one in known_comparisons(studio, analysis.provenance["backbone"])}
-    if task not in known:
-        return None, "", plain_text(NOTHING_TO_COMPARE), table_of(HEADERS)
-    fits = (
-        held is not None
-        and (held.target, held.task) == (target, task)
-        and same_picture(held.analysis, analysis)
-    )
-    if held is None or not fits:
-        return None, "", PRESS, table_of(HEADERS)
-    found, classes = held.answers, analysis.classes
-    sentence = trained_sentence(known[task], classes, target, found)
-    bar = colour_bar(trained_scale(analysis, target, found))
-    table = table_of(HEADERS, trained_rows(known[task], classes, target, found))
-    shown = gr.Image(trained_sheet(analysis, target, found), alt_text=sentence)
+    if task not in known or answers is None:
+        note = PRESS if task in known else plain_text(NOTHING_TO_COMPARE)
+        return None, "", note, table_of(wording.HEADERS)
+    sentence = wording.trained_sentence(known[task], analysis.classes, target, answers)
+    bar = colour_bar(figures.trained_scale(analysis, target, answers))
+    rows = wording.trained_rows(known[task], analysis.classes, target, answers)
+    table = table_of(wording.HEADERS, rows)
+    shown = gr.Image(figures.trained_sheet(analysis, target, answers), alt_text=sentence)
     return shown, bar, plain_text(sentence), table
 
 

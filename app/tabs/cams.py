@@ -31,7 +31,7 @@ def build() -> tuple[list[View], gr.Dropdown, gr.Slider, gr.Button]:
             panel(c, f"cam-{c}", " (A)" if c in ("vanilla", "iwtd") else "") for c in CONDITIONS
         ]
     bar = gr.HTML(elem_id="cam-bar")
-    said = gr.Markdown(elem_id="cam-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="cam-note", elem_classes="lens-note")
     opacity = gr.Slider(0, 1, 0.65, step=0.05, label="Opacity of the map", elem_id="cam-opacity")
     with gr.Accordion("Compare two: wipe or flip", open=False, elem_id="wipe"):
         with gr.Row():
@@ -59,7 +59,7 @@ def build() -> tuple[list[View], gr.Dropdown, gr.Slider, gr.Button]:
             layer = gr.Slider(1, 12, 12, step=1, label="At the input of block", elem_id="cam-layer")
         button = gr.Button("Compute these maps", elem_id="cam-compute")
     views = [
-        View(draw, [opacity], [*(part for pair in panels for part in pair), bar, said]),
+        View(draw, [opacity], [*(part for pair in panels for part in pair), bar, note]),
         View(draw_wipe, [opacity, left, right, side], [wipe, flip], saved=False),
         View(draw_reach, [], [layer]),
     ]
@@ -87,9 +87,9 @@ def draw(analysis: Analysis, target: int, opacity: float) -> tuple[Any, ...]:
         if condition not in maps.values:
             pictures.append(None)
             continue
-        said = f"{CONDITION_NAMES[condition]}: {cam_sentence(maps, condition, index)}"
+        alt = f"{CONDITION_NAMES[condition]}: {cam_sentence(maps, condition, index)}"
         shown = cam_panel(analysis, maps, condition, index, opacity=opacity)
-        pictures.append(gr.Image(shown, alt_text=said))
+        pictures.append(gr.Image(shown, alt_text=alt))
     method = CAM_METHODS[maps.method]
     lines = [f"{analysis.classes[target]}. {method.caveat}"]
     lines += [f"{CONDITION_NAMES[c]}: {cam_sentence(maps, c, index)}" for c in maps.values]

@@ -6,20 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.dropped import (
-    counts_headers,
-    counts_table,
-    dropped_panel,
-    dropping,
-    often_panel,
-    often_scale,
-    stays_hidden,
-)
+from app.figures.dropped import dropped_panel, dropping, often_panel, often_scale, stays_hidden
 from app.figures.patches import enlarge
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.markdown import plain_text
 from app.tabs.shared import View, panel
+from app.wording.dropped import counts_headers, counts_table
 from app.wording.sentences import dropped_sentence
 from drople.analysis import Analysis
 
@@ -41,13 +34,13 @@ def build() -> list[View]:
         _, vanilla = panel("vanilla", "drop-vanilla", " (A)")
         _, iwtd = panel("iwtd", "drop-iwtd", " (A)")
     bar = gr.HTML(elem_id="drop-bar")
-    said = gr.Markdown(elem_id="drop-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="drop-note", elem_classes="lens-note")
     with gr.Accordion("Layer by layer", open=False):
         table = gr.Dataframe(
             show_label=False, interactive=False, elem_id="drop-table", buttons=["copy"], wrap=True
         )
     return [
-        View(draw, [layer, view], [vanilla, iwtd, bar, said]),
+        View(draw, [layer, view], [vanilla, iwtd, bar, note]),
         View(draw_table, [], [table, layer]),
     ]
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,21 +42,32 @@ def savable(name: str, views: list[View], state: gr.State, target: gr.Dropdown) 
         "Save pictures and tables (PNG, SVG, CSV)", size="sm", elem_classes="lens-save",
         elem_id=f"save-{re.sub(r'[^a-z]+', '-', name.lower())}",
     )  # fmt: skip
-    plots, packed = gr.Textbox(visible="hidden"), gr.JSON(visible="hidden")
-    own = [part for view in views for part in (*view.held, *view.controls)]
+    plots = gr.Textbox(visible="hidden")
+    own = [part for view in views for part in view.own]
     asked = [plots, state, target, *own]
     ids = [one.elem_id for view in views for one in view.outputs if isinstance(one, gr.Plot)]
     hand_over = f"{json.dumps(ids)}, values.slice(0, {len(asked)})"
+    js = f"(...values) => {{ {SCRIPT}; return handOver({hand_over}) }}"
+    download(button, partial(saved, name, tuple(views)), asked, js=js)
+    return views
+
+
+def download(
+    button: gr.Button, make: Callable[..., dict[str, str]], asked: list[Any], *, js: Any = None
+) -> None:
+    """Lets the browser keep the `zipped` files that `make` makes of what is asked."""
+    packed = gr.JSON(visible="hidden")
     quiet = {**QUIET, "trigger_mode": "once"}
-    made = button.click(
-        partial(saved, name, tuple(views)), asked, packed,
-        js=f"(...values) => {{ {SCRIPT}; return handOver({hand_over}) }}", **quiet,
-    )  # fmt: skip
+    made = button.click(make, asked, packed, js=js, **quiet)
     # Emptied again: a session keeps its last outputs.
     made.success(None, packed, None, js=KEEP, api_visibility="private").then(
         lambda: None, None, packed, **quiet
     )
-    return views
+
+
+def zipped(stem: str, files: dict[str, bytes]) -> dict[str, str]:
+    """Files as one ZIP: its name and, in base64, its bytes."""
+    return {"name": f"{stem}.zip", "data": base64.b64encode(archive(files)).decode()}
 
 
 def saved(
@@ -73,22 +84,22 @@ def saved(
         index = target_index(analysis, target)
         drawn = _plots(plots)
         files: dict[str, bytes] = {}
-        said: dict[str, None] = {}  # in order, each once
+        notes: dict[str, None] = {}  # in order, each once
         rest = iter(values)
         for view in views:
-            own = [next(rest) for _ in (*view.held, *view.controls)]
+            own = [next(rest) for _ in view.own]
             if not view.saved:
                 continue
             outputs = view.drawn(analysis, target, *own)
             shown = _Shown.of(view, list(outputs) if len(view.outputs) > 1 else [outputs])
-            said |= dict.fromkeys([*(bar.line for bar in shown.bars), *shown.notes])
+            notes |= dict.fromkeys([*(bar.line for bar in shown.bars), *shown.notes])
             for what, ending, content in _files(analysis, index, shown, drawn):
                 files[f"{stem_of(analysis, index, what)}.{ending}"] = content
         if not files:
             raise SettingsError("There is nothing to save here yet: compute it first.")
         whole = stem_of(analysis, index, f"drople-{name}")
-        files[f"{whole}.txt"] = "\n\n".join([*said, provenance_line(analysis)]).encode()
-        return {"name": f"{whole}.zip", "data": base64.b64encode(archive(files)).decode()}
+        files[f"{whole}.txt"] = "\n\n".join([*notes, provenance_line(analysis)]).encode()
+        return zipped(whole, files)
 
 
 @dataclass(frozen=True)
@@ -113,13 +124,13 @@ class _Shown:
         )
 
 
-def _plots(given: str | None) -> dict[str, dict[str, str]]:
+def _plots(sent: str | None) -> dict[str, dict[str, str]]:
     """What the browser handed over of its plots: elem_id -> svg text, png in base64."""
     try:
-        found = json.loads(given or "{}")
+        plots = json.loads(sent or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return plots if isinstance(plots, dict) else {}
 
 
 def _files(

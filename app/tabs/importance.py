@@ -54,7 +54,7 @@ def build(state: gr.State) -> list[View]:
             strip = picture("All layers", "strip")
     bar = gr.HTML(elem_id="importance-bar")
     prompts = gr.HTML(elem_id="importance-prompts")
-    said = gr.Markdown(elem_id="importance-note", elem_classes="lens-note")
+    note = gr.Markdown(elem_id="importance-note", elem_classes="lens-note")
     with gr.Row(elem_classes="lens-controls"):
         opacity = gr.Slider(0, 1, 0.75, step=0.05, label="Opacity of the map", min_width=160)
         locked = gr.Checkbox(
@@ -66,7 +66,7 @@ def build(state: gr.State) -> list[View]:
     strip.select(chosen_layer, [state, layer], layer, **{**QUIET, "trigger_mode": "once"})
     controls = [signal, branch, layer, opacity, locked]
     return [
-        View(draw_large, controls, [caption, plot, bar, prompts, said]),
+        View(draw_large, controls, [caption, plot, bar, prompts, note]),
         View(draw_strip, [signal, branch, layer, locked], [strip, layers, signal, layer]),
         View(draw_words, [signal, branch], [words]),
     ]

@@ -6,10 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.predictions import predictions_figure, predictions_table, table_headers
+from app.figures.predictions import predictions_figure
 from app.glossary import intro
 from app.markdown import plain_text
 from app.tabs.shared import View
+from app.wording.predictions import predictions_table, table_headers
 from drople.analysis import Analysis
 
 INTRO = (
@@ -36,16 +37,18 @@ def build() -> list[View]:
 
 def draw(analysis: Analysis, target: int, quantity: str) -> tuple[Any, str, dict[str, Any]]:
     """The figure, what its scales are, and the table."""
-    said = analysis.predictions
+    predictions = analysis.predictions
     scales = ", ".join(
-        f"{name} {said[name].logit_scale:.2f}" for name in ("frozen", "adapted") if name in said
+        f"{name} {predictions[name].logit_scale:.2f}"
+        for name in ("frozen", "adapted")
+        if name in predictions
     )
-    read = [f"frozen text: “{analysis.phrases['frozen'][target]}”"]
+    texts = [f"frozen text: “{analysis.phrases['frozen'][target]}”"]
     if analysis.adapted:
-        read.append(f"adapted text: “{analysis.phrases['adapted'][target]}”")
+        texts.append(f"adapted text: “{analysis.phrases['adapted'][target]}”")
     listed = len(analysis.classes)
     shown = " The ten that matter are drawn; the numbers have all." if listed > 10 else ""
-    note = f"Logit scale: {scales}. For the class looked at, {'; '.join(read)}.{shown}"
+    note = f"Logit scale: {scales}. For the class looked at, {'; '.join(texts)}.{shown}"
     if listed == 1:
         note += " With one class its probability is always 1: look at the cosine, or add classes."
     table = {"headers": table_headers(analysis), "data": predictions_table(analysis)}

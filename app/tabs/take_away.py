@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-
 import gradio as gr
 
 from app.calls import user_errors
-from app.export.files import archive, stem_of
+from app.export.files import stem_of
 from app.export.standalone import standalone_page
-from app.figures.paper import FORMATS, caption, figure_bytes, methods_text, paper_figure
-from app.tabs.export import KEEP
-from app.tabs.shared import QUIET, View, required, target_index
+from app.figures.paper import FORMATS, figure_bytes, paper_figure
+from app.tabs.export import download, zipped
+from app.tabs.shared import View, required, target_index
+from app.wording.paper import caption, methods_text
 from drople.analysis import Analysis
 from drople.storage.analyses import analysis_bytes
 
@@ -29,13 +28,7 @@ def build(state: gr.State, target: gr.Dropdown, views: list[View]) -> None:
         "Save this analysis (numbers, page, figure, words)", size="sm", elem_id="take-away",
         elem_classes="lens-save",
     )  # fmt: skip
-    packed = gr.JSON(visible="hidden")
-    quiet = {**QUIET, "trigger_mode": "once"}
-    made = button.click(taken_away, [state, target, layer], packed, **quiet)
-    # Emptied again: a session keeps its last outputs.
-    made.success(None, packed, None, js=KEEP, api_visibility="private").then(
-        lambda: None, None, packed, **quiet
-    )
+    download(button, taken_away, [state, target, layer])
 
 
 def taken_away(analysis: Analysis | None, target: str | None, layer: float) -> dict[str, str]:
@@ -55,4 +48,4 @@ def taken_away(analysis: Analysis | None, target: str | None, layer: float) -> d
             "words.txt": words.encode(),
             **{f"{stem}.{kind}": figure_bytes(figure, kind) for kind in FORMATS},
         }
-        return {"name": f"{stem}.zip", "data": base64.b64encode(archive(files)).decode()}
+        return zipped(stem, files)

@@ -78,8 +78,8 @@ def _run(protocol: str, args: argparse.Namespace) -> None:
         )
         if not setting.processes.main:
             continue
-        found = figures(result, columns(protocol, list(result.accuracy)))
-        shown = "  ".join(f"{title} {value:5.2f}" for title, value in found.items())
+        values = figures(result, columns(protocol, list(result.accuracy)))
+        shown = "  ".join(f"{title} {value:5.2f}" for title, value in values.items())
         print(f"{config.method:20s} seed {config.seed}  {shown}   ({args.split}, percent)")
 
 
@@ -105,8 +105,8 @@ def _run_choice(args: argparse.Namespace) -> None:
     for method in _methods(args.methods):
         for seed in _seeds(args.seeds):
             config = configure(method, seed)
-            found = evaluate_choice(setting, config, args.runs, data_option=option)
-            for one in found.choices if setting.processes.main else ():
+            measured = evaluate_choice(setting, config, args.runs, data_option=option)
+            for one in measured.choices if setting.processes.main else ():
                 print(f"{method:20s} seed {seed}  {one}")
 
 

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     left = [path for path in images if path.relative_to(args.folder).as_posix() not in done]
     with tqdm(total=len(images), initial=len(images) - len(left), unit="image") as bar:
         for rows in explain(
-            model, args.folder, left, classes, settings, batch=args.batch, **others
+            model, args.folder, left, classes=classes, settings=settings, batch=args.batch, **others
         ):
             table.add(rows)
             bar.update(len(rows))
@@ -79,6 +79,6 @@ def _model(backbone: Backbone, prompts: str) -> tuple[Backbone | PromptedClip, D
     return model, replace(card.dropout, strategy="iwtd")
 
 
-def _class_names(args: str) -> tuple[str, ...]:
-    path = Path(args)
-    return parse_class_list(path.read_text() if path.is_file() else args)
+def _class_names(text: str) -> tuple[str, ...]:
+    path = Path(text)
+    return parse_class_list(path.read_text() if path.is_file() else text)

@@ -58,13 +58,13 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 def precision_of(args: argparse.Namespace, backbone: Backbone, processes: Processes) -> Precision:
     """The precision the options ask for, or the one that is faster here; says which that is."""
     if args.precision != "auto":
-        found: Precision = args.precision
-        return found
+        chosen: Precision = args.precision
+        return chosen
     width = max(backbone.image_width, backbone.text_width)
-    found = processes.agreed(faster_precision(str(backbone.device), width))
+    chosen = processes.agreed(faster_precision(str(backbone.device), width))
     if processes.main:
-        print(f"--precision {found}: the faster one on {backbone.device.type}, by measurement")
-    return found
+        print(f"--precision {chosen}: the faster one on {backbone.device.type}, by measurement")
+    return chosen
 
 
 def config_of(

@@ -26,9 +26,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Carries the command out; exit code 2 where the analysis differs."""
     stored = load_analysis(args.file)
-    known = stored.provenance
-    backbone = load_backbone(args.backbone or known["backbone"], device_of(args.device))
-    report = replay(stored, _model(known.get("prompts_hash"), backbone, args.prompts))
+    provenance = stored.provenance
+    backbone = load_backbone(args.backbone or provenance["backbone"], device_of(args.device))
+    report = replay(stored, _model(provenance.get("prompts_hash"), backbone, args.prompts))
     for quantity, gap in report.differences.items():
         print(f"{quantity:18s} largest difference {gap:.2e}")
     if report.drawn:

@@ -44,8 +44,6 @@ QUESTIONS = (
 class Comparison:
     """Two methods at equal settings, on every task that has both."""
 
-    first: str
-    second: str
     pairs: Mapping[str, tuple[Resampled, Resampled]]  # by task
     seeds: int  # of the task with the fewest in common
 
@@ -58,34 +56,32 @@ class Comparison:
         return {task: difference(*pair, column) for task, pair in self.pairs.items()}
 
 
-def compare(found: Sequence[Table], first: str, second: str) -> Comparison:
+def compare(tables: Sequence[Table], first: str, second: str) -> Comparison:
     """Compares two methods at the settings of each table's reference."""
-    rivals = {table.one.data: pair for table in found if (pair := table.pair(first, second))}
+    rivals = {table.one.data: pair for table in tables if (pair := table.pair(first, second))}
     return Comparison(
-        first,
-        second,
         {task: resampled(*pair) for task, pair in rivals.items()},
         min((len(shared_seeds(*pair)) for pair in rivals.values()), default=0),
     )
 
 
-def headline(found: Sequence[Table]) -> list[str]:
+def headline(tables: Sequence[Table]) -> list[str]:
     """The question and the verdict.
 
     Args:
-        found: base-to-novel tables of one backbone.
+        tables: base-to-novel tables of one backbone.
 
     Raises:
         DataError: a task is there twice.
     """
-    tasks = [table.one.data for table in found]
+    tasks = [table.one.data for table in tables]
     if len(set(tasks)) < len(tasks):
         raise DataError(
             f"Runs on {', '.join(tasks)}: the same task was tested on different images, or once "
             "as a folder and once by name; keep one of them."
         )
-    one = compare(found, *QUESTIONS[0][1:])
-    columns = found[0].columns
+    one = compare(tables, *QUESTIONS[0][1:])
+    columns = tables[0].columns
     words = {column.title: _verdict(one, column) for column in columns} if one.pairs else {}
     verdict = _plainly(words) if words else "open, no runs to compare"
     lines = [
@@ -102,12 +98,12 @@ def headline(found: Sequence[Table]) -> list[str]:
     return lines
 
 
-def questions(found: Sequence[Table]) -> list[str]:
+def questions(tables: Sequence[Table]) -> list[str]:
     """Each question with its intervals in every column, and which methods lead each task."""
-    columns = found[0].columns
+    columns = tables[0].columns
     rows = []
     for question, first, second in QUESTIONS:
-        one = compare(found, first, second)
+        one = compare(tables, first, second)
         if not one.pairs:
             nothing = f"open: no runs of `{first}` and `{second}` to compare"
             rows.append([question, *[nothing] * len(columns), ""])
@@ -116,20 +112,20 @@ def questions(found: Sequence[Table]) -> list[str]:
             f"{_verdict(one, column)}, {one.over_all(column)}{_of_each(one.on_each(column))}"
             for column in columns
         ]
-        over = "all tasks" if len(one.pairs) == len(found) else ", ".join(one.pairs)
+        over = "all tasks" if len(one.pairs) == len(tables) else ", ".join(one.pairs)
         rows.append([question, *cells, f"{over}; {one.seeds} seed{'s' * (one.seeds > 1)}"])
     head = ["", *(column.title for column in columns), "over"]
-    return [*markdown.table(head, rows), "", *map(_leaders, found)]
+    return [*markdown.table(head, rows), "", *map(_leaders, tables)]
 
 
-def forest_rows(found: Sequence[Table]) -> list[ForestRow]:
+def forest_rows(tables: Sequence[Table]) -> list[ForestRow]:
     """Every question that has runs: its difference in the last column over all tasks, then each."""
     rows = []
     for _, first, second in QUESTIONS:
-        one = compare(found, first, second)
+        one = compare(tables, first, second)
         if one.pairs:
-            column = found[0].columns[-1]
-            label = f"{first} minus {second}, {found[0].one.on}"
+            column = tables[0].columns[-1]
+            label = f"{first} minus {second}, {tables[0].one.on}"
             rows.append(ForestRow(label, one.over_all(column), whole=True))
             rows += [ForestRow(task, each) for task, each in one.on_each(column).items()]
     return rows
@@ -182,16 +178,16 @@ def _over(row: Row, seeds: Sequence[int], column: Column) -> float:
     return float(np.mean([values[seed] for seed in seeds]))
 
 
-def by_task(found: Sequence[Table]) -> list[str]:
+def by_task(tables: Sequence[Table]) -> list[str]:
     """Every method at the reference's settings: a column a task, means over the row's seeds."""
     rows: dict[str, dict[str, Row]] = {}  # method -> task -> row
-    for table in found:
+    for table in tables:
         reference = table.reference()
         own = table.like(reference) if reference else [r for r in table.rows if not r.extras]
         frozen = table.partner(reference, FROZEN) if reference else None
         for row in [*own, *([frozen] if frozen else [])]:
             rows.setdefault(row.method, {})[table.one.data] = row
-    columns, tasks = found[0].columns, [table.one.data for table in found]
+    columns, tasks = tables[0].columns, [table.one.data for table in tables]
     lines = [
         [
             method,
@@ -208,11 +204,11 @@ def by_task(found: Sequence[Table]) -> list[str]:
     return markdown.table(["method", *tasks], lines)
 
 
-def averages(found: Sequence[Table]) -> list[str]:
+def averages(tables: Sequence[Table]) -> list[str]:
     """The main methods over the tasks that have all of them."""
-    columns, methods = found[0].columns, (FROZEN, *CORE)
+    columns, methods = tables[0].columns, (FROZEN, *CORE)
     complete: dict[str, list[Row]] = {}  # task -> a row a method
-    for table in found:
+    for table in tables:
         reference = table.reference()
         own = [table.partner(reference, method) for method in methods] if reference else []
         rows = [row for row in own if row]
@@ -228,6 +224,6 @@ def averages(found: Sequence[Table]) -> list[str]:
     for method, *rows in zip(methods, *complete.values(), strict=True):
         tasks = [of_seeds(row, seeds) for row in rows]
         lines.append([method, *(f"{over_tasks(tasks, column)[0]:.2f}" for column in columns)])
-    title = f"## Over {', '.join(complete)}, {found[0].one.on}"
+    title = f"## Over {', '.join(complete)}, {tables[0].one.on}"
     shown = markdown.table(["method", *(column.title for column in columns)], lines)
     return [title, "", f"Seeds {', '.join(map(str, seeds))}.", "", *shown]

@@ -82,11 +82,7 @@ def evaluate_choice(
     if file.is_file():
         return as_asked(_read(file), setting, config, file=file)
     model = train_run(
-        setting.backbone,
-        training.task,
-        training.config,
-        runs=runs,
-        processes=setting.processes,
+        setting.backbone, training.task, training.config, runs=runs, processes=setting.processes
     ).model
     images = training.test_sets[0].images
     some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))
@@ -124,13 +120,13 @@ def choices_of(batches: Iterable[Sequence[LayerTrace]], dropout: DropoutSettings
     """The choices in scored layers, the same layers in every batch."""
     measured: dict[Normalisation, list[np.ndarray]] = {name: [] for name in MEASURED}
     for layers in batches:
-        for name, found in measured.items():
+        for name, batch in measured.items():
             instead = [what_if(layer, dropout, name) for layer in layers]
             rows = range(len(layers[0].blend))
-            found.append(
+            batch.append(
                 np.array([[_figures(layer, dropout, i) for i in rows] for layer in instead])
             )
-    return [_choice(name, np.concatenate(found, axis=1)) for name, found in measured.items()]
+    return [_choice(name, np.concatenate(each, axis=1)) for name, each in measured.items()]
 
 
 def top_gap(blend: np.ndarray) -> float:
@@ -153,18 +149,18 @@ def _choice(normalisation: Normalisation, figures: np.ndarray) -> Choice:
 
 def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[float, ...]:
     """The fields of a `Choice` for one layer and image, as shares; the last is `top_gap`."""
-    found = meter(layer, dropout.p_max, image)
-    known = selectivity(layer, dropout.p_min, dropout.p_max, row=image)
-    assert found is not None and known is not None and layer.probability is not None
+    metered = meter(layer, dropout.p_max, image)
+    selective = selectivity(layer, dropout.p_min, dropout.p_max, row=image)
+    assert metered is not None and selective is not None and layer.probability is not None
     p, eligible = layer.probability[image], layer.eligible[image]
     start, stop = layer.prompts
     prompt = np.zeros_like(eligible)
     prompt[start:stop] = True
     return (
         float(p[eligible].mean()),
-        found.differing,
-        found.protected / found.eligible,
-        float(known.sink is not None),
+        metered.differing,
+        metered.protected / metered.eligible,
+        float(selective.sink is not None),
         _mean(p[eligible & ~prompt]),
         _mean(p[eligible & prompt]),
         top_gap(layer.blend[image, layer.content[image]]),
@@ -176,9 +172,9 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
 
 
 def _read(file: Path) -> ChoiceResult:
-    known = json.loads(file.read_text())
-    choices = tuple(read_as(Choice, _tuples(one), file) for one in known.pop("choices"))
-    return read_as(ChoiceResult, known, file, choices=choices)
+    fields = json.loads(file.read_text())
+    choices = tuple(read_as(Choice, _tuples(one), file) for one in fields.pop("choices"))
+    return read_as(ChoiceResult, fields, file, choices=choices)
 
 
 def _tuples(fields: dict[str, Any]) -> dict[str, Any]:

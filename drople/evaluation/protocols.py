@@ -186,13 +186,13 @@ def columns(protocol: str, test_sets: Sequence[str]) -> list[Column]:
         others = tuple(name for name in test_sets if name != SOURCE_DOMAIN)
         return [*single, Column("mean of the others", others)]
     if protocol == "corruptions":
-        found = [single[0]]
+        summed = [single[0]]
         for title, family in FAMILIES.items():
             mine = tuple(name for name in test_sets if name.rpartition(" ")[0] in family)
-            found.append(Column(title, mine))
+            summed.append(Column(title, mine))
         corrupt, clean = tuple(test_sets[1:]), (test_sets[0],)
-        found.append(Column("mean minus clean", corrupt, less=clean))
-        return [*found, Column("mean of all", corrupt)]
+        summed.append(Column("mean minus clean", corrupt, less=clean))
+        return [*summed, Column("mean of all", corrupt)]
     if protocol == "few-shot":
         return [*single, Column("mean", tuple(test_sets))]
     return single

@@ -11,21 +11,14 @@ import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation import markdown, sections
-from drople.evaluation.answer import (
-    QUESTIONS,
-    averages,
-    by_task,
-    forest_rows,
-    headline,
-    questions,
-)
+from drople.evaluation.answer import QUESTIONS, averages, by_task, forest_rows, headline, questions
 from drople.evaluation.bootstrap import RESAMPLES, difference
 from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.cost import StepCost, read_costs
 from drople.evaluation.forest import forest
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
-from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tables
+from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tabulate
 from drople.evaluation.verdict import verdicts
 from drople.storage.verdicts import write_verdicts
 from drople.training.config import TrainConfig
@@ -51,19 +44,19 @@ def write_report(
             folder = Path(unpacked)
             with _open_zip(runs) as zipped:
                 zipped.extractall(folder)
-        found = tables(read_results(folder))
-        if not found:
+        tables = tabulate(read_results(folder))
+        if not tables:
             raise DataError(f"No finished run lies in {runs}; `evaluate` makes them.")
         choices, costs = read_choices(folder), read_costs(folder)
         if packed:
             _pack(folder, packed)
-    tested = [table for table in found if table.one.split == "test"]
+    tested = [table for table in tables if table.one.split == "test"]
     backbones = _by_backbone([t for t in tested if t.one.protocol == "base-to-novel"])
     pages = {
-        "accuracies": _accuracies_page(found, notes.read_text() if notes else ""),
+        "accuracies": _accuracies_page(tables, notes.read_text() if notes else ""),
         "differences": _differences_page(tested, backbones),
         "choices": ["# How far IWTD chooses", "", *sections.choices(choices)],
-        "methods": _methods_page(found, costs),
+        "methods": _methods_page(tables, costs),
     }
     folder = out.parent / PAGES
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,13 +124,13 @@ _MORE = (
 )
 
 
-def _accuracies_page(found: Sequence[Table], notes: str) -> list[str]:
+def _accuracies_page(tables: Sequence[Table], notes: str) -> list[str]:
     lines = ["# Accuracies", "", *_MEASURED, ""]
     lines += [*notes.strip().splitlines(), ""] if notes else []
-    for table in (table for table in found if table.one.split == "test"):
+    for table in (table for table in tables if table.one.split == "test"):
         lines += [*_accuracies(table), ""]
     lines += ["## What was tried, on validation data", ""]
-    tried = [table for table in found if table.one.split == "val"]
+    tried = [table for table in tables if table.one.split == "val"]
     return lines + (
         [line for table in tried for line in (*_accuracies(table, level="###"), "")][:-1]
         or ["No runs with `--split val`."]
@@ -155,10 +148,10 @@ def _differences_page(tested: Sequence[Table], backbones: Sequence[Sequence[Tabl
     return [*lines, *_ablations([table for alike in backbones for table in alike])]
 
 
-def _methods_page(found: Sequence[Table], costs: Sequence[Sequence[StepCost]]) -> list[str]:
-    tested = [table for table in found if table.one.split == "test"]
+def _methods_page(tables: Sequence[Table], costs: Sequence[Sequence[StepCost]]) -> list[str]:
+    tested = [table for table in tables if table.one.split == "test"]
     lines = ["# Methods", "", "## Methods as declared", ""]
-    lines += [*sections.methods_as_declared(found), ""]
+    lines += [*sections.methods_as_declared(tables), ""]
     lines += ["## Cost", "", *sections.costs(costs, tested), ""]
     lines += ["## Published numbers, not ours", "", *sections.published(), ""]
     return [*lines, "## What is missing", "", *sections.missing(tested)]
@@ -186,9 +179,9 @@ _COMPARED = (
 )
 
 
-def _by_backbone(found: Sequence[Table]) -> list[list[Table]]:
-    weights = dict.fromkeys(table.one.weights for table in found)
-    return [[table for table in found if table.one.weights == one] for one in weights]
+def _by_backbone(tables: Sequence[Table]) -> list[list[Table]]:
+    weights = dict.fromkeys(table.one.weights for table in tables)
+    return [[table for table in tables if table.one.weights == one] for one in weights]
 
 
 def _accuracies(table: Table, level: str = "##") -> list[str]:
@@ -215,8 +208,8 @@ def _learnt(table: Table) -> str:
     if table.one.protocol in ("few-shot", "long-tail"):
         del budget["shots"]
     others = {name: value for name, value in table.common.items() if name not in _BUDGET}
-    said = ", ".join(f"{name} {value}" for name, value in (budget | others).items())
-    return f"Every learnt row, unless it says otherwise: {said}."
+    settings = ", ".join(f"{name} {value}" for name, value in (budget | others).items())
+    return f"Every learnt row, unless it says otherwise: {settings}."
 
 
 _SPLITS = {"test": "Test", "val": "Validation"}

@@ -42,12 +42,12 @@ _COSTING = (
 )
 
 
-def choices_in_short(found: Sequence[ChoiceResult]) -> list[str]:
+def choices_in_short(measured: Sequence[ChoiceResult]) -> list[str]:
     """How often IWTD and vanilla dropout decide differently, a row a model and normalisation."""
     rows = [
         [one.data, _made_so(one), choice.normalisation]
         + [f"{x:.2f}" for x in (choice.mean_p, choice.differing, choice.overlap)]
-        for one in _of_test(found)
+        for one in _of_test(measured)
         for choice in one.choices
     ]
     head = ["data", "method", "normalisation", "mean p", "decisions that differ", "overlap"]
@@ -59,11 +59,11 @@ def _made_so(one: ChoiceResult) -> str:
     return f"{one.method} ({', '.join([*settings, f'seed {one.seed}'])})"
 
 
-def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
+def difference_of_dropouts(measured: Sequence[ChoiceResult]) -> list[str]:
     """How far IWTD under min-max differs from vanilla dropout: after the verdict."""
     published = [
         one
-        for run in _of_test(found)
+        for run in _of_test(measured)
         for one in run.choices
         if (run.method, one.normalisation) == ("drople", "minmax") and not _changes_dropout(run)
     ]
@@ -80,13 +80,13 @@ def difference_of_dropouts(found: Sequence[ChoiceResult]) -> list[str]:
     ]
 
 
-def choices(found: Sequence[ChoiceResult]) -> list[str]:
+def choices(measured: Sequence[ChoiceResult]) -> list[str]:
     """How far IWTD chooses, a row a model and normalisation."""
     head = ["data", "method", "normalisation", "mean p", "decisions that differ", "by layer"]
     head += ["overlap", "spread of protection", "one token stands out", "lead of the first"]
     head += ["p of patches", "p of prompts"]
     rows = []
-    for one in _of_test(found):
+    for one in _of_test(measured):
         for choice in one.choices:
             cells = [(choice.mean_p,), (choice.differing,), choice.differing_by_layer]
             cells += [(choice.overlap,), (choice.protected,), (choice.one_token,)]
@@ -96,12 +96,12 @@ def choices(found: Sequence[ChoiceResult]) -> list[str]:
             rows.append([*where, *figures, str(one.images)])
     if not rows:
         return ["Not measured."]
-    made = [f"- `{command('choice', one, [one.seed])}`" for one in _of_test(found)]
+    made = [f"- `{command('choice', one, [one.seed])}`" for one in _of_test(measured)]
     return [*_CHOOSING, "", *markdown.table([*head, "images"], rows), "", *made]
 
 
-def _of_test(found: Sequence[ChoiceResult]) -> list[ChoiceResult]:
-    return [one for one in found if one.split == "test"]
+def _of_test(measured: Sequence[ChoiceResult]) -> list[ChoiceResult]:
+    return [one for one in measured if one.split == "test"]
 
 
 def _changes_dropout(one: ChoiceResult) -> bool:
@@ -109,9 +109,9 @@ def _changes_dropout(one: ChoiceResult) -> bool:
     return any(name.startswith("dropout.") for name in one.settings)
 
 
-def methods_as_declared(found: Sequence[Table]) -> list[str]:
+def methods_as_declared(tables: Sequence[Table]) -> list[str]:
     """What the methods of the report are: prompts, text, objective and dropout."""
-    ran = dict.fromkeys(row.method for table in found for row in table.rows)
+    ran = dict.fromkeys(row.method for table in tables for row in table.rows)
     rows = []
     for name in (method for method in METHODS if method in ran and method != FROZEN):
         config = METHODS[name]
@@ -177,7 +177,7 @@ def costs(measured: Sequence[Sequence[StepCost]], tested: Sequence[Table]) -> li
 
 def _peak(one: StepCost, tested: Sequence[Table]) -> str:
     """Memory of the base-to-novel runs with the same settings, or nothing."""
-    found = [
+    peaks = [
         result.cost["peak_mib"]
         for table in tested
         for row in table.rows
@@ -186,7 +186,7 @@ def _peak(one: StepCost, tested: Sequence[Table]) -> str:
         and (result.weights, result.settings) == (one.weights, one.settings)
         and "peak_mib" in result.cost
     ]
-    return f"{mean(found):.0f}" if found else ""
+    return f"{mean(peaks):.0f}" if peaks else ""
 
 
 def published() -> list[str]:

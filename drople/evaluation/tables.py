@@ -64,8 +64,8 @@ class Table:
 
     def reference(self) -> Row | None:
         """The DroPLe row that ablations and rivals are set against: most rows are set like it."""
-        found = [row for row in self.rows if row.method == "drople"]
-        return max(found, key=lambda row: (len(self.like(row)), len(row.seeds)), default=None)
+        own = [row for row in self.rows if row.method == "drople"]
+        return max(own, key=lambda row: (len(self.like(row)), len(row.seeds)), default=None)
 
     def like(self, row: Row) -> list[Row]:
         """The learnt rows with the same settings, the row itself among them."""
@@ -80,13 +80,13 @@ class Table:
 
     def pair(self, first: str, second: str) -> tuple[Row, Row] | None:
         """Two methods at the settings of the reference, where both were run so."""
-        found = self.reference() or next((r for r in self.rows if r.method == first), None)
-        a = self.partner(found, first) if found else None
+        reference = self.reference() or next((r for r in self.rows if r.method == first), None)
+        a = self.partner(reference, first) if reference else None
         b = self.partner(a, second) if a else None
         return (a, b) if a and b else None
 
 
-def tables(results: Sequence[Result]) -> list[Table]:
+def tabulate(results: Sequence[Result]) -> list[Table]:
     """Groups results, in the order of protocol, data and split.
 
     Raises:
@@ -174,12 +174,7 @@ def _comparable(first: Row, second: Row) -> bool:
 
 
 def command(
-    what: str,
-    one: Made,
-    seeds: Sequence[int],
-    *,
-    targets: str = "",
-    methods: Sequence[str] = (),
+    what: str, one: Made, seeds: Sequence[int], *, targets: str = "", methods: Sequence[str] = ()
 ) -> str:
     """The words that make it again; DATA and ROOT stand for the reader's folders.
 

@@ -14,15 +14,15 @@ from drople.storage.verdicts import Verdict
 DROPOUT = ("mode", "p_min", "p_max", "normalisation")
 
 
-def verdicts(found: Sequence[Table], measured: Sequence[ChoiceResult]) -> list[Verdict]:
+def verdicts(tables: Sequence[Table], measured: Sequence[ChoiceResult]) -> list[Verdict]:
     """One for each setting of the dropout in which both methods were run.
 
     Args:
-        found: base-to-novel tables of one backbone, on test images.
+        tables: base-to-novel tables of one backbone, on test images.
         measured: what is known of the decisions, of any backbone and split.
     """
     pairs: dict[tuple[object, ...], dict[str, tuple[Row, Row]]] = defaultdict(dict)
-    for table in found:
+    for table in tables:
         # Where settings beside the dropout differ, the row that most others are set like counts.
         iwtd = [row for row in table.rows if row.method == "drople"]
         for row in sorted(iwtd, key=lambda row: len(table.like(row))):
@@ -31,7 +31,7 @@ def verdicts(found: Sequence[Table], measured: Sequence[ChoiceResult]) -> list[V
                 key = tuple(config[f"dropout.{name}"] for name in DROPOUT)
                 pairs[key][table.one.data] = row, vanilla
     return [
-        _verdict(key, tasks, found[0], _differing(key, found[0].one.weights, measured))
+        _verdict(key, tasks, tables[0], shares=_differing(key, tables[0].one.weights, measured))
         for key, tasks in pairs.items()
     ]
 
@@ -40,19 +40,20 @@ def _verdict(
     key: tuple[object, ...],
     tasks: dict[str, tuple[Row, Row]],
     table: Table,
+    *,
     shares: list[float] | None,
 ) -> Verdict:
     """One setting's verdict; any of the tables tells the backbone and the columns."""
     one, column = table.one, table.columns[-1]
-    found = mean_difference([resampled(*pair) for pair in tasks.values()], column)
+    interval = mean_difference([resampled(*pair) for pair in tasks.values()], column)
     seeds = set.intersection(*(set(shared_seeds(*pair)) for pair in tasks.values()))
     how: dict[str, Any] = dict(zip(DROPOUT, key, strict=True))
     words = {"better": "IWTD is better", "worse": "IWTD is worse"}
     sentence = (
         f"On {one.backbone}, with mode {how['mode']}, p {how['p_min']} to {how['p_max']} and "
         f"normalisation {how['normalisation']}, IWTD minus vanilla dropout at the same mean rate "
-        f"is {found} percent points of {column.title} over {', '.join(tasks)}: "
-        f"{words.get(found.word, found.word)}."
+        f"is {interval} percent points of {column.title} over {', '.join(tasks)}: "
+        f"{words.get(interval.word, interval.word)}."
     )
     if shares:
         sentence += (
@@ -65,8 +66,8 @@ def _verdict(
         **how,
         tasks=[*tasks],
         seeds=sorted(seeds),
-        difference=round(found.estimate, 2),
-        interval=[round(found.low, 2), round(found.high, 2)],
+        difference=round(interval.estimate, 2),
+        interval=[round(interval.low, 2), round(interval.high, 2)],
         differing=shares,
         sentence=sentence,
     )

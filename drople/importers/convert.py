@@ -31,14 +31,14 @@ class ImportReport:
 
     def lines(self) -> list[str]:
         """The report for people."""
-        found = [f"method: {self.method}", f"used: {len(self.used)} tensors"]
-        found += [f"  {key}" for key in self.used]
+        lines = [f"method: {self.method}", f"used: {len(self.used)} tensors"]
+        lines += [f"  {key}" for key in self.used]
         for why, keys in self.unused.items():
             shown = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
-            found.append(f"not used, {why}: {len(keys)} tensors ({shown})")
+            lines.append(f"not used, {why}: {len(keys)} tensors ({shown})")
         if self.classes:
-            found.append(f"classes it was trained on: {', '.join(self.classes)}")
-        return [*found, *(f"note: {note}" for note in self.notes)]
+            lines.append(f"classes it was trained on: {', '.join(self.classes)}")
+        return [*lines, *(f"note: {note}" for note in self.notes)]
 
 
 def import_prompts(
@@ -65,40 +65,40 @@ def import_prompts(
     state = read_state(path)
     reader = READERS[method or recognise(path.name, state)]
     try:
-        found = reader(state)
+        extracted = reader(state)
         if phrase is not None:
-            found = replace(found, plan=replace(found.plan, phrase=phrase))
+            extracted = replace(extracted, plan=replace(extracted.plan, phrase=phrase))
     except (KeyError, RuntimeError, SettingsError) as error:
         raise CheckpointError(f"{path.name} is not complete: {error}.") from error
     if method is not None:
-        found = replace(found, method=method)
+        extracted = replace(extracted, method=method)
     _check_clip(path.name, state, backbone)
     with torch.random.fork_rng():
         model = PromptedClip(
-            backbone, found.plan, bridge_tokens=found.bridge_tokens, lora=found.lora
+            backbone, extracted.plan, bridge_tokens=extracted.bridge_tokens, lora=extracted.lora
         )
     scale = state.get("logit_scale", backbone.logit_scale).detach().float().reshape(())
-    tensors = {**_empty(model), **found.tensors, "logit_scale": scale}
+    tensors = {**_empty(model), **extracted.tensors, "logit_scale": scale}
     _check_shapes(path.name, model, tensors)
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
     model.requires_grad_(False)
-    names, notes = class_names(state, found.plan, backbone)
-    used = (*found.used, "logit_scale") if "logit_scale" in state else found.used
+    names, notes = class_names(state, extracted.plan, backbone)
+    used = (*extracted.used, "logit_scale") if "logit_scale" in state else extracted.used
     report = ImportReport(
-        found.method, used, _unused(state.keys() - set(used)), names, (*found.notes, *notes)
+        extracted.method, used, _unused(state.keys() - set(used)), names, (*extracted.notes, *notes)
     )
     card = PromptCard(
         backbone=backbone.name,
         backbone_hash=backbone.weights_hash,
         plan=model.plan,
-        bridge_tokens=found.bridge_tokens,
-        lora=found.lora,
-        method=found.method,
+        bridge_tokens=extracted.bridge_tokens,
+        lora=extracted.lora,
+        method=extracted.method,
         classes=names,
         data=data,
         shots=shots,
         seed=seed,
-        dropout=found.dropout,
+        dropout=extracted.dropout,
         training={"imported_from": path.name},
     )
     return model, card, report
@@ -110,7 +110,7 @@ def _unused(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     for key in sorted(keys):
         why = next((why for pattern, why in REASONS if re.match(pattern, key)), "not known")
         left.setdefault(why, []).append(key)
-    return {why: tuple(found) for why, found in left.items()}
+    return {why: tuple(keys) for why, keys in left.items()}
 
 
 REASONS = (

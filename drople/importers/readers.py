@@ -16,7 +16,7 @@ from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 
 
 @dataclass(frozen=True)
-class Found:
+class Extracted:
     """What one reader took out of a state dict."""
 
     method: str
@@ -44,7 +44,7 @@ def recognise(name: str, state: Mapping[str, Tensor]) -> str:
     )
 
 
-def _coop(state: Mapping[str, Tensor]) -> Found:
+def _coop(state: Mapping[str, Tensor]) -> Extracted:
     """CoOp, KgCoOp (trainers/coop.py): one context before the class name, input layer only."""
     context = state["ctx"]  # (P, D)
     if context.ndim == 3:
@@ -60,10 +60,10 @@ def _coop(state: Mapping[str, Tensor]) -> Found:
         positioned=True,
     )
     note = "the class name is taken to stand last, CoOp's `end`: the file does not tell"
-    return Found("coop", plan, {"prompts.text": context[None]}, ("ctx",), notes=(note,))
+    return Extracted("coop", plan, {"prompts.text": context[None]}, ("ctx",), notes=(note,))
 
 
-def _maple(state: Mapping[str, Tensor]) -> Found:
+def _maple(state: Mapping[str, Tensor]) -> Extracted:
     """MaPLe (trainers/maple.py): image prompts are linear images of the text prompts."""
     deeper = _numbered(state, r"compound_prompts_text\.(\d+)")
     depth, count = 1 + len(deeper), len(state["ctx"])
@@ -83,10 +83,10 @@ def _maple(state: Mapping[str, Tensor]) -> Found:
         phrase=_rest_of_words(count),
         positioned=True,
     )
-    return Found("maple", plan, tensors, tuple(used))
+    return Extracted("maple", plan, tensors, tuple(used))
 
 
-def _independent(state: Mapping[str, Tensor]) -> Found:
+def _independent(state: Mapping[str, Tensor]) -> Extracted:
     """PromptSRC, IVLP (trainers/promptsrc.py, clip/model.py): deep prompts in both branches."""
     block = r"transformer\.resblocks\.(\d+)\.VPT_shallow"
     image = _numbered(state, rf"image_encoder\.{block}")
@@ -106,10 +106,10 @@ def _independent(state: Mapping[str, Tensor]) -> Found:
     if image:
         tensors["prompts.image"] = torch.stack([state[key] for key in image])
     method = "promptsrc" if any(key.startswith("ZS_image_encoder.") for key in state) else "ivlp"
-    return Found(method, plan, tensors, ("ctx", *image, *text))
+    return Extracted(method, plan, tensors, ("ctx", *image, *text))
 
 
-def _mpl(state: Mapping[str, Tensor]) -> Found:
+def _mpl(state: Mapping[str, Tensor]) -> Extracted:
     """MPL (trainers/mpl.py): modular prompts; how many are removed the file does not tell."""
     deeper = _numbered(state, r"compound_prompts_text\.(\d+)")
     depth, count = 1 + len(deeper), len(state["ctx"])
@@ -135,10 +135,10 @@ def _mpl(state: Mapping[str, Tensor]) -> Found:
         n_add=adds,
     )
     note = f"n_rm is taken to be {plan.n_rm}, the published default: the file does not tell"
-    return Found("mpl", plan, tensors, tuple(used), notes=(note,))
+    return Extracted("mpl", plan, tensors, tuple(used), notes=(note,))
 
 
-def _drople(state: Mapping[str, Tensor]) -> Found:
+def _drople(state: Mapping[str, Tensor]) -> Extracted:
     """DroPLe's released code (METHOD.md 7); the prompts of its LLM cannot be carried over."""
     text = _numbered(state, r"text_prompts\.(\d+)")
     image = state["visual_prompts"]  # (L, P, D)
@@ -167,7 +167,7 @@ def _drople(state: Mapping[str, Tensor]) -> Found:
     lora, low_rank, changed = _lora(state)
     if lora:
         notes.append("low-rank changes are merged with alpha 16, the released code's")
-    return Found(
+    return Extracted(
         "drople",
         plan,
         tensors | low_rank,
@@ -195,10 +195,10 @@ def _lora(state: Mapping[str, Tensor]) -> tuple[LoraPlan | None, dict[str, Tenso
             keys = _numbered(state, pattern)
             if not keys:
                 return None, {}, []
-            found = tuple(int(match[1]) for key in keys if (match := re.fullmatch(pattern, key)))
-            if layers and found != layers:
+            numbers = tuple(int(match[1]) for key in keys if (match := re.fullmatch(pattern, key)))
+            if layers and numbers != layers:
                 raise KeyError(f"{theirs}_proj.lora_{matrix} of the layers {layers}")
-            layers = found
+            layers = numbers
             tensors[f"lora.{ours}_{part}"] = torch.stack([state[key] for key in keys])
             used += keys
     return LoraPlan(layers, tensors["lora.query_down"].shape[1]), tensors, used
@@ -206,12 +206,8 @@ def _lora(state: Mapping[str, Tensor]) -> tuple[LoraPlan | None, dict[str, Tenso
 
 def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:
     """The keys that match, in the order of the number in them."""
-    found = {}
-    for key in state:
-        match = re.fullmatch(pattern, key)
-        if match:
-            found[int(match[1])] = key
-    return [found[number] for number in sorted(found)]
+    matches = [match for key in state if (match := re.fullmatch(pattern, key))]
+    return [match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
 
 
 def _rest_of_words(count: int) -> str:
@@ -220,7 +216,7 @@ def _rest_of_words(count: int) -> str:
     return " ".join([*words[count:], "{}."])
 
 
-READERS: dict[str, Callable[[Mapping[str, Tensor]], Found]] = {
+READERS: dict[str, Callable[[Mapping[str, Tensor]], Extracted]] = {
     "coop": _coop,
     "kgcoop": _coop,
     "maple": _maple,

@@ -26,10 +26,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"There is no file {path.name}. Give the path of a checkpoint.")
     try:
         if path.suffix == ".safetensors":
-            found: Any = load_file(path)
+            loaded: Any = load_file(path)
         else:
             with torch.serialization.safe_globals(_HARMLESS):
-                found = torch.load(path, map_location="cpu", weights_only=True)
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError) as error:
         first = str(error).partition("\n")[0][:200]
         raise CheckpointError(
@@ -37,11 +37,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             "objects that run code, which are refused: save its state dict by itself."
         ) from error
     for key in ("state_dict", "net"):  # Dassl's checkpoints, and DroPLe's
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping):
-        raise CheckpointError(f"{path.name} holds a {type(found).__name__}, not a state dict.")
-    tensors = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(f"{path.name} holds a {type(loaded).__name__}, not a state dict.")
+    tensors = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
     return {_bare(key): value for key, value in tensors.items()}
 
 

@@ -38,7 +38,7 @@ def attention_layers(
     model: Backbone | PromptedClip, pixels: np.ndarray
 ) -> dict[str, list[AttentionLayer]]:
     """Branch -> its layers; pixels (S, S, 3) uint8 as the model sees them."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     batch = backbone.normalise(pixels[None])
     layers = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
     if isinstance(model, PromptedClip):

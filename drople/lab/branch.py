@@ -41,7 +41,7 @@ class Branch:
 
     @property
     def backbone(self) -> Backbone:
-        return self.model if isinstance(self.model, Backbone) else self.model.backbone
+        return self.model.backbone
 
     def cosines(self, pixels: Tensor) -> Tensor:
         """Cosines (B, K) of pixels (B, 3, S, S), normalised; with gradients where they are on."""

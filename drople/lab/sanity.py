@@ -35,7 +35,7 @@ def with_blocks_redrawn(
     standard deviation, so that scales stay and what was learnt is gone. A block's new weights
     depend on the seed and the block alone.
     """
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     first = backbone.image_layer_count - count
     # Modules are copied, tensors are shared: all but the new ones.
     shared = {id(t): t for t in (*backbone.clip.parameters(), *backbone.clip.buffers())}
@@ -105,7 +105,7 @@ def run_cascade(
     picture = Image.fromarray(analysis.pixels)
     clean = judged_maps(analysis, target)
     yield Depth(0, clean, {name: likeness(one, one) for name, one in clean.items()})
-    blocks = (model if isinstance(model, Backbone) else model.backbone).image_layer_count
+    blocks = model.backbone.image_layer_count
     for count in depths_of(blocks):
         redrawn = with_blocks_redrawn(model, count, seed=seed)
         maps = judged_maps(analyse(redrawn, picture, texts, settings), target)

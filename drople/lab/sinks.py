@@ -76,7 +76,7 @@ def layer_sinks(record: LayerRecord) -> LayerSinks:
 @torch.no_grad()
 def find_sinks(model: Backbone | PromptedClip, pixels: np.ndarray) -> dict[str, list[LayerSinks]]:
     """Branch -> its layers, both without dropout; pixels (S, S, 3) uint8 as the model sees them."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     batch = backbone.normalise(pixels[None])
     layers = {FROZEN: [layer_sinks(record) for record in backbone.image_layers(batch)]}
     if isinstance(model, PromptedClip):

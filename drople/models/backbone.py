@@ -94,6 +94,11 @@ class Backbone:
         return cast(TextTower, self.clip.text if "text" in self.clip._modules else self.clip)
 
     @property
+    def backbone(self) -> Backbone:
+        """Itself, so that a model with prompts and one without are asked alike."""
+        return self
+
+    @property
     def device(self) -> torch.device:
         return self.visual.class_embedding.device
 

@@ -151,18 +151,8 @@ def _contrast(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
 
 
 def _elastic_transform(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
-    strength, sigma, jitter = (
-        244
-        * np.array(
-            (
-                (2, 0.7, 0.1),
-                (2, 0.08, 0.2),
-                (0.05, 0.01, 0.02),
-                (0.07, 0.01, 0.02),
-                (0.12, 0.01, 0.02),
-            )
-        )[severity - 1]
-    )
+    relative = ((2, 0.7, 0.1), (2, 0.08, 0.2), *((s, 0.01, 0.02) for s in (0.05, 0.07, 0.12)))
+    strength, sigma, jitter = 244 * np.array(relative[severity - 1])
     size = x.shape[0]
     centre, third = size / 2, size // 3
     corners = centre + third * np.array([[1, 1], [1, -1], [-1, -1]])
@@ -205,24 +195,14 @@ def _image(x: Pixels) -> Image.Image:
     return Image.fromarray(np.round(x * 255).astype(np.uint8))
 
 
-FAMILIES: dict[str, dict[str, Corruption]] = {
-    "noise": {
-        "gaussian_noise": _gaussian_noise,
-        "shot_noise": _shot_noise,
-        "impulse_noise": _impulse_noise,
-    },
-    "blur": {
-        "defocus_blur": _defocus_blur,
-        "glass_blur": _glass_blur,
-        "motion_blur": _motion_blur,
-        "zoom_blur": _zoom_blur,
-    },
-    "weather": {"snow": _snow, "frost": _frost, "fog": _fog, "brightness": _brightness},
-    "digital": {
-        "contrast": _contrast,
-        "elastic_transform": _elastic_transform,
-        "pixelate": _pixelate,
-        "jpeg_compression": _jpeg_compression,
-    },
+def _by_name(*family: Corruption) -> dict[str, Corruption]:
+    return {corruption.__name__[1:]: corruption for corruption in family}
+
+
+FAMILIES = {
+    "noise": _by_name(_gaussian_noise, _shot_noise, _impulse_noise),
+    "blur": _by_name(_defocus_blur, _glass_blur, _motion_blur, _zoom_blur),
+    "weather": _by_name(_snow, _frost, _fog, _brightness),
+    "digital": _by_name(_contrast, _elastic_transform, _pixelate, _jpeg_compression),
 }
 CORRUPTIONS = {name: how for family in FAMILIES.values() for name, how in family.items()}

@@ -1,4 +1,4 @@
-"""Confidence intervals: Wilson's of a rate, Student's of a mean and of one more value."""
+"""Wilson's score interval of a rate, the t-interval of a mean, and a prediction interval."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wilson_interval(hits: int, count: int, confidence: float = CONFIDENCE) -> tu
 
 
 def mean_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Student's interval of the mean of values (n,); None for fewer than two."""
+    """The t-interval of the mean of values (n,); None for fewer than two."""
     if len(values) < 2:
         return None
     quantile = float(stdtrit(len(values) - 1, (1 + confidence) / 2))
@@ -31,10 +31,7 @@ def mean_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[f
 def prediction_interval(
     values: np.ndarray, confidence: float = CONFIDENCE
 ) -> tuple[float, float] | None:
-    """Where one more value like these (n,) will lie, by Student's t; None for fewer than two.
-
-    Wider than the mean's own interval, and no narrower with more values than their spread.
-    """
+    """The t-distribution's prediction interval of one more value; None for fewer than two (n,)."""
     mean = mean_interval(values, confidence)
     if mean is None:
         return None

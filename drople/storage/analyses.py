@@ -85,12 +85,12 @@ def load_draws(path: str | Path) -> tuple[DrawBatch, ...]:
 
 def _analysis(header: dict[str, Any], arrays: Mapping[str, np.ndarray], name: str) -> Analysis:
     try:
-        found = _decode(Analysis, header["analysis"], arrays)
-        _check_lens(found)
+        analysis = _decode(Analysis, header["analysis"], arrays)
+        _check_lens(analysis)
     except (KeyError, TypeError, ValueError, DropleError) as error:
         raise EvidenceError(f"{name} is not complete ({error!r}).") from error
-    assert isinstance(found, Analysis)
-    return found
+    assert isinstance(analysis, Analysis)
+    return analysis
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -214,7 +214,7 @@ def replay(stored: Analysis, model: Backbone | PromptedClip) -> ReplayReport:
         EvidenceError: the model is not the one that made it.
     """
     check_model(stored, model)
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     fresh = analyse(
         model,
         Image.fromarray(stored.pixels),
@@ -230,7 +230,7 @@ def replay(stored: Analysis, model: Backbone | PromptedClip) -> ReplayReport:
     differences = {
         "pixels": _largest([(stored.pixels, fresh.pixels)]),
         "cosines": _largest(
-            [(said.cosines, fresh.predictions[c].cosines) for c, said in stored.predictions.items()]
+            [(old.cosines, fresh.predictions[c].cosines) for c, old in stored.predictions.items()]
         ),
         "image importance": _largest([(old.blend, new.blend) for old, new in pairs]),
         "text importance": _largest(
@@ -260,25 +260,25 @@ def check_model(stored: Analysis, model: Backbone | PromptedClip) -> None:
     Raises:
         EvidenceError: it is not; the message names the weights.
     """
-    known = stored.provenance
-    backbone = model if isinstance(model, Backbone) else model.backbone
-    if backbone.weights_hash != known["backbone_hash"]:
+    provenance = stored.provenance
+    backbone = model.backbone
+    if backbone.weights_hash != provenance["backbone_hash"]:
         raise EvidenceError(
             "The analysis was "
-            + other_weights(str(known["backbone"]), str(known["backbone_hash"]), backbone)
+            + other_weights(str(provenance["backbone"]), str(provenance["backbone_hash"]), backbone)
         )
     prompts = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
-    if prompts != known.get("prompts_hash"):
+    if prompts != provenance.get("prompts_hash"):
         raise EvidenceError(
-            f"The analysis was made with the prompts {known.get('prompts') or 'none'} (weights "
-            f"{known.get('prompts_hash')}); those loaded have weights {prompts}."
+            f"The analysis was made with the prompts {provenance.get('prompts') or 'none'} "
+            f"(weights {provenance.get('prompts_hash')}); those loaded have weights {prompts}."
         )
 
 
 def _decisions(stored: Analysis, device: torch.device) -> dict[int, TokenDrop]:
     """The stored drops, layer by layer, a row each for the adapted branch and its strategies."""
     rows = [name for name in stored.conditions if name != FROZEN]
-    found = {}
+    drops = {}
     for depth in range(len(stored.images[FROZEN].layers) if rows else 0):
         layers = [stored.images[name].layers[depth] for name in rows]
         blank = np.zeros_like(layers[0].blend)
@@ -292,8 +292,8 @@ def _decisions(stored: Analysis, device: torch.device) -> dict[int, TokenDrop]:
                 )
             ]
             probability, uniform, dropped = (part.to(device) for part in parts)
-            found[depth] = TokenDrop(probability, uniform, dropped.bool())
-    return found
+            drops[depth] = TokenDrop(probability, uniform, dropped.bool())
+    return drops
 
 
 def _largest(pairs: list[tuple[np.ndarray | None, np.ndarray | None]]) -> float:

@@ -79,10 +79,10 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
     if card.lora and max(card.lora.layers, default=0) >= backbone.image_layer_count:
         raise CheckpointError(f"{name} changes layers that {backbone.name} does not have.")
     expected = _shapes(name, card, backbone)
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != found:
+    actual = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != actual:
         raise CheckpointError(
-            f"{name} does not fit its own header: {_difference(expected, found)}."
+            f"{name} does not fit its own header: {_difference(expected, actual)}."
         )
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise CheckpointError(f"{name} holds values that are not finite; training went wrong.")
@@ -164,10 +164,10 @@ def _card(name: str, header: Any) -> PromptCard:
         raise CheckpointError(f"The header of {name} is not complete: {error}.") from error
 
 
-def _lora(given: Mapping[str, Any] | None) -> LoraPlan | None:
-    if given is None:
+def _lora(fields: Mapping[str, Any] | None) -> LoraPlan | None:
+    if fields is None:
         return None
-    plan = LoraPlan(tuple(int(layer) for layer in given["layers"]), int(given["rank"]))
+    plan = LoraPlan(tuple(int(layer) for layer in fields["layers"]), int(fields["rank"]))
     if not (0 < plan.rank <= MAX_COUNT and all(0 <= n <= MAX_COUNT for n in plan.layers)):
         raise ValueError(f"low-rank changes of {plan}")
     return plan
@@ -192,12 +192,12 @@ def _shapes(name: str, card: PromptCard, backbone: Backbone) -> dict[str, tuple[
     return shapes
 
 
-def _difference(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
-    parts = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    parts += [f"{name} is not known" for name in sorted(found.keys() - expected.keys())]
+def _difference(expected: dict[str, tuple[int, ...]], actual: dict[str, tuple[int, ...]]) -> str:
+    parts = [f"{name} is missing" for name in sorted(expected.keys() - actual.keys())]
+    parts += [f"{name} is not known" for name in sorted(actual.keys() - expected.keys())]
     parts += [
-        f"{name} is {found[name]} but must be {expected[name]}"
-        for name in sorted(expected.keys() & found.keys())
-        if expected[name] != found[name]
+        f"{name} is {actual[name]} but must be {expected[name]}"
+        for name in sorted(expected.keys() & actual.keys())
+        if expected[name] != actual[name]
     ]
     return "; ".join(parts)

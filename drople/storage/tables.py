@@ -101,7 +101,7 @@ def about_table(
     model: Backbone | PromptedClip, classes: ClassTexts, settings: AnalysisSettings, **others: Any
 ) -> dict[str, Any]:
     """All that decides a table's rows."""
-    backbone = model if isinstance(model, Backbone) else model.backbone
+    backbone = model.backbone
     prompts = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
     return {
         "drople": VERSION,

@@ -46,7 +46,7 @@ def read_verdicts(weights: str, file: Path = SHIPPED) -> list[Verdict]:
     if not file.is_file():
         return []
     try:
-        found = [Verdict(**fields) for fields in json.loads(file.read_text())]
+        verdicts = [Verdict(**fields) for fields in json.loads(file.read_text())]
     except (TypeError, ValueError):
         raise DataError(f"{file.name} holds no verdicts; write the report again.") from None
-    return [one for one in found if one.weights == weights]
+    return [one for one in verdicts if one.weights == weights]

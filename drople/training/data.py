@@ -14,10 +14,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from drople.errors import DataError
+from drople.images import SUFFIXES, image_files
 from drople.tokens.draws import generator_of
 from drople.training.image_sets import ImageSet, PackedImage, images_of_files
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TRAIN, VAL, TEST = 0, 1, 2
 
 
@@ -183,10 +183,9 @@ def load_unlabelled(folder: str | Path) -> ImageSet:
     Raises:
         DataError: there is none.
     """
-    found = sorted(Path(folder).glob("**/*"))
-    images = images_of_files([(path, -1) for path in found if path.suffix.lower() in SUFFIXES])
+    images = images_of_files([(path, -1) for path in image_files(Path(folder))])
     if not len(images):
-        raise DataError(f"{folder} has no images; read here: {', '.join(sorted(SUFFIXES))}.")
+        raise DataError(f"{folder} has no images; read here: {', '.join(SUFFIXES)}.")
     return images
 
 
@@ -227,7 +226,7 @@ def _load_folder(root: Path) -> Task:
         images = _folder_images(root, classes)
         part = draw_parts(images.labels, _readable(classes), (0.6, 0.7))
         parts = [images.select(np.flatnonzero(part == split)) for split in (TRAIN, VAL, TEST)]
-    readable = f"read here: {', '.join(sorted(SUFFIXES))}"
+    readable = f"read here: {', '.join(SUFFIXES)}"
     if not len(parts[TRAIN]):
         raise DataError(
             f"{root} has no images to learn from. Put them in one folder a class; {readable}."
@@ -264,10 +263,6 @@ def _readable(folders: Sequence[str]) -> tuple[str, ...]:
 
 
 def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:
-    files = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((root / name).glob("**/*"))
-        if path.suffix.lower() in SUFFIXES
-    ]
-    return images_of_files(files)
+    return images_of_files(
+        [(path, label) for label, name in enumerate(classes) for path in image_files(root / name)]
+    )

@@ -115,27 +115,27 @@ def open_task(data: str, root: Path | None = None) -> Task:
         return load_path(data)
     if data not in DATASETS:
         raise DataError(f"No data set is called {data!r}; known: {', '.join(DATASETS)}.")
-    known = DATASETS[data]
-    if split := _find_split(root, known):
-        return _read_coop(data, root, known, split=split)
-    return _read_torchvision(data, root, known)
+    dataset = DATASETS[data]
+    if split := _find_split(root, dataset):
+        return _read_coop(data, root, dataset, split=split)
+    return _read_torchvision(data, root, dataset)
 
 
-def _find_split(root: Path, known: NamedDataset) -> Path | None:
-    file = f"split_zhou_{known.coop_split}.json"
+def _find_split(root: Path, dataset: NamedDataset) -> Path | None:
+    file = f"split_zhou_{dataset.coop_split}.json"
     return next(
         (path for path in (root / file, *sorted(root.glob(f"*/{file}"))) if path.is_file()), None
     )
 
 
-def _read_coop(name: str, root: Path, known: NamedDataset, *, split: Path) -> Task:
+def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> Task:
     """Reads CoOp's split: for each part a list of [path, label, class name]."""
     rows = json.loads(split.read_text())
     first = rows["train"][0][0]
-    base = next((root / part for part in known.images if (root / part / first).is_file()), None)
+    base = next((root / part for part in dataset.images if (root / part / first).is_file()), None)
     if base is None:
         raise DataError(
-            f"{split.name} lists {first}, which is in none of {', '.join(known.images)} under "
+            f"{split.name} lists {first}, which is in none of {', '.join(dataset.images)} under "
             f"{root}. Unpack the images of {name} there."
         )
     names = {label: title for part in rows.values() for _, label, title in part}
@@ -146,27 +146,27 @@ def _read_coop(name: str, root: Path, known: NamedDataset, *, split: Path) -> Ta
     return Task(name, _readable(name, titles), parts[0], parts[1], parts[2])
 
 
-def _read_torchvision(name: str, root: Path, known: NamedDataset) -> Task:
-    if known.kind is None:
+def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
+    if dataset.kind is None:
         raise DataError(
-            f"torchvision has {name} as films only. Put CoOp's {known.images[0]} and "
-            f"split_zhou_{known.coop_split}.json under {root}, or give --data a folder of frames "
+            f"torchvision has {name} as films only. Put CoOp's {dataset.images[0]} and "
+            f"split_zhou_{dataset.coop_split}.json under {root}, or give --data a folder of frames "
             "with one folder a class."
         )
-    expected = root / known.folder
+    expected = root / dataset.folder
     if not expected.is_dir():
         raise DataError(
             f"{name} is not there: torchvision reads it from {expected}, which is no folder. "
             "Nothing is downloaded; unpack it there."
         )
     try:
-        loaded = [known.kind(str(root), split=part) for part in known.parts] or [
-            known.kind(str(root))
+        loaded = [dataset.kind(str(root), split=part) for part in dataset.parts] or [
+            dataset.kind(str(root))
         ]
     except (RuntimeError, OSError, ValueError) as error:
         raise DataError(f"{name} is not complete under {expected}: {error}") from error
     sets = [
-        images_of_files([(Path(path), int(label)) for path, label in sorted(known.files(part))])
+        images_of_files([(Path(path), int(label)) for path, label in sorted(dataset.files(part))])
         for part in loaded
     ]
     titles = loaded[0].categories if name == "caltech101" else loaded[0].classes

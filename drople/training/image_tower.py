@@ -203,10 +203,10 @@ def build(recipe: Recipe, text: Backbone, outputs: int) -> tuple[dict[str, Any],
                 if outputs or name.replace(".", "_") in trunk:  # without a teacher, no head
                     raise RuntimeError(f"it lacks {name}")
         except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
-            says = f"{file.name} does not give {recipe.stem} its weights"
-            raise BackboneError(f"{says} with {outputs} outputs: {error}.") from error
-    found = {name.replace(".", "_"): value for name, value in network.state_dict().items()}
-    clip.visual.conv1.trunk.load_state_dict({own: found[name] for name, own in trunk.items()})
+            problem = f"{file.name} does not give {recipe.stem} its weights"
+            raise BackboneError(f"{problem} with {outputs} outputs: {error}.") from error
+    state = {name.replace(".", "_"): value for name, value in network.state_dict().items()}
+    clip.visual.conv1.trunk.load_state_dict({own: state[name] for name, own in trunk.items()})
     return config, clip, network.eval().requires_grad_(False)
 
 
@@ -331,10 +331,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recipe = recipe_of(arguments)
         lines, log = train(recipe), Path(recipe.out) / "train.jsonl"
         opening = next(lines)
-        told = read_log(log) if log.is_file() else []
-        told = [line for line in told if line["step"] <= opening["step"]]  # the rest comes again
+        earlier = read_log(log) if log.is_file() else []
+        earlier = [line for line in earlier if line["step"] <= opening["step"]]
         with log.open("w", buffering=1) as file:
-            file.writelines(json.dumps(line) + "\n" for line in told)
+            file.writelines(json.dumps(line) + "\n" for line in earlier)
             for line in chain([opening], lines):
                 file.write(json.dumps(line) + "\n")
                 if "total" not in line:

@@ -90,12 +90,7 @@ class Objective:
             total = total + weights.distillation * terms["distillation"]
         if weights.residual_entropy:
             terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
-                z_v,
-                z_t,
-                frozen_image=frozen_image,
-                frozen_text=frozen_text,
-                scale=scale,
-                lam=lam,
+                z_v, z_t, frozen_image=frozen_image, frozen_text=frozen_text, scale=scale, lam=lam
             )
             entropy = terms["entropy_image"] + terms["entropy_text"]
             total = total - weights.residual_entropy * entropy

@@ -36,8 +36,8 @@ def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
 
 def flat(config: TrainConfig) -> dict[str, Any]:
     """Every setting by dotted name, as JSON holds it; not the method's name nor the seed."""
-    found = flattened(asdict(config))
-    return {name: value for name, value in found.items() if name not in ("method", "seed")}
+    settings = flattened(asdict(config))
+    return {name: value for name, value in settings.items() if name not in ("method", "seed")}
 
 
 def named(config: TrainConfig) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def named(config: TrainConfig) -> dict[str, Any]:
     So a setting that is added later renames no run.
     """
     defaults = flattened(asdict(TrainConfig()))
-    found = flattened(asdict(config))
-    return {name: value for name, value in found.items() if value != defaults[name]}
+    settings = flattened(asdict(config))
+    return {name: value for name, value in settings.items() if value != defaults[name]}
 
 
 def contradictions(stored: Mapping[str, Any], config: TrainConfig) -> list[str]:

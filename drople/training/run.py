@@ -34,12 +34,7 @@ class Trained:
 
 
 def train_run(
-    backbone: Backbone,
-    task: Task,
-    config: TrainConfig,
-    *,
-    runs: Path,
-    processes: Processes = ALONE,
+    backbone: Backbone, task: Task, config: TrainConfig, *, runs: Path, processes: Processes = ALONE
 ) -> Trained:
     """Learns prompts on `task.train`, or reads them where the very same run has finished.
 
@@ -72,10 +67,7 @@ def train_run(
             bar.n = report.epoch * report.steps + report.step + 1
             bar.set_postfix(epoch=report.epoch + 1, loss=f"{report.terms['total']:.3f}")
     seconds = [step["seconds"] for step in read_log(log)]
-    cost = {
-        "train_seconds": round(sum(seconds), 1),
-        "seconds_per_step": round(median(seconds), 4),
-    }
+    cost = {"train_seconds": round(sum(seconds), 1), "seconds_per_step": round(median(seconds), 4)}
     if measured:
         cost["peak_mib"] = round(_peak_mib(backbone))
     card = replace(describe(model, task, config), metrics=cost)
@@ -89,12 +81,7 @@ _ENDINGS = ("jsonl", "state", "safetensors")
 
 def training_name(backbone: Backbone, task: Task, config: TrainConfig) -> str:
     """A file name for a run; two runs share it only where everything that decides them is equal."""
-    key = digest(
-        backbone.weights_hash,
-        named(config),
-        task.classes,
-        task.train.digest(),
-    )
+    key = digest(backbone.weights_hash, named(config), task.classes, task.train.digest())
     backbone_name = backbone.name.replace("/", "-")
     return f"{backbone_name}-{task.name}-{config.method}-seed{config.seed}-{key}"
 

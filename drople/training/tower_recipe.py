@@ -15,9 +15,9 @@ from drople.devices import DEVICES
 from drople.errors import DataError, SettingsError
 
 
-def option(says: str, default: Any = MISSING, choices: Sequence[str] | None = None) -> Any:
+def option(text: str, default: Any = MISSING, choices: Sequence[str] | None = None) -> Any:
     """A field of `Recipe`, which is an option of the command too."""
-    return field(default=default, metadata={"help": says, "choices": choices})
+    return field(default=default, metadata={"help": text, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,14 @@ def _read(file: str) -> str:
 def recipe_of(arguments: Sequence[str] | None) -> Recipe:
     """Reads the options of the command, each a field of `Recipe`."""
     parser = argparse.ArgumentParser(prog="python -m drople.training.image_tower")
-    for known in fields(Recipe):
-        needed = known.default is MISSING
+    for setting in fields(Recipe):
+        needed = setting.default is MISSING
         parser.add_argument(
-            "--" + known.name.replace("_", "-"),
-            type={"int": int, "float": float}.get(str(known.type), str),
+            "--" + setting.name.replace("_", "-"),
+            type={"int": int, "float": float}.get(str(setting.type), str),
             required=needed,
-            default=None if needed else known.default,
-            choices=known.metadata["choices"],
-            help=known.metadata["help"] + ("" if needed else "; default %(default)s"),
+            default=None if needed else setting.default,
+            choices=setting.metadata["choices"],
+            help=setting.metadata["help"] + ("" if needed else "; default %(default)s"),
         )
     return Recipe(**vars(parser.parse_args(arguments)))

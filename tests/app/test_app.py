@@ -205,7 +205,7 @@ def test_the_page_allows_nothing_from_elsewhere(site):
 def test_on_a_public_page_only_listed_prompts_are_read(furnished):
     page = Page(Studio("cpu", own_files=False))
     with pytest.raises(Error) as caught:
-        page.api_analyse(noise_picture(), "cat", "mini", furnished[2])
+        page.api_analyse(image=noise_picture(), classes="cat", prompts=furnished[2])
     assert "only the prompts in the list" in caught.value.message
 
 

@@ -54,7 +54,7 @@ class Condition(nn.Module):
 
     def __init__(self, model: Backbone | PromptedClip, text: Tensor, strategy: str | None):
         super().__init__()
-        self.clip = (model if isinstance(model, Backbone) else model.backbone).clip
+        self.clip = model.backbone.clip
         self.source, self.text, self.strategy = model, text, strategy
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -144,7 +144,9 @@ def compare_batches(backbone: Backbone, repeats: int) -> None:
         batch = torch.randn(16, 3, backbone.image_size, backbone.image_size)
 
         def table() -> None:
-            for _ in explain(model, folder, files, texts, AnalysisSettings(), draws=0):
+            for _ in explain(
+                model, folder, files, classes=texts, settings=AnalysisSettings(), draws=0
+            ):
                 pass
 
         def plain() -> None:
@@ -199,7 +201,9 @@ def growth(backbone: Backbone) -> Iterator[str]:
         with pictures(count, backbone.image_size) as (folder, files):
             taken = timed(
                 lambda folder=folder, files=files: list(
-                    explain(model, folder, files, texts, AnalysisSettings(), draws=4)
+                    explain(
+                        model, folder, files, classes=texts, settings=AnalysisSettings(), draws=4
+                    )
                 ),
                 repeats=1,
             )

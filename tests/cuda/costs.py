@@ -118,7 +118,9 @@ def table_time(pair: Pair, repeats: int) -> str:
     with pictures(32, size) as (folder, files):
 
         def table() -> None:
-            for _ in explain(model, folder, files, texts, AnalysisSettings(), draws=0):
+            for _ in explain(
+                model, folder, files, classes=texts, settings=AnalysisSettings(), draws=0
+            ):
                 pass
 
         @torch.no_grad()

@@ -76,7 +76,13 @@ def lab(pair: Pair) -> Iterator[Row]:
             for i, one in enumerate(photographs()):
                 one.save(folder / f"{i}.png")
             rows = explain(
-                model, folder, sorted(folder.iterdir()), texts, settings, draws=2, batch=2
+                model,
+                folder,
+                sorted(folder.iterdir()),
+                classes=texts,
+                settings=settings,
+                draws=2,
+                batch=2,
             )
             return [one for part in rows for one in part]
 

@@ -76,7 +76,7 @@ def test_the_spread_of_the_seeds_is_not_underestimated():
     assert (seeds @ accuracies).var() == pytest.approx(accuracies.var(ddof=1) / 3, rel=0.05)
 
 
-def test_exams_over_the_same_pictures_are_resampled_together():
+def test_sets_of_the_same_pictures_are_resampled_together():
     rng = np.random.default_rng(0)
     a, b = draws(rng, 0.5)["base"], draws(rng, 0.5)["base"]
     both = Column("mean", ("base", "novel"))

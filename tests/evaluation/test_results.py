@@ -184,8 +184,8 @@ def former_results(tmp_path_factory):
 def test_accuracies_of_the_former_mini_are_those_of_its_hits(former_results):
     assert len(former_results) > 100
     for result in former_results:
-        for exam, right in result.hits.items():
-            assert result.accuracy[exam] == pytest.approx(100 * right.mean(), abs=1e-9)
+        for test_set, right in result.hits.items():
+            assert result.accuracy[test_set] == pytest.approx(100 * right.mean(), abs=1e-9)
 
 
 def test_the_page_of_the_former_mini_shows_the_means_of_its_runs(former_results):

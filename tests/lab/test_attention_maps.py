@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
+from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.attention_maps import attention_sentence, heads_rows, heads_scale, heads_strip
-from app.figures.class_maps import likeness_to_others, minus_mean, minus_rows, minus_scale
+from app.figures.attention_maps import heads_scale, heads_strip
+from app.figures.class_maps import minus_mean, minus_scale
 from app.lab import attention_maps as tab
 from app.lab import class_maps, texts
+from app.lab.question import Result
+from app.wording.attention_maps import attention_sentence, heads_rows
+from app.wording.class_maps import likeness_to_others, minus_rows
 from drople.analysis import analyse
 from drople.lab.attention_maps import attention_layers, roll_out
 from drople.models.prompts import PromptPlan
@@ -104,8 +108,8 @@ def test_a_prompt_that_later_layers_alone_have_can_be_looked_at():
 # --- the view ---
 
 
-def read(analysis=None):
-    return tab.Read(analysis or analysed(), attention_layers(MODEL, PIXELS))
+def read():
+    return attention_layers(MODEL, PIXELS)
 
 
 @pytest.mark.parametrize("kind", [tab.CLS, tab.PATCH, tab.PROMPT])
@@ -114,26 +118,20 @@ def test_every_token_of_both_branches_is_drawn(kind, branch):
     drawn = tab.draw(analysed(), 0, read(), branch, kind, 14, 14, 12)
     assert drawn[0] is not None
     assert "Layer 4" in drawn[4]
-    assert len(tab.draw_table(analysed(), 0, read(), branch, kind, 1, 1)[0]["data"]) == 16
-
-
-def test_attention_of_another_question_is_not_shown():
-    assert tab.draw(ask(seed=9), 0, read(), "adapted", tab.CLS, 1, 1, 1)[4] == tab.PRESS
-    assert tab.draw(analysed(), 0, None, "adapted", tab.CLS, 1, 1, 1)[4] == tab.PRESS
+    assert len(tab.draw_table(analysed(), 0, read(), branch, kind, 1, 1)["data"]) == 16
 
 
 def test_the_animation_ends_after_the_last_layer():
-    assert tab.next_layer(3, read())[0] == 4
-    for layer, held in ((4, read()), (1, None)):
-        assert tab.next_layer(layer, held)[1].active is False
+    result = Result(analysed(), None, read())
+    assert tab.next_layer(3, result)[0] == 4
+    for layer, known in ((4, result), (1, None)):
+        assert tab.next_layer(layer, known)[1].active is False
 
 
 def test_the_view_reads_what_the_analysis_was_made_with():
-    studio = SimpleNamespace(
-        load=lambda *a: SimpleNamespace(model=MODEL), in_turn=lambda work: work()
-    )
-    held = tab.compute(studio, ask(), None, "tiny", "p", lambda *a, **k: None)
-    assert list(held.layers) == ["frozen", "adapted"]
+    studio = SimpleNamespace(load=lambda *a: SimpleNamespace(model=MODEL))
+    (attention,) = tab.compute(asked(studio, ask(), 0), progress=silent)
+    assert list(attention) == ["frozen", "adapted"]
 
 
 # --- class minus mean, all texts ---

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
+from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 from torch.nn import functional as F
 
-from app.figures.direct_path import layers_figure, map_scale, parts_rows, parts_sentence, patch_map
+from app.figures.direct_path import layers_figure, map_scale, patch_map
 from app.lab import direct_path as tab
+from app.wording.direct_path import parts_rows, parts_sentence
 from drople.class_texts import describe_classes
 from drople.lab.direct_path import direct_path, explain_difference, run_branches
 from drople.models.prompts import PromptPlan
@@ -23,7 +25,7 @@ PIXELS = MODEL.backbone.pixels(noise_picture())
 
 
 def batch_of(backbone):
-    return backbone.normalise(PIXELS[None])
+    return backbone.normalise(torch.from_numpy(PIXELS.copy())[None])
 
 
 def scaled():
@@ -125,16 +127,13 @@ def test_only_the_patch_that_is_attended_to_has_a_part():
 # --- pictures and the view ---
 
 
-def held_of(analysis=None, target=1):
+def parts_of(target=1):
     texts = describe_classes(MODEL, NAMES)
-    parts = {
-        tab.LOGIT: explain_difference(MODEL, run_branches(MODEL, PIXELS), texts, target=target)
-    }
-    return tab.Held(analysis or analysed(), target, 0, parts)
+    return {tab.LOGIT: explain_difference(MODEL, run_branches(MODEL, PIXELS), texts, target=target)}
 
 
 def test_the_table_and_the_bars_sum_to_the_difference():
-    one = held_of().parts[tab.LOGIT]
+    one = parts_of()[tab.LOGIT]
     rows = parts_rows(one)
     assert len(rows) == 1 + 4 + 6
     summed = sum(float(row[-1]) for row in [*rows[:6], rows[7], rows[8]])
@@ -146,7 +145,7 @@ def test_the_table_and_the_bars_sum_to_the_difference():
 
 
 def test_maps_of_single_layers_share_one_scale():
-    path = held_of().parts[tab.LOGIT].image
+    path = parts_of()[tab.LOGIT].image
     np.testing.assert_allclose(sum(patch_map(path, i) for i in range(4)), patch_map(path, None))
     assert map_scale(path, 0) == map_scale(path, 3)
     assert map_scale(path, 0).high == pytest.approx(np.abs(path.patches).max())
@@ -167,15 +166,8 @@ def test_the_view_computes_both_splits():
         texts=lambda loaded, classes, template: describe_classes(MODEL, classes, template),
         in_turn=lambda work: work(),
     )
-    done = tab.compute(studio, ask(), NAMES[1], "tiny", "p", tab.LEAD, 2, lambda *a, **k: None)
+    (parts,) = tab.compute(asked(studio, ask(), 1), progress=silent)
     said = ask().predictions
     change = said["adapted"].logits[1] - said["frozen"].logits[1]
-    assert done[0].parts[tab.LOGIT].difference == pytest.approx(float(change), abs=1e-4)
-    assert "The lead of dog over" in done[4]
-
-
-def test_parts_of_another_question_are_not_shown():
-    assert tab.draw(analysed(), 1, held_of(), tab.LOGIT, 0)[1] is not None
-    assert tab.draw(analysed(), 0, held_of(), tab.LOGIT, 0)[3] == tab.PRESS
-    assert tab.draw(ask(seed=9), 1, held_of(), tab.LOGIT, 0)[3] == tab.PRESS
-    assert "nothing to drop" in tab.draw(analysed("frozen only"), 0, None, tab.LOGIT, 0)[3]
+    assert parts[tab.LOGIT].difference == pytest.approx(float(change), abs=1e-4)
+    assert "The lead of dog over" in tab.draw(ask(), 1, parts, tab.LEAD, 2)[3]

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from analysed import KINDS, analysed, ask
+from computed import views_of
 
 from app.figures import duel as figures
 from app.figures import sheets
 from app.lab import duel as tab
+from app.lab.question import Result
+from app.wording import duel as wording
 from drople.analysis import same_question
 from drople.lab.duel import duel_rows, map_difference
 from drople.lab.patch_maps import target_map
@@ -108,7 +111,7 @@ def test_the_sheet_holds_a_column_a_condition_and_goes_on_below(every):
 
 def test_a_name_is_text_and_never_markup():
     odd = analysed("odd names")
-    said = figures.duel_sentence(odd, ("vanilla", "iwtd"), 0, 0)
+    said = wording.duel_sentence(odd, ("vanilla", "iwtd"), 0, 0)
     shown = tab.draw(odd, 0, None, ["vanilla", "iwtd"], True, 1)[2]
     assert "<" not in shown.replace("\\<", "")
     assert "one draw" in said.lower()
@@ -118,9 +121,10 @@ def test_a_name_is_text_and_never_markup():
 def test_every_kind_of_analysis_is_drawn_or_says_why_not(kind):
     one = analysed(kind)
     matched = one.settings.matched
-    shown = tab.draw(one, 0, None, ["adapted", "vanilla", "iwtd"], matched, 1)
-    pair = tab.draw_difference(one, 0, None, matched, "iwtd", "vanilla")
-    assert len(shown) == 5
+    wide, narrow = views_of(tab)
+    shown = wide.draw(one, 0, None, ["adapted", "vanilla", "iwtd"], matched, 1)
+    pair = narrow.draw(one, 0, None, matched, "iwtd", "vanilla")
+    assert len(shown) == 4
     if one.adapted:
         assert len(shown[3]["data"]) == 3
         assert pair[0] is not None
@@ -134,10 +138,17 @@ def test_a_missing_column_is_asked_for():
     assert "press Compute" in tab.draw(analysed(), 0, None, ["iwtd"], False, 1)[2]
 
 
-def test_further_columns_of_another_picture_are_not_shown(every):
-    other = ask(seed=1)
-    assert tab._known(other, every, True) is other
+def test_columns_at_another_rate_are_not_shown(every):
+    assert tab._known(analysed(), None, True) is analysed()
     assert tab._known(analysed(), every, True) is every
+    assert tab._known(analysed(), every, False) is None
+
+
+def test_further_columns_of_another_picture_are_not_shown(every):
+    shown = views_of(tab)[0].draw(ask(seed=1), 0, Result(every, None, every), ["self"], True, 1)
+    assert "Choose a column" in shown[2]
+    shown = views_of(tab)[0].draw(analysed(), 0, Result(every, None, every), ["self"], True, 1)
+    assert len(shown[3]["data"]) == 1
 
 
 def test_rows_change_with_the_class_looked_at(every):

@@ -8,16 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from analysed import analysed, tiny
+from computed import asked, silent
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.faithfulness import (
-    HEADERS,
-    curves_figure,
-    faithfulness_rows,
-    faithfulness_sentence,
-)
+from app.figures.faithfulness import curves_figure
 from app.lab import faithfulness as tab
+from app.wording.faithfulness import HEADERS, faithfulness_rows, faithfulness_sentence
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
@@ -305,11 +302,10 @@ def test_the_view_measures_with_and_without_prompts(furnished, prompts):
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    asked = (studio, analysis, NAMES[1], backbone, prompts, ["iwtd"], 2, BLURRED, "cosine")
-    *_, last = tab.compute(*asked)
-    held, figure, said, table = last
-    assert held.done and said.startswith("Done") and figure is not None
+    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    *_, last = tab.compute(question, ["iwtd"], 2, BLURRED, progress=silent)
+    figure, _, table = tab.draw(analysis, 1, last, BLURRED, "cosine")
+    assert figure is not None
     judged = {"iwtd"} if prompts == file else {"frozen", "importance"}
-    assert held.maps.keys() == judged | {CENTRE, EDGES}
+    assert last[0].keys() == judged | {CENTRE, EDGES}
     assert len(table["data"]) == len(judged) + 3
-    assert "Press Measure" in tab.draw(analysis, 0, held, BLURRED, "cosine")[1]

@@ -9,8 +9,9 @@ import pytest
 from analysed import analysed, ask, tiny
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.modes import modes_figure, modes_rows, modes_sentence
+from app.figures.modes import modes_figure
 from app.lab import modes as tab
+from app.wording.modes import modes_rows, modes_sentence
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
 from drople.lab.modes import OFFICIAL, mode_effect, variants
@@ -72,12 +73,9 @@ def test_rows_words_and_bars_name_every_mode():
     assert "zero" in modes_sentence(flipped, NAMES[1], NAMES)
 
 
-def test_effects_of_another_question_are_not_shown():
-    held = tab.Modes(analysed(), 0, tuple(effects_of("zero")))
-    assert tab.draw(analysed(), 0, held)[0] is not None
-    assert tab.draw(analysed(), 1, held)[0] is None
-    assert tab.draw(ask(seed=9), 0, held)[0] is None
-    assert "nothing to drop" in tab.draw(analysed("frozen only"), 0, None)[1]
+def test_effects_are_drawn():
+    figure, said, table = tab.draw(analysed(), 0, effects_of("zero"))
+    assert figure is not None and "One draw" in said and len(table["data"]) == 2
 
 
 def test_numbers_are_finite_with_one_class():

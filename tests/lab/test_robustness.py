@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
+from computed import asked, silent, views_of
 from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.robustness import (
+from app.figures.robustness import kinds_figure, strip_scale, strip_sheet
+from app.lab import robustness as tab
+from app.lab.question import Result
+from app.wording.robustness import (
     KIND_HEADERS,
     answer_of,
-    kinds_figure,
     kinds_rows,
     kinds_sentence,
     strip_headers,
     strip_rows,
-    strip_scale,
     strip_sentence,
-    strip_sheet,
 )
-from app.lab import robustness as tab
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
 from drople.lab.robustness import (
+    CLEAN,
     VERSIONS,
     Version,
     corrupted_picture,
@@ -199,12 +201,17 @@ def test_the_view_runs_with_and_without_prompts(furnished, prompts):
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    question = (studio, analysis, NAMES[1], backbone, prompts)
-    *_, (held, sheet, _, said, table, _) = tab.compute(*question, "fog", "iwtd", 1)
-    assert held.done and said.startswith("Done") and sheet.value is not None
-    assert len(table["data"]) == VERSIONS
-    assert "Press Compare" in tab.draw(analysis, 1, held, "snow", "iwtd", 1)[2]
-    assert "Press Compare" in tab.draw(analysis, 0, held, "fog", "iwtd", 1)[2]
-    *_, (held, _, _, said, table) = tab.compute_kinds(*question)
-    assert held.done and said.startswith("Done") and len(table["data"]) == 15
-    assert "Press Compare" in tab.draw_kinds(analysis, 0, held)[2]
+    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    *_, versions = tab.compute(question, "fog", progress=silent)
+    sheet, _, _, table = tab.draw(analysis, 1, versions, "fog", "iwtd", 1)
+    assert sheet.value is not None and len(table["data"]) == VERSIONS
+    *_, kinds = tab.compute_kinds(question, progress=silent)
+    assert len(tab.draw_kinds(analysis, 1, kinds)[3]["data"]) == 15
+
+
+def test_the_strip_of_another_corruption_is_not_shown():
+    clean = (Version(CLEAN, analysed()),)
+    result = Result(analysed(), 1, clean, ("fog",))
+    shown = partial(views_of(tab)[0].draw, analysed(), 1, result)
+    assert shown("fog", "iwtd", 1)[0] is not None
+    assert "Press Compare" in shown("snow", "iwtd", 1)[2]

@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, tiny
+from computed import asked, silent
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.sanity import (
-    cascade_figure,
-    cascade_headers,
-    cascade_rows,
-    cascade_sentence,
-    cascade_sheet,
-)
+from app.figures.sanity import cascade_figure, cascade_sheet
 from app.lab import sanity as tab
+from app.wording.sanity import cascade_headers, cascade_rows, cascade_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.patch_maps import IMPORTANCE
@@ -192,8 +188,8 @@ def test_the_view_runs_with_and_without_prompts(furnished, prompts):
     prompts = file if prompts == "with" else "none"
     loaded = studio.load(backbone, prompts)
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    shown = list(tab.compute(studio, analysis, NAMES[1], backbone, prompts, "adapted"))
-    held, sheet, figure, said, table, _ = shown[-1]
-    assert len(shown) == 5 and held.done and said.startswith("Done")
+    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    steps = list(tab.compute(question, progress=silent))
+    sheet, figure, _, table, _ = tab.draw(analysis, 1, steps[-1], "adapted")
+    assert [len(depths) for depths in steps] == [1, 2, 3, 4, 5]
     assert sheet.value is not None and figure is not None and len(table["data"]) == 5
-    assert "Press" in tab.draw(analysis, 0, held, "adapted")[2]

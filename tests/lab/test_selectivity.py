@@ -9,8 +9,8 @@ import pytest
 from analysed import KINDS, analysed
 from scipy.spatial.distance import jensenshannon
 
-from app.figures.selectivity import warnings_of
 from app.lab import selectivity as tab
+from app.wording.selectivity import warnings_of
 from drople.selectivity import effective_number, meter, vanilla_divergence, what_if
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.normalise import NORMALISE

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gradio as gr
 import numpy as np
 import pytest
 import torch
 from analysed import ask, tiny
+from computed import asked, silent, views_of
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.patches import outline
-from app.figures.sinks import effect_rows, p_sheet, sinks_rows, sinks_sentence, sinks_sheet
+from app.figures.sinks import p_sheet, sinks_sheet
 from app.lab import sinks as tab
+from app.lab.question import Result
+from app.wording.sinks import effect_rows, sinks_rows, sinks_sentence
 from drople.analysis import analyse
+from drople.errors import SettingsError
 from drople.lab.sinks import (
     far_out,
     find_sinks,
@@ -154,40 +157,38 @@ def test_a_frame_leaves_the_rest_of_a_picture_alone():
 # --- the view ---
 
 
-class Bench:
+class TinyStudio:
     """Stands in for a studio: does what it is asked with the tiny model."""
 
     def load(self, backbone, prompts):
         return SimpleNamespace(model=MODEL if prompts else MODEL.backbone)
-
-    def in_turn(self, work):
-        return work()
 
     def analyse(self, loaded, image, classes, settings):
         return analyse(loaded.model, image, classes, settings)
 
 
 def test_the_view_shows_the_sinks_first_and_then_what_they_do():
-    steps = [*tab.compute(Bench(), ask(), None, "tiny", "p", 2, lambda *a, **k: None)]
-    assert [step[0].after is None for step in steps] == [True, False]
-    assert steps[0][1] is not None
-    assert steps[0][6] is None
-    assert "One draw" in steps[1][8]
+    first, second = tab.compute(asked(TinyStudio(), ask(), 0), progress=silent)
+    assert (first[1] is None, second[1] is None) == (True, False)
+    assert tab.draw(ask(), 0, first, 2)[0] is not None
+    assert tab.draw_again(ask(), 0, first, 2)[0] is None
+    assert "One draw" in tab.draw_again(ask(), 0, second, 2)[2]
 
 
 def test_without_prompts_the_frozen_branch_is_shown_alone():
     frozen = analyse(MODEL.backbone, noise_picture(), NAMES)
-    (step,) = tab.compute(Bench(), frozen, None, "tiny", "", 1, lambda *a, **k: None)
-    assert list(step[0].found) == ["frozen"]
-    assert "nothing to drop" in step[8]
+    (found,) = tab.compute(asked(TinyStudio(), frozen, 0, prompts=""), progress=silent)
+    assert list(found[0]) == ["frozen"]
+    assert "nothing to drop" in tab.draw_again(frozen, 0, found, 1)[2]
 
 
-def test_sinks_of_another_question_are_not_shown():
-    held = tab.Sinks(ask(), find_sinks(MODEL, PIXELS), None)
-    assert tab.draw(ask(), 0, held, 1)[0] is not None
-    assert tab.draw(ask(seed=9), 0, held, 1)[0] is None
+def test_sinks_are_those_of_every_class_and_of_no_other_picture():
+    show, result = views_of(tab)[0].draw, Result(ask(), None, (find_sinks(MODEL, PIXELS), None))
+    assert show(ask(), 0, result, 1)[0] is not None
+    assert show(ask(), 1, result, 1)[0] is not None
+    assert show(ask(seed=9), 0, result, 1)[2] == tab.PRESS
 
 
 def test_another_model_on_the_left_is_refused():
-    with pytest.raises(gr.Error, match="no longer those of this analysis"):
-        next(tab.compute(Bench(), ask(), None, "tiny", "", 1, lambda *a, **k: None))
+    with pytest.raises(SettingsError, match="no longer those of this analysis"):
+        next(tab.compute(asked(TinyStudio(), ask(), 0, prompts=""), progress=silent))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from analysed import KINDS, analysed, ask
 
-from app.figures.token_card import card_rows, card_sentence, chosen_patch, patch_at
+from app.figures.token_card import chosen_patch, patch_at
 from app.lab import token_card as tab
+from app.wording.token_card import card_rows, card_sentence
 from drople.lab.token_card import token_card
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings

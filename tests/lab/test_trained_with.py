@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import gradio as gr
 import numpy as np
 import pytest
 from analysed import analysed, ask
+from computed import silent, views_of
 from furnished import FurnishedStudio, save_tiny_clip
 from PIL import Image
 from tiny import NAMES, noise_picture
 
 from app.figures.sheets import GAP, LABEL, LINE, TILE
-from app.figures.trained_with import trained_rows, trained_scale, trained_sentence, trained_sheet
+from app.figures.trained_with import trained_scale, trained_sheet
 from app.lab import trained_with as tab
+from app.lab.question import Question, Result
+from app.wording.trained_with import trained_rows, trained_sentence
 from drople.analysis import AnalysisSettings, analyse
+from drople.errors import SettingsError
 from drople.lab.trained_with import (
     TRAINED_WITH,
     answers,
@@ -64,6 +67,9 @@ def studio(tmp_path_factory):
     return FurnishedStudio(*files), name
 
 
+TASK = "pets, 2 classes, 16 shots, seed 1"
+
+
 def asked(studio, **settings):
     """The analysis a visitor has, with dropouts and a seed of their own."""
     made, name = studio
@@ -72,11 +78,11 @@ def asked(studio, **settings):
     return made.analyse(loaded, noise_picture(), NAMES, chosen)
 
 
-def compared(studio, analysis=None, target=NAMES[1]):
-    """All that the view shows, step by step."""
+def compared(studio, analysis=None, target=1):
+    """The answers so far, step by step."""
     made, name = studio
-    task = "pets, 2 classes, 16 shots, seed 1"
-    return [*tab.compute(made, analysis or asked(studio), target, name, task, lambda *a, **k: None)]
+    question = Question(made, analysis or asked(studio), target, name, "")
+    return [*tab.compute(question, TASK, progress=silent)]
 
 
 # --- which checkpoints compare ---
@@ -135,11 +141,11 @@ def test_unequal_epochs_are_said():
 
 
 def test_each_answer_is_that_checkpoints_own_undropped_analysis(studio):
-    held = compared(studio)[-1][0]
-    assert [one.method for one in held.answers] == ["frozen", *TRAINED_WITH]
+    found = compared(studio)[-1]
+    assert [one.method for one in found] == ["frozen", *TRAINED_WITH]
     made, name = studio
     picture = Image.fromarray(asked(studio).pixels)
-    for path, one in zip(made.files, held.answers[1:], strict=True):
+    for path, one in zip(made.files, found[1:], strict=True):
         model, own = load_prompts(path, made.load(name).model)
         alone = analyse(model, picture, NAMES)  # with its default dropouts and seed
         np.testing.assert_allclose(
@@ -147,40 +153,39 @@ def test_each_answer_is_that_checkpoints_own_undropped_analysis(studio):
         )
         np.testing.assert_allclose(one.map, alone.maps.values["adapted"][1], atol=1e-6)
         assert (one.name, one.method) == (str(path), own.method)
-    np.testing.assert_allclose(held.answers[0].map, alone.maps.values["frozen"][1], atol=1e-6)
+    np.testing.assert_allclose(found[0].map, alone.maps.values["frozen"][1], atol=1e-6)
 
 
 def test_neither_the_seed_nor_the_dropout_of_the_form_plays_a_part(studio):
     strong = DropoutSettings(p_min=0.9, p_max=0.9, mode="zero")
-    one = compared(studio)[-1][0].answers
-    other = compared(studio, asked(studio, seed=9, dropout=strong))[-1][0].answers
+    one = compared(studio)[-1]
+    other = compared(studio, asked(studio, seed=9, dropout=strong))[-1]
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a.prediction.cosines, b.prediction.cosines)
 
 
 def test_the_gallery_grows_by_one_checkpoint_at_a_time(studio):
-    assert [len(step[0].answers) for step in compared(studio)] == [2, 3, 4, 5, 6]
+    assert [len(step) for step in compared(studio)] == [2, 3, 4, 5, 6]
 
 
 def test_all_tiles_share_one_scale_and_the_table_holds_what_the_cards_say(studio):
-    held = compared(studio)[-1][0]
-    analysis = held.analysis
-    scale = trained_scale(analysis, 1, held.answers)
-    top = max(float(np.abs(one.map).max()) for one in held.answers)
+    found, analysis = compared(studio)[-1], asked(studio)
+    scale = trained_scale(analysis, 1, found)
+    top = max(float(np.abs(one.map).max()) for one in found)
     assert (scale.low, scale.high) == pytest.approx((-top, top))
     (comparison,) = tab.known_comparisons(*studio)
-    rows = trained_rows(comparison, NAMES, 1, held.answers)
+    rows = trained_rows(comparison, NAMES, 1, found)
     assert [row[0] for row in rows] == ["nothing (frozen)", *TRAINED_WITH.values()]
     assert rows[1][4:8] == ["61.50 %", "40.25 %", "\u2013", "4"]
     assert rows[0][4:8] == ["20.00 %", "\u2013", "\u2013", "\u2013"]
     high = 2 * (TILE + LABEL + LINE + 3 * GAP) - 2 * GAP
-    assert trained_sheet(analysis, 1, held.answers).shape == (high, 3 * (TILE + GAP) - GAP, 4)
+    assert trained_sheet(analysis, 1, found).shape == (high, 3 * (TILE + GAP) - GAP, 4)
 
 
 def test_what_was_compared_stays_while_only_prompts_dropout_or_seed_change(studio):
-    made = studio[0]
-    held = compared(studio)[-1][0]
-    show = lambda analysis, target: tab.draw(made, analysis, target, held, held.task)  # noqa: E731
+    (view,) = views_of(tab, studio[0])
+    result = Result(asked(studio), 1, compared(studio)[-1], (TASK,))
+    show = lambda analysis, target: view.draw(analysis, target, result, TASK)  # noqa: E731
     assert show(asked(studio, seed=8), 1)[0] is not None
     assert show(asked(studio), 0)[2] == tab.PRESS
     assert show(asked(studio, template="a {}"), 1)[2] == tab.PRESS
@@ -189,12 +194,12 @@ def test_what_was_compared_stays_while_only_prompts_dropout_or_seed_change(studi
 def test_without_such_checkpoints_the_view_says_so():
     nobody = FurnishedStudio()
     assert "differ in the method alone" in tab.draw(nobody, analysed(), 0, None, None)[2]
-    with pytest.raises(gr.Error, match="python -m drople train"):
-        next(tab.compute(nobody, analysed(), None, "mini", None))
+    with pytest.raises(SettingsError, match="python -m drople train"):
+        next(tab.compute(Question(nobody, analysed(), 0, "mini", ""), None, progress=silent))
 
 
 def test_a_backbone_changed_meanwhile_is_refused(studio):
-    with pytest.raises(gr.Error, match="no longer that of this analysis"):
+    with pytest.raises(SettingsError, match="no longer that of this analysis"):
         compared(studio, analysis=replace(asked(studio), provenance={"backbone_hash": "other"}))
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from analysed import analysed, ask, tiny
+from analysed import analysed, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.draws import CAM, KEPT, draws_rows, draws_sentence, draws_sheet
+from app.figures.draws import CAM, KEPT, draws_sheet
 from app.lab import uncertainty as tab
+from app.wording.draws import draws_rows, draws_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.uncertainty import MINIMUM, Moments, narrow_enough, run_draws
@@ -202,9 +203,6 @@ def test_the_sheet_has_a_column_a_dropout(what):
         assert draws_sheet(analysed(), found, what).shape[1] == 2 * 300 + 8
 
 
-def test_draws_of_another_question_are_not_shown():
-    held = tab.Draws(analysed(), 0, drawn()[-1], done=True)
-    assert "Done" in tab.draw(analysed(), 0, held, CAM)[2]
-    assert "Press Draw" in tab.draw(analysed(), 1, held, CAM)[2]
-    assert "Press Draw" in tab.draw(ask(seed=4), 0, held, CAM)[2]
-    assert "nothing to drop" in tab.draw(analysed("frozen only"), 0, held, CAM)[2]
+def test_draws_are_drawn():
+    sheet, bars, _, table = tab.draw(analysed(), 0, drawn()[-1], CAM)
+    assert sheet.value is not None and bars and table["data"]

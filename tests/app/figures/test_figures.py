@@ -12,6 +12,7 @@ from analysed import KINDS, ODD_NAMES, analysed
 
 from app.figures import cams, dropped, importance, patches, predictions, theme
 from app.figures.theme import Scale
+from app.wording import dropped as counts
 
 TAG = re.compile(r"</?([a-zA-Z]\w*)")
 SCALE = Scale(0.0, 1.0, "something")
@@ -117,15 +118,15 @@ def test_how_often_is_never_where_no_dropout_acts():
 
 @pytest.mark.parametrize("kind", ["ordinary", "shallow dropout", "no image dropout"])
 def test_every_layer_has_a_row_of_counts_under_the_headers(kind):
-    headers = dropped.counts_headers(analysed(kind))
-    rows = dropped.counts_table(analysed(kind))
+    headers = counts.counts_headers(analysed(kind))
+    rows = counts.counts_table(analysed(kind))
     assert [row[0] for row in rows] == ["1", "2", "3", "4"]
     assert {len(row) for row in rows} == {len(headers)}
 
 
 def test_the_counts_are_those_of_the_analysis():
     layer = analysed().images["iwtd"].layers[0]
-    row = dropped.counts_table(analysed())[0]
+    row = counts.counts_table(analysed())[0]
     assert row[4] == f"{layer.dropped.sum()} of {layer.eligible.sum()}"
 
 

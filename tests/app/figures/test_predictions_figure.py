@@ -7,6 +7,7 @@ import pytest
 from analysed import analysed
 
 from app.figures import predictions, theme
+from app.wording import predictions as table
 
 
 @pytest.mark.parametrize("kind", ["ordinary", "frozen only", "many classes", "three dropouts"])
@@ -39,7 +40,7 @@ def test_the_likeliest_class_comes_first():
 
 def test_the_table_of_predictions_holds_all_classes_likeliest_first():
     analysis = analysed("many classes")
-    rows = predictions.predictions_table(analysis)
+    rows = table.predictions_table(analysis)
     likely = np.maximum(*(analysis.predictions[c].probabilities for c in ("frozen", "adapted")))
     shown = np.argsort(-likely, kind="stable")
     assert [row[0] for row in rows] == [analysis.classes[i] for i in shown]
@@ -51,8 +52,8 @@ def test_the_table_of_predictions_holds_all_classes_likeliest_first():
 
 @pytest.mark.parametrize("kind", ["ordinary", "frozen only", "three dropouts"])
 def test_every_row_of_the_predictions_has_a_value_under_each_header(kind):
-    headers = predictions.table_headers(analysed(kind))
-    rows = predictions.predictions_table(analysed(kind))
+    headers = table.table_headers(analysed(kind))
+    rows = table.predictions_table(analysed(kind))
     assert {len(row) for row in rows} == {len(headers)}
 
 

@@ -16,9 +16,10 @@ import pytest
 from analysed import KINDS, ODD_NAMES, analysed
 
 from app.export.standalone import standalone_page
-from app.figures.paper import caption, figure_bytes, methods_text, paper_figure
+from app.figures.paper import figure_bytes, paper_figure
 from app.gallery import main, page_of, write_gallery
 from app.tabs.take_away import taken_away
+from app.wording.paper import caption, methods_text
 from drople.storage.analyses import load_analysis, save_analysis
 
 

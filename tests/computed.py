@@ -1,0 +1,34 @@
+"""What a view of the lab computes and shows, without a page."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import gradio as gr
+from furnished import FurnishedStudio
+
+from app.demo import MODEL
+from app.lab.bench import Bench
+from app.lab.question import Question
+from app.studio import Studio
+from app.tabs.shared import View
+from drople.analysis import Analysis
+
+
+def silent(*done: object, desc: str = "") -> None:
+    """A progress that nobody sees."""
+
+
+def asked(
+    studio: Studio, analysis: Analysis, target: int, *, backbone: str = "tiny", prompts: str = "p"
+) -> Question:
+    """A question about a class, by its index; some studios only tell prompts from none."""
+    return Question(studio, analysis, target, backbone, prompts)
+
+
+def views_of(module: ModuleType, studio: Studio | None = None) -> list[View]:
+    """The views of a module of the lab that show what it computes."""
+    with gr.Blocks():
+        source = gr.Textbox(), gr.Textbox()
+        bench = Bench(studio or FurnishedStudio(), gr.State(), gr.Dropdown([]), source, MODEL)
+        return [view for view in module.build(bench) if view.held]
