@@ -1,7 +1,6 @@
 """An analysis and its draws as the one JSON that assets/overview.js draws.
 
-Tokens are the patches, row-major, then the learned prompts; never [CLS]. A layer with fewer
-prompts than another is filled up with NaN, or false.
+Tokens are those of `Undropped`; a layer with fewer of them is filled up with NaN, or false.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -19,17 +18,16 @@ from PIL import Image
 
 from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
+from app.overview.undropped import Undropped
 from app.wording.paper import methods_text
 from app.wording.sentences import learnt_classes, provenance_line
 from drople.analysis import Analysis
-from drople.branches import ADAPTED, FROZEN
 from drople.decisions import Masks, count_layers, count_tokens
 from drople.gradcam import CAM_METHODS
-from drople.paired_draws import DrawBatch, first_draw, would_drop
+from drople.paired_draws import DrawBatch, first_draw, rate_setter
 from drople.statistics.intervals import mean_interval
 from drople.storage.verdicts import Verdict
 from drople.tokens.dropout import STRATEGIES
-from drople.traces import LayerTrace
 
 SCHEMA = 2
 PAIR = ("iwtd", "vanilla")
@@ -64,7 +62,7 @@ class Overview:
     def payload(self, batches: Sequence[DrawBatch] = ()) -> dict[str, Any]:
         """All that is known with these draws, the first ones first."""
         first = batches[0] if batches else first_draw(self.analysis, self.pair)
-        maps = dict(self._undropped_maps)
+        maps = dict(self.undropped.maps)
         if first is not None and first.maps is not None:
             maps |= {name: first.maps[name][0] for name in self.pair}
         drawn = self._drawn(batches) if batches else None
@@ -72,117 +70,54 @@ class Overview:
             "maps": {
                 "layer": self.analysis.maps.layer,
                 "method": CAM_METHODS[self.analysis.maps.method].label,
-                "values": {name: floats(_flat(values)) for name, values in maps.items()},
+                "values": {name: steps(_flat(values)) for name, values in maps.items()},
             },
             "draws": self._draws(batches, drawn) if drawn else None,
             "sentences": self._sentences(drawn),
-            "provenance": provenance_line(self.analysis, len(drawn.seeds) if drawn else 1),
+            "provenance": provenance_line(self.analysis, len(drawn.seeds) if drawn else 0),
+            "methods": methods_text(self.analysis) + self._draws_method(batches),
         }
+
+    @cached_property
+    def undropped(self) -> Undropped:
+        return Undropped(self.analysis, self.pair)
 
     # --- what no draw changes ---
-
-    @property
-    def branch(self) -> str:
-        """The branch that the dropouts act on."""
-        return ADAPTED if self.analysis.adapted else FROZEN
-
-    @property
-    def layers(self) -> tuple[LayerTrace, ...]:
-        """That branch's layers without dropout, L of them."""
-        return self.analysis.images[self.branch].layers
-
-    @property
-    def depth(self) -> int:
-        """D, the layers after which dropout acts."""
-        return min(self.analysis.settings.dropout.image_depth, len(self.layers))
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        grid = self.layers[0].grid
-        assert grid is not None
-        return grid
-
-    @cached_property
-    def width(self) -> int:
-        """T, the most tokens that any layer has."""
-        known = [one for trace in self.analysis.images.values() for one in trace.layers]
-        return max(one.blend.shape[1] for one in known) - 1
-
-    def _tokens(self, values: np.ndarray) -> np.ndarray:
-        """A layer's values (N,) without [CLS], filled up to (T,)."""
-        filled = np.full(self.width, np.nan, np.float32)
-        filled[: len(values) - 1] = values[1:]
-        return filled
-
-    @cached_property
-    def importance(self) -> dict[str, dict[str, np.ndarray]]:
-        """Branch -> signal -> shares (L, T); each layer's sum to 1."""
-        branches = [FROZEN, ADAPTED] if self.analysis.adapted else [FROZEN]
-        return {
-            branch: {
-                signal: np.stack([self._shares(one, signal) for one in trace.layers])
-                for signal in ("blend", *trace.layers[0].shares)
-            }
-            for branch, trace in ((b, self.analysis.images[b]) for b in branches)
-        }
-
-    def _shares(self, layer: LayerTrace, signal: str) -> np.ndarray:
-        shares = layer.blend if signal == "blend" else layer.shares[signal]
-        return self._tokens(np.where(layer.content[0], shares[0], np.nan))
-
-    @cached_property
-    def p(self) -> dict[str, np.ndarray]:
-        """What each would give on the undropped forward, (D, T); `ranked`: the first, by rank."""
-        settings = self.analysis.settings
-        by_rank = replace(settings, dropout=replace(settings.dropout, normalisation="rank"))
-        rows: dict[str, list[np.ndarray]] = {name: [] for name in (*self.pair, "ranked")}
-        for layer in self.layers[: self.depth]:
-            given = would_drop(layer, settings, self.pair)
-            given["ranked"] = would_drop(layer, by_rank, self.pair)[self.pair[0]]
-            for name, values in given.items():
-                rows[name].append(self._tokens(values))
-        return {name: np.array(row).reshape(-1, self.width) for name, row in rows.items()}
-
-    @cached_property
-    def _undropped_maps(self) -> dict[str, np.ndarray]:
-        maps = self.analysis.maps
-        return {
-            branch: np.where(maps.unavailable[branch], np.nan, maps.values[branch])
-            for branch in self.importance
-        }
 
     @cached_property
     def _question(self) -> dict[str, Any]:
         analysis, dropouts = self.analysis, [*STRATEGIES]
-        said = {branch: analysis.predictions[branch] for branch in self.importance}
+        said = {branch: analysis.predictions[branch] for branch in self.undropped.importance}
         shown = [*analysis.maps.classes]
         learnt = None
         if self.learnt is not None:
             known = learnt_classes(analysis.classes, tuple(self.learnt))[0]
             learnt = [name in known for name in analysis.classes]
-        lens = analysis.lens and {
-            branch: floats(_softmax(analysis.lens[branch] * one.logit_scale)[:, shown])
-            for branch, one in said.items()
-        }
+        lens = None
+        if analysis.lens is not None:
+            read = {b: _softmax(analysis.lens[b] * one.logit_scale) for b, one in said.items()}
+            lens = {branch: floats(p[:, shown]) for branch, p in read.items()}
         best = [f"{b} says {analysis.classes[one.cosines.argmax()]}" for b, one in said.items()]
         signals = [
-            name for name in SIGNAL_LABELS if any(name in v for v in self.importance.values())
+            name
+            for name in SIGNAL_LABELS
+            if any(name in v for v in self.undropped.importance.values())
         ]
         return {
             "schema": SCHEMA,
             "id": self._id(),
             "title": f"DroPLe Lens: {'; '.join(best)}",
             "photo": _photo(analysis.pixels),
-            "grid": [*self.grid],
-            "layers": len(self.layers),
-            "depth": self.depth,
-            "prompts": [one.prompts[1] - one.prompts[0] for one in self.layers],
+            "grid": [*self.undropped.grid],
+            "layers": len(self.undropped.layers),
+            "depth": self.undropped.depth,
+            "prompts": [one.prompts[1] - one.prompts[0] for one in self.undropped.layers],
             "classes": [*analysis.classes],
             "shown": shown,
             "learnt": learnt,
             "branches": [*said],
             "pair": [*self.pair],
-            "pair_branch": self.branch,
+            "pair_branch": self.undropped.branch,
             "labels": {name: sentences.name_of(name) for name in (*said, *dropouts)},
             "no_prompts": "" if analysis.adapted else NO_PROMPTS,
             "seed": analysis.settings.seed,
@@ -195,16 +130,15 @@ class Overview:
             "signal_labels": {name: SIGNAL_LABELS[name] for name in signals},
             "importance": {
                 branch: {signal: floats(shares) for signal, shares in one.items()}
-                for branch, one in self.importance.items()
+                for branch, one in self.undropped.importance.items()
             },
             "lead": {
                 branch: {signal: _lead(shares) for signal, shares in one.items()}
-                for branch, one in self.importance.items()
+                for branch, one in self.undropped.importance.items()
             },
-            "p": {name: floats(values) for name, values in self.p.items()},
+            "p": {name: floats(values) for name, values in self.undropped.p.items()},
             "verdict": sentences.verdict_sentence(analysis, self.pair, self.measured),
             "chips": {"applied": APPLIED},
-            "methods": methods_text(analysis),
             "about": ABOUT,
         }
 
@@ -219,7 +153,7 @@ class Overview:
 
     def _fill(self, values: np.ndarray, blank: float) -> np.ndarray:
         """Draws' values (n, D, T') filled up to (n, D, T)."""
-        missing = self.width - values.shape[2]
+        missing = self.undropped.width - values.shape[2]
         return np.pad(values, ((0, 0), (0, 0), (0, missing)), constant_values=blank)
 
     def _masks(self, batches: Sequence[DrawBatch], name: str) -> Masks:
@@ -236,6 +170,25 @@ class Overview:
             answers={
                 name: np.concatenate([b.answers(name) for b in batches]) for name in self.pair
             },
+        )
+
+    def _draws_method(self, batches: Sequence[DrawBatch]) -> str:
+        """How the draws were made, for the methods section of a paper; empty without any."""
+        seeds = [seed for one in batches for seed in one.seeds]
+        if not seeds:
+            return ""
+        mapped = sum(len(one.seeds) for one in batches if one.maps is not None)
+        a, b = (sentences.inside(name) for name in self.pair)
+        dropout, rate = self.analysis.settings.dropout, "each at its own rate"
+        if self.analysis.settings.matched:
+            rate = f"both at the mean rate of {sentences.inside(rate_setter(self.pair))}"
+        return (
+            f"\nDraws: {a} and {b} on the {self.undropped.branch} branch, seeds {seeds[0]} to "
+            f"{seeds[-1]}, {rate}, layer by layer, after each of the first "
+            f"{self.undropped.depth} layers (mode {dropout.mode}, p from {dropout.p_min:g} to "
+            f"{dropout.p_max:g}); the two of a draw share one uniform number a token and layer. "
+            f"Maps under dropout are means over the first {mapped} draws, patch by patch where it "
+            "was not dropped.\n"
         )
 
     def _draws(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
@@ -255,16 +208,18 @@ class Overview:
             "p": {name: steps(one.probability) for name, one in masks.items()},
             "probabilities": {n: floats(batch.probabilities(n)[:, shown]) for n in self.pair},
             "answers": {name: batch.answers(name).tolist() for name in self.pair},
-            "maps": batch.maps and {name: steps(_flat(batch.maps[name])) for name in self.pair},
+            "maps": None
+            if batch.maps is None
+            else {name: steps(_flat(batch.maps[name])) for name in self.pair},
         }
 
     def _summary(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
         tokens = count_tokens(*(self._masks(batches, name) for name in self.pair))
-        plain = self.analysis.predictions[self.branch].cosines.argmax()
+        plain = self.analysis.predictions[self.undropped.branch].cosines.argmax()
         shown = [*self.analysis.maps.classes]
         mapped = [one.maps for one in batches if one.maps is not None]
         means = {
-            name: floats(_flat(_mean_map(np.concatenate([maps[name] for maps in mapped]))))
+            name: steps(_flat(_mean_map(np.concatenate([maps[name] for maps in mapped]))))
             for name in self.pair
             if mapped
         }
@@ -286,7 +241,8 @@ class Overview:
 
     def _sentences(self, drawn: sentences.Drawn | None) -> dict[str, Any]:
         dropout = self.analysis.settings.dropout
-        layers = range(self.depth)
+        own = self.undropped
+        layers = range(own.depth)
         return {
             "answer": sentences.answer_sentence(self.analysis, self.pair, drawn),
             "dropped": [
@@ -294,18 +250,18 @@ class Overview:
             ],
             "reason": [
                 sentences.reason_sentence(
-                    i, self.pair, self.p, self.importance[self.branch],
-                    limits=(dropout.p_min, dropout.p_max), grid=self.grid, drawn=drawn,
+                    i, self.pair, own.p, own.importance[own.branch],
+                    limits=(dropout.p_min, dropout.p_max), grid=self.undropped.grid, drawn=drawn,
                 )
                 for i in layers
             ],
             "ranked": [
                 sentences.ranked_sentence(
-                    self.pair[0], self.p[self.pair[0]][i], self.p["ranked"][i]
+                    self.pair[0], self.undropped.p[self.pair[0]][i], self.undropped.p["ranked"][i]
                 )
                 for i in layers
             ],
-            "after_depth": sentences.after_depth_sentence(self.depth),
+            "after_depth": sentences.after_depth_sentence(self.undropped.depth),
         }  # fmt: skip
 
 

@@ -115,16 +115,20 @@ def hidden_sentence(analysis: Analysis, layer: int) -> str:
     return f"Earlier layers have hidden {said} (grey); they stay hidden."
 
 
-def provenance_line(analysis: Analysis, draws: int = 1) -> str:
-    """Where the pictures come from, in one line; `draws` of each dropout they rest on."""
-    known = analysis.provenance
+def provenance_line(analysis: Analysis, draws: int = 0) -> str:
+    """Where the pictures come from, in one line.
+
+    Args:
+        draws: of each dropout; 0: none but the one that an analysis with prompts holds itself.
+    """
+    known, dropout = analysis.provenance, analysis.settings.dropout
     parts = [f"{known['backbone']}@{known['backbone_hash'][:6]}"]
     if "prompts" in known:
         parts.append(f"{known['prompts']}@{known['prompts_hash'][:6]}")
-        dropout = analysis.settings.dropout
+    if "prompts" in known or draws:
+        first, last = analysis.settings.seed, analysis.settings.seed + draws - 1
         parts.append("A: dropout applied now, to fixed weights")
         parts.append(f"{dropout.mode}, IWTD's p {dropout.p_min:g} to {dropout.p_max:g}")
-        seed = analysis.settings.seed
-        seeds = f"{draws} draws, seeds {seed} to {seed + draws - 1}"
-        parts.append(f"one draw, seed {seed}" if draws == 1 else seeds)
+        many = f"{draws} draws, seeds {first} to {last}"
+        parts.append(many if draws > 1 else f"one draw, seed {first}")
     return " · ".join([*parts, f"drople {known['drople']}", f"torch {known['torch']}"])
