@@ -106,9 +106,9 @@ class Form:
         "gradcam", "maps", gr.Radio, label="Maps of classes",
         choices=[(one.label, name) for name, one in CAM_METHODS.items()],
     )  # fmt: skip
-    cam_layer: float | None = _setting(  # None, an empty component, is the last block
-        None, "maps", gr.Number, label="Maps at the input of block", info="Empty: the last.",
-        minimum=1, maximum=99, precision=0,
+    cam_layer: float | None = _setting(
+        0, "maps", gr.Number, label="Maps at the input of block", info="From 1; 0 is the last.",
+        minimum=0, maximum=99, precision=0,
     )  # fmt: skip
     seed: float | None = _setting(  # None, an empty component, is 0
         0, "draw", gr.Number, label="Seed", elem_id="seed", min_width=90, **SEED
@@ -162,6 +162,6 @@ def settings_of(form: Form, *, trained: DropoutSettings) -> AnalysisSettings:
         matched=form.matched,
         drop_text=form.drop_text,
         cam_method=form.cam_method,
-        cam_layer=None if form.cam_layer is None else int(form.cam_layer) - 1,
+        cam_layer=int(form.cam_layer) - 1 if form.cam_layer else None,
         target=form.target or None,
     )

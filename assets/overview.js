@@ -568,7 +568,7 @@ function saysPanel(page) {
       const found = model.interval(side, index), line = y + (i ? 6 : -6), colour = page.variable(side);
       for (const value of model.drawn(side, index))
         marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 2.5, y2: line + 2.5, stroke: colour, "stroke-opacity": 0.4 }));
-      if (found) marks.push(svg("line", { x1: x(found.low), x2: x(found.high), y1: line, y2: line, stroke: colour, "stroke-width": 2.5 }),
+      if (found && Number.isFinite(found.low)) marks.push(svg("line", { x1: x(found.low), x2: x(found.high), y1: line, y2: line, stroke: colour, "stroke-width": 2.5 }),
         svg("rect", { x: x(found.mean) - 1.5, y: line - 3.5, width: 3, height: 7, fill: colour, rx: 1 }));
     });
     const wide = Math.floor((width - 100) / (chosen ? 7.4 : 6.8)), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
