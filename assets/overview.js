@@ -550,8 +550,8 @@ function saysPanel(page) {
       [model.label(branch), three(model.probability(branch, at))], [`${model.label(branch)}, cosine`, three(model.cosine(branch, at))]]);
     for (const side of [model.a, model.b]) {
       const found = model.interval(side, index);
-      if (found) rows.push([`${model.label(side)}, mean of ${model.count}`, three(found.mean)],
-        ["95 % interval", `${three(found.low)} to ${three(found.high)}`]);
+      if (found) rows.push([`${model.label(side)}, mean of ${model.count}`, three(found.mean)]);
+      if (found && Number.isFinite(found.low)) rows.push(["95 % interval", `${three(found.low)} to ${three(found.high)}`]);
     }
     return { title: name, rows };
   }
