@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.figures.paper import methods_text
 from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
 from app.overview.undropped import Undropped
+from app.wording.paper import methods_text
 from app.wording.sentences import learnt_classes, provenance_line
 from drople.analysis import Analysis
 from drople.decisions import Masks, count_layers, count_tokens

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from app.overview.payload import DRAWS, MAP_DRAWS, PAIR, Overview
 from app.studio import Loaded, Studio
 from drople.analysis import Analysis
-from drople.paired_draws import first_draw, run_paired
+from drople.paired_draws import DrawBatch, first_draw, run_paired
 from drople.storage.verdicts import read_verdicts
 
 
@@ -37,32 +37,55 @@ def overview_steps(
     *,
     pair: tuple[str, str] = PAIR,
     count: int = DRAWS,
+    stored: Sequence[DrawBatch] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Payloads, each whole: the analysis with the draw it holds, then after each batch of draws.
+    """Payloads, each whole: the analysis with the draws it has, then after each batch of draws.
 
     Other visitors compute between two batches.
+
+    Args:
+        stored: draws made before, of this very analysis; those of another pair are not taken.
 
     Raises:
         SettingsError: the two dropouts are the same, or one is none.
         ClassListError: see `Studio.texts`.
     """
     overview = overview_of(loaded, analysis, pair=pair, count=count)
-    own = first_draw(analysis, pair) if count else None
-    batches = [] if own is None else [own]
+    batches = [batch for batch in stored if batch.pair == pair]
+    own = first_draw(analysis, pair)
+    if not batches and own is not None and count > 0:
+        batches = [own]
     yield overview.payload(batches)
-    settings, done = analysis.settings, len(batches)
-    if done >= count:
-        return
+    done = sum(len(batch.seeds) for batch in batches)
+    for batch in draws_in_turns(studio, loaded, analysis, pair=pair, start=done, stop=count):
+        batches.append(batch)
+        yield overview.payload(batches)
+
+
+def draws_in_turns(
+    studio: Studio,
+    loaded: Loaded,
+    analysis: Analysis,
+    *,
+    pair: tuple[str, str] = PAIR,
+    start: int = 0,
+    stop: int = DRAWS,
+) -> Iterator[DrawBatch]:
+    """Draws `start` to `stop`, counted from the analysis's own, which is 0; one turn a batch.
+
+    Raises:
+        SettingsError, ClassListError: see `overview_steps`.
+    """
+    settings = analysis.settings
     draws = run_paired(
         loaded.model,
         analysis.pixels,
         studio.texts(loaded, analysis.classes, settings.template),
         settings,
         pair=pair,
-        seeds=range(settings.seed + done, settings.seed + count),
+        seeds=range(settings.seed + start, settings.seed + stop),
         map_classes=analysis.maps.classes,
-        maps_for=MAP_DRAWS - done,
+        maps_for=max(MAP_DRAWS - start, 0),
     )
     while batch := studio.in_turn(lambda: next(draws, None)):
-        batches.append(batch)
-        yield overview.payload(batches)
+        yield batch

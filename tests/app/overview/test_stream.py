@@ -8,7 +8,7 @@ from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from tiny import NAMES, noise_picture
 
 from app.overview.encoding import decoded
-from app.overview.stream import overview_steps
+from app.overview.stream import draws_in_turns, overview_steps
 from drople.analysis import AnalysisSettings
 from drople.errors import SettingsError
 from drople.models.backbone import load_backbone
@@ -56,6 +56,17 @@ def test_another_pair_is_drawn_from_the_start(asked):
     assert [step["draws"] and step["draws"]["count"] for step in found] == [None, 4]
     with pytest.raises(SettingsError):
         steps(asked, pair=("cls", "cls"), count=4)
+
+
+def test_draws_made_before_are_not_made_again(asked):
+    studio, prompted, _ = asked
+    analysis = studio.analyse(prompted, noise_picture(), NAMES, AnalysisSettings())
+    stored = [*draws_in_turns(studio, prompted, analysis, stop=8)]
+    assert [seed for one in stored for seed in one.seeds] == [*range(8)]
+    counts = [step["draws"]["count"] for step in steps(asked, count=10, stored=stored)]
+    assert counts == [8, 10]
+    other = steps(asked, pair=("cls", "inverse"), count=4, stored=stored)
+    assert other[0]["draws"] is None
 
 
 @pytest.mark.parametrize(("count", "counts"), [(0, [None]), (1, [1])])
