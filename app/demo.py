@@ -153,7 +153,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         )
         drawing = [
             one.success(
-                page.draw, state, [draws, overview], inputs_kwargs=inputs.form,
+                page.draw, draws, [draws, overview], inputs_kwargs=inputs.form,
                 show_progress="hidden", api_visibility="private", **DRAWING,
             )
             for one in done

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.calls import model_call, user_errors
-from app.examples import precomputed
+from app.examples import precomputed, stored_draws
 from app.export.files import stem_of
 from app.form import Form, settings_of
 from app.overview.payload import DRAWS, PAIR, Overview
@@ -32,6 +32,7 @@ PICTURE_MISSING = (
     "The link you followed has settings and classes, but not the picture they were for. Add it "
     "under Photo and press Analyse."
 )
+Drawn = tuple[Overview, tuple[DrawBatch, ...]]  # the overview and its draws so far
 PRECOMPUTED = "Precomputed example: Analyse computes it here."
 
 
@@ -62,7 +63,7 @@ class Page:
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
         if stored is not None:
-            yield self._shown(stored, card, None, note=PRECOMPUTED)
+            yield self._shown(stored, card, None, note=PRECOMPUTED, batches=stored_draws(stored))
         elif form.image is None:
             yield gr.skip(), gr.skip(), {"message": PICTURE_MISSING}, gr.skip()
         else:
@@ -93,30 +94,36 @@ class Page:
             analysis = self.studio.analyse(loaded, form.image, names, settings)
             yield self._shown(analysis, loaded.card, form.target)
 
-    def draw(self, analysis: Analysis | None, **values: Any) -> Iterator[tuple[Any, ...]]:
-        """Draws of the compared dropouts for the analysis that is shown, a batch at a time.
+    def draw(self, drawn: Drawn | None, **values: Any) -> Iterator[tuple[Drawn, dict[str, Any]]]:
+        """Draws of the compared dropouts for the overview that is shown, a batch at a time.
 
         Each batch takes its own turn at the model, so that other visitors compute in between.
         """
-        if analysis is not None:
-            yield from self._drawing(analysis, Form(**values))
+        if drawn is not None and sum(len(one.seeds) for one in drawn[1]) < drawn[0].wanted:
+            yield from self._drawing(drawn, Form(**values))
 
-    def _draws(self, analysis: Analysis, form: Form) -> Iterator[tuple[Any, ...]]:
+    def _draws(self, drawn: Drawn, form: Form) -> Iterator[tuple[Drawn, dict[str, Any]]]:
         with user_errors():
+            overview, stored = drawn
             loaded = self.studio.load(form.backbone, form.prompts)
-            if not loaded.made(analysis):  # the form has changed meanwhile
+            if not loaded.made(overview.analysis):  # the form has changed meanwhile
                 return
-            overview = overview_of(analysis, loaded.card, pair=PAIR, count=self.draws)
-            for batches in overview_steps(self.studio, loaded, overview):
+            for batches in overview_steps(self.studio, loaded, overview, stored=stored):
                 yield (overview, batches), overview.payload(batches)
 
     def _shown(
-        self, analysis: Analysis, card: PromptCard | None, target: str | None, *, note: str = ""
-    ) -> tuple[Analysis, tuple[Overview, tuple[DrawBatch, ...]], dict[str, Any], Any]:
+        self,
+        analysis: Analysis,
+        card: PromptCard | None,
+        target: str | None,
+        *,
+        note: str = "",
+        batches: tuple[DrawBatch, ...] = (),
+    ) -> tuple[Analysis, Drawn, dict[str, Any], Any]:
         """An analysis as the page takes it: itself, its draws, the overview, the classes."""
         overview = overview_of(analysis, card, pair=PAIR, count=self.draws)
-        payload = overview.payload() | {"note": note}
-        return analysis, (overview, ()), payload, target_choices(analysis, target)
+        payload = overview.payload(batches) | {"note": note}
+        return analysis, (overview, batches), payload, target_choices(analysis, target)
 
     def api_analyse(self, **values: Any) -> dict[str, Any]:
         """Analyses a picture with default settings.

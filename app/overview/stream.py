@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from app.overview.payload import DRAWS, MAP_DRAWS, PAIR, Overview
 from app.studio import Loaded, Studio
@@ -36,33 +36,57 @@ def overview_of(
 
 
 def overview_steps(
-    studio: Studio, loaded: Loaded, overview: Overview
+    studio: Studio, loaded: Loaded, overview: Overview, *, stored: Sequence[DrawBatch] = ()
 ) -> Iterator[tuple[DrawBatch, ...]]:
-    """The draws so far: the one that the analysis holds, then after each batch, up to `wanted`.
+    """The draws so far: those there are, then after each batch, up to `overview.wanted`.
 
     Other visitors compute between two batches.
+
+    Args:
+        stored: draws made before, of this very analysis; those of another pair are not taken.
 
     Raises:
         SettingsError: the two dropouts are the same, or one is none.
         ClassListError: see `Studio.texts`.
     """
-    analysis, pair, count = overview.analysis, overview.pair, overview.wanted
-    own = first_draw(analysis, pair) if count else None
-    batches = () if own is None else (own,)
+    analysis, pair = overview.analysis, overview.pair
+    batches = tuple(batch for batch in stored if batch.pair == pair)
+    own = first_draw(analysis, pair)
+    if not batches and own is not None and overview.wanted > 0:
+        batches = (own,)
     yield batches
-    settings, done = analysis.settings, len(batches)
-    if done >= count:
-        return
+    done = sum(len(batch.seeds) for batch in batches)
+    for batch in draws_in_turns(
+        studio, loaded, analysis, pair=pair, start=done, stop=overview.wanted
+    ):
+        batches = (*batches, batch)
+        yield batches
+
+
+def draws_in_turns(
+    studio: Studio,
+    loaded: Loaded,
+    analysis: Analysis,
+    *,
+    pair: tuple[str, str] = PAIR,
+    start: int = 0,
+    stop: int = DRAWS,
+) -> Iterator[DrawBatch]:
+    """Draws `start` to `stop`, counted from the analysis's own, which is 0; one turn a batch.
+
+    Raises:
+        SettingsError, ClassListError: see `overview_steps`.
+    """
+    settings = analysis.settings
     draws = run_paired(
         loaded.model,
         analysis.pixels,
         studio.texts(loaded, analysis.classes, settings.template),
         settings,
         pair=pair,
-        seeds=range(settings.seed + done, settings.seed + count),
+        seeds=range(settings.seed + start, settings.seed + stop),
         map_classes=analysis.maps.classes,
-        maps_for=MAP_DRAWS - done,
+        maps_for=max(MAP_DRAWS - start, 0),
     )
     while batch := studio.in_turn(lambda: next(draws, None)):
-        batches = (*batches, batch)
-        yield batches
+        yield batch

@@ -8,7 +8,7 @@ from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from tiny import NAMES, noise_picture
 
 from app.overview.encoding import decoded
-from app.overview.stream import overview_steps
+from app.overview.stream import draws_in_turns, overview_of, overview_steps
 from drople.analysis import AnalysisSettings
 from drople.errors import SettingsError
 from drople.models.backbone import load_backbone
@@ -24,11 +24,13 @@ def asked(tmp_path_factory):
     return studio, studio.load(name, str(prompts)), studio.load(name)
 
 
-def steps(asked, *, prompts=True, **others):
+def steps(asked, *, prompts=True, stored=(), **others):
     studio, prompted, frozen = asked
     loaded = prompted if prompts else frozen
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    return [*overview_steps(studio, loaded, analysis, **others)]
+    overview = overview_of(analysis, loaded.card, **others)
+    draws = overview_steps(studio, loaded, overview, stored=stored)
+    return [overview.payload(batches) for batches in draws]
 
 
 def test_the_analysis_comes_first_with_the_draw_it_holds(asked):
@@ -56,6 +58,17 @@ def test_another_pair_is_drawn_from_the_start(asked):
     assert [step["draws"] and step["draws"]["count"] for step in found] == [None, 4]
     with pytest.raises(SettingsError):
         steps(asked, pair=("cls", "cls"), count=4)
+
+
+def test_draws_made_before_are_not_made_again(asked):
+    studio, prompted, _ = asked
+    analysis = studio.analyse(prompted, noise_picture(), NAMES, AnalysisSettings())
+    stored = [*draws_in_turns(studio, prompted, analysis, stop=8)]
+    assert [seed for one in stored for seed in one.seeds] == [*range(8)]
+    counts = [step["draws"]["count"] for step in steps(asked, count=10, stored=stored)]
+    assert counts == [8, 10]
+    other = steps(asked, pair=("cls", "inverse"), count=4, stored=stored)
+    assert other[0]["draws"] is None
 
 
 @pytest.mark.parametrize(("count", "counts"), [(0, [None]), (1, [1])])
