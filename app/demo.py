@@ -153,7 +153,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
             inputs.redrawn.then(page.analyse, **computing),
         )
         compared = gr.on(
-            [one.input for one in inputs.pair], page.compare, draws, [draws, overview],
+            [one.select for one in inputs.pair], page.compare, draws, [draws, overview],
             inputs_kwargs=inputs.form, show_progress="hidden", api_visibility="private", **DRAWING,
         )  # fmt: skip
         drawing = [
@@ -163,7 +163,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
             )
             for one in (*done, compared)
         ]  # fmt: skip
-        for stopping in (inputs.stop.click, inputs.run.click, *(one.input for one in inputs.pair)):
+        for stopping in (inputs.stop.click, inputs.run.click, *(one.select for one in inputs.pair)):
             stopping(None, None, None, cancels=drawing, api_visibility="private")
         inputs.stop.click(
             None, None, None, cancels=[*done], js=RUNNING % "false", api_visibility="private"
