@@ -16,6 +16,7 @@ from app.studio import NO_PROMPTS
 from drople.analysis import AnalysisSettings
 from drople.classes import check_template
 from drople.errors import SettingsError
+from drople.gradcam import CAM_METHODS
 from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
 from drople.tokens.importance import SignalWeights
 
@@ -41,7 +42,8 @@ class Setting:
         if self.component is gr.Checkbox:
             return {"true": True, "false": False}.get(str(value).lower())
         if self.component is gr.Radio:
-            return value if value in self.look["choices"] else None
+            names = [one if isinstance(one, str) else one[1] for one in self.look["choices"]]
+            return value if value in names else None
         try:
             if self.component is gr.Textbox:
                 return check_template(str(value))
@@ -66,8 +68,6 @@ class Form:
     backbone: str = "mini"
     prompts: str = NO_PROMPTS
     target: str | None = None  # the class looked at; None for the answer
-    cam_method: str = "gradcam"
-    cam_layer: float | None = None  # from 1; None for the last block
     template: str = _setting(
         "a photo of a {}.", "text", gr.Textbox, label="Template of the frozen text branch",
         elem_id="template",
@@ -101,6 +101,14 @@ class Form:
     drop_text: bool = _setting(
         False, "text prompts", gr.Checkbox, label="Drop text prompts too",
         info="Each class draws for itself, which alone can reorder classes.",
+    )  # fmt: skip
+    cam_method: str = _setting(
+        "gradcam", "maps", gr.Radio, label="Maps of classes",
+        choices=[(one.label, name) for name, one in CAM_METHODS.items()],
+    )  # fmt: skip
+    cam_layer: float | None = _setting(
+        0, "maps", gr.Number, label="Maps at the input of block", info="From 1; 0 is the last.",
+        minimum=0, maximum=99, precision=0,
     )  # fmt: skip
     seed: float | None = _setting(  # None, an empty component, is 0
         0, "draw", gr.Number, label="Seed", elem_id="seed", min_width=90, **SEED
@@ -154,6 +162,6 @@ def settings_of(form: Form, *, trained: DropoutSettings) -> AnalysisSettings:
         matched=form.matched,
         drop_text=form.drop_text,
         cam_method=form.cam_method,
-        cam_layer=None if form.cam_layer is None else int(form.cam_layer) - 1,
+        cam_layer=int(form.cam_layer) - 1 if form.cam_layer else None,
         target=form.target or None,
     )

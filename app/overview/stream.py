@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from app.overview.payload import DRAWS, MAP_DRAWS, PAIR, Overview
 from app.studio import Loaded, Studio
 from drople.analysis import Analysis
 from drople.paired_draws import DrawBatch, first_draw, run_paired
+from drople.storage.prompts import PromptCard
 from drople.storage.verdicts import read_verdicts
 
 
 def overview_of(
-    loaded: Loaded, analysis: Analysis, *, pair: tuple[str, str] = PAIR, count: int = DRAWS
+    analysis: Analysis,
+    card: PromptCard | None,
+    *,
+    pair: tuple[str, str] = PAIR,
+    count: int = DRAWS,
 ) -> Overview:
-    """What the page shows of an analysis that `loaded` made.
+    """What the page shows of an analysis.
 
     Args:
+        card: of the prompts it was made with.
         pair: keys of STRATEGIES.
         count: draws that will come.
     """
@@ -25,21 +30,15 @@ def overview_of(
         analysis,
         pair=pair,
         wanted=count,
-        learnt=loaded.card.classes or None if loaded.card else None,
+        learnt=(card.classes or None) if card else None,
         measured=read_verdicts(str(analysis.provenance["backbone_hash"])),
     )
 
 
 def overview_steps(
-    studio: Studio,
-    loaded: Loaded,
-    analysis: Analysis,
-    *,
-    pair: tuple[str, str] = PAIR,
-    count: int = DRAWS,
-    stored: Sequence[DrawBatch] = (),
-) -> Iterator[dict[str, Any]]:
-    """Payloads, each whole: the analysis with the draws it has, then after each batch of draws.
+    studio: Studio, loaded: Loaded, overview: Overview, *, stored: Sequence[DrawBatch] = ()
+) -> Iterator[tuple[DrawBatch, ...]]:
+    """The draws so far: those there are, then after each batch, up to `overview.wanted`.
 
     Other visitors compute between two batches.
 
@@ -50,16 +49,18 @@ def overview_steps(
         SettingsError: the two dropouts are the same, or one is none.
         ClassListError: see `Studio.texts`.
     """
-    overview = overview_of(loaded, analysis, pair=pair, count=count)
-    batches = [batch for batch in stored if batch.pair == pair]
+    analysis, pair = overview.analysis, overview.pair
+    batches = tuple(batch for batch in stored if batch.pair == pair)
     own = first_draw(analysis, pair)
-    if not batches and own is not None and count > 0:
-        batches = [own]
-    yield overview.payload(batches)
+    if not batches and own is not None and overview.wanted > 0:
+        batches = (own,)
+    yield batches
     done = sum(len(batch.seeds) for batch in batches)
-    for batch in draws_in_turns(studio, loaded, analysis, pair=pair, start=done, stop=count):
-        batches.append(batch)
-        yield overview.payload(batches)
+    for batch in draws_in_turns(
+        studio, loaded, analysis, pair=pair, start=done, stop=overview.wanted
+    ):
+        batches = (*batches, batch)
+        yield batches
 
 
 def draws_in_turns(

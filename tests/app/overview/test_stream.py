@@ -8,7 +8,7 @@ from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from tiny import NAMES, noise_picture
 
 from app.overview.encoding import decoded
-from app.overview.stream import draws_in_turns, overview_steps
+from app.overview.stream import draws_in_turns, overview_of, overview_steps
 from drople.analysis import AnalysisSettings
 from drople.errors import SettingsError
 from drople.models.backbone import load_backbone
@@ -24,11 +24,13 @@ def asked(tmp_path_factory):
     return studio, studio.load(name, str(prompts)), studio.load(name)
 
 
-def steps(asked, *, prompts=True, **others):
+def steps(asked, *, prompts=True, stored=(), **others):
     studio, prompted, frozen = asked
     loaded = prompted if prompts else frozen
     analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    return [*overview_steps(studio, loaded, analysis, **others)]
+    overview = overview_of(analysis, loaded.card, **others)
+    draws = overview_steps(studio, loaded, overview, stored=stored)
+    return [overview.payload(batches) for batches in draws]
 
 
 def test_the_analysis_comes_first_with_the_draw_it_holds(asked):
