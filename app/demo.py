@@ -51,6 +51,7 @@ watch("value", show)
 show()
 """
 STALE = "() => { window.lens?.stale('for the former form: press Analyse') }"
+FRESH = "() => { window.lens?.stale('') }"
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
 RUNNING = "() => { document.body.classList.toggle('lens-running', %s) }"
@@ -151,14 +152,18 @@ def build_demo(studio: Studio) -> gr.Blocks:
             inputs.run.click(page.analyse, **computing),
             inputs.redrawn.then(page.analyse, **computing),
         )
+        compared = gr.on(
+            [one.select for one in inputs.pair], page.compare, draws, [draws, overview],
+            inputs_kwargs=inputs.form, show_progress="hidden", api_visibility="private", **DRAWING,
+        )  # fmt: skip
         drawing = [
             one.success(
                 page.draw, draws, [draws, overview], inputs_kwargs=inputs.form,
                 show_progress="hidden", api_visibility="private", **DRAWING,
             )
-            for one in done
+            for one in (*done, compared)
         ]  # fmt: skip
-        for stopping in (inputs.stop.click, inputs.run.click):
+        for stopping in (inputs.stop.click, inputs.run.click, *(one.select for one in inputs.pair)):
             stopping(None, None, None, cancels=drawing, api_visibility="private")
         inputs.stop.click(
             None, None, None, cancels=[*done], js=RUNNING % "false", api_visibility="private"
@@ -167,6 +172,8 @@ def build_demo(studio: Studio) -> gr.Blocks:
             starting(None, None, None, js=RUNNING % "true", api_visibility="private")
         for ending in (*done[2:], *drawing):
             ending.then(None, None, None, js=RUNNING % "false", api_visibility="private")
+        for one in done:
+            one.success(None, None, None, js=FRESH, api_visibility="private")
         inputs.help.click(None, None, None, js=GUIDE, api_visibility="private")
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):

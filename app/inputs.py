@@ -68,13 +68,19 @@ class Inputs:
         """The class looked at."""
         return self.form["target"]
 
+    @property
+    def pair(self) -> tuple[Component, Component]:
+        """The dropouts compared."""
+        return self.form["compared"], self.form["against"]
+
     def kept(self) -> dict[str, Component]:
         """What a link or a browser keeps, by name: all settings, but neither picture nor list."""
         return {name: self.form[name] for name in ("backbone", "prompts", *SETTINGS)}
 
     def edited(self) -> list[Callable[..., Any]]:
         """The events of a visitor who changes what the next analysis will be of."""
-        filled_in = [one for one in (*self.form.values(), self.dropout) if one is not self.target]
+        no_matter = (self.target, *self.pair)  # of what is looked at and compared
+        filled_in = [one for one in (*self.form.values(), self.dropout) if one not in no_matter]
         # What is pasted into a text is a change, but no input to Gradio.
         return [one.change if isinstance(one, gr.Textbox) else one.input for one in filled_in]
 
@@ -136,7 +142,9 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
             [TRAINED, PAPER, CODE, CUSTOM], value=TRAINED, label="Preset", elem_id="dropout-preset",
             info="The official code drops nothing: it multiplies chosen tokens by 1 + 0.03 noise.",
         )  # fmt: skip
-        settings = built("dropout") | built("weights") | built("text prompts") | built("maps")
+        with gr.Row():
+            settings = built("pair")
+        settings |= built("dropout") | built("weights") | built("text prompts") | built("maps")
         with gr.Row():
             settings |= built("draw")
             seed = settings["seed"]

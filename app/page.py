@@ -13,13 +13,13 @@ from app.calls import model_call, user_errors
 from app.examples import precomputed, stored_draws
 from app.export.files import stem_of
 from app.form import Form, settings_of
-from app.overview.payload import DRAWS, PAIR, Overview
+from app.overview.payload import DRAWS, Overview
 from app.overview.stream import overview_of, overview_steps
 from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
 from drople.analysis import Analysis
 from drople.classes import parse_class_list
-from drople.errors import DropleError
+from drople.errors import DropleError, SettingsError
 from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
 from drople.storage.prompts import PromptCard
@@ -63,7 +63,7 @@ class Page:
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
         if stored is not None:
-            yield self._shown(stored, card, None, note=PRECOMPUTED, batches=stored_draws(stored))
+            yield self._shown(stored, card, form, note=PRECOMPUTED, batches=stored_draws(stored))
         elif form.image is None:
             yield gr.skip(), gr.skip(), {"message": PICTURE_MISSING}, gr.skip()
         else:
@@ -92,7 +92,18 @@ class Page:
             yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
             analysis = self.studio.analyse(loaded, form.image, names, settings)
-            yield self._shown(analysis, loaded.card, form.target)
+            yield self._shown(analysis, loaded.card, form)
+
+    def compare(self, drawn: Drawn | None, **values: Any) -> tuple[Any, Any]:
+        """The same analysis for another pair of dropouts, before their draws."""
+        form = Form(**values)
+        with user_errors():
+            if len(set(form.pair)) < 2:
+                raise SettingsError("Choose two different dropouts to compare.")
+            if drawn is None:
+                return gr.skip(), gr.skip()
+            overview = replace(drawn[0], pair=form.pair)
+            return (overview, ()), overview.payload()
 
     def draw(self, drawn: Drawn | None, **values: Any) -> Iterator[tuple[Drawn, dict[str, Any]]]:
         """Draws of the compared dropouts for the overview that is shown, a batch at a time.
@@ -115,15 +126,16 @@ class Page:
         self,
         analysis: Analysis,
         card: PromptCard | None,
-        target: str | None,
+        form: Form,
         *,
         note: str = "",
         batches: tuple[DrawBatch, ...] = (),
     ) -> tuple[Analysis, Drawn, dict[str, Any], Any]:
         """An analysis as the page takes it: itself, its draws, the overview, the classes."""
-        overview = overview_of(analysis, card, pair=PAIR, count=self.draws)
+        overview = overview_of(analysis, card, pair=form.pair, count=self.draws)
+        batches = tuple(batch for batch in batches if batch.pair == form.pair)
         payload = overview.payload(batches) | {"note": note}
-        return analysis, (overview, batches), payload, target_choices(analysis, target)
+        return analysis, (overview, batches), payload, target_choices(analysis, form.target)
 
     def api_analyse(self, **values: Any) -> dict[str, Any]:
         """Analyses a picture with default settings.
