@@ -22,7 +22,7 @@ from app.overview.undropped import Undropped
 from app.wording.paper import methods_text
 from app.wording.sentences import learnt_classes, provenance_line
 from drople.analysis import Analysis
-from drople.decisions import Masks, count_layers, count_tokens
+from drople.decisions import Masks, count_layers, count_tokens, mean_p
 from drople.gradcam import CAM_METHODS
 from drople.paired_draws import DrawBatch, first_draw, rate_setter
 from drople.statistics.intervals import mean_interval
@@ -164,12 +164,14 @@ class Overview:
         )
 
     def _drawn(self, batches: Sequence[DrawBatch]) -> sentences.Drawn:
+        masks = {name: self._masks(batches, name) for name in self.pair}
         return sentences.Drawn(
             seeds=tuple(seed for one in batches for seed in one.seeds),
-            layers=count_layers(*(self._masks(batches, name) for name in self.pair)),
+            layers=count_layers(*masks.values()),
             answers={
                 name: np.concatenate([b.answers(name) for b in batches]) for name in self.pair
             },
+            rates={name: mean_p(one) for name, one in masks.items()},
         )
 
     def _draws_method(self, batches: Sequence[DrawBatch]) -> str:
