@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.importance import TokenImportance
@@ -92,10 +91,7 @@ def what_if(
 
 def _importance(layer: LayerTrace) -> TokenImportance:
     """A trace's shares as a strategy reads them."""
-
-    def tensor(name: str) -> Tensor:
-        return torch.from_numpy(layer.shares[name])
-
-    totals = {name: torch.from_numpy(total) for name, total in layer.totals.items()}
-    cross = tensor("s_cross") if "s_cross" in layer.shares else None
-    return TokenImportance(tensor("s_self"), tensor("s_cls"), cross, totals)
+    return TokenImportance(
+        {name: torch.from_numpy(share) for name, share in layer.shares.items()},
+        {name: torch.from_numpy(total) for name, total in layer.totals.items()},
+    )

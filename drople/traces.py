@@ -114,7 +114,7 @@ class ScoredLayer:
 
         return LayerTrace(
             depth=self.depth,
-            shares={name: array(share) for name, share in self.importance.signals().items()},
+            shares={name: array(share) for name, share in self.importance.shares.items()},
             totals={name: array(total) for name, total in self.importance.totals.items()},
             blend=array(self.importance.blend(weights)),
             content=array(self.content),

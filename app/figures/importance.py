@@ -10,11 +10,13 @@ import plotly.graph_objects as go
 from app.figures.patches import as_uri, grey, strip
 from app.figures.theme import Scale, number, plain
 from drople.analysis import Analysis
+from drople.tokens.importance import SIGNALS
 from drople.tokens.layout import patch_row
 from drople.traces import BranchTrace, LayerTrace
 
 SIGNAL_NAMES = {
     "blend": "Blend of the signals (I)",
+    **{name: name for name in SIGNALS},  # of a signal without a line below
     "s_self": "Self-attention (s_self)",
     "s_cls": "Class attention (s_cls)",
     "s_cross": "Bridge attention (s_cross)",
