@@ -24,10 +24,10 @@ class SignalWeights:
     s_cross: float = 1.0
 
     def shares(self, signals: Collection[str]) -> dict[str, float]:
-        """The weights of the signals there are, summing to 1; equal where all are zero."""
-        weights = {name: float(getattr(self, name)) for name in SIGNALS if name in signals}
+        """The weights of the signals there are, summing to 1; the defaults where all are zero."""
+        weights = {name: float(w) for name, w in vars(self).items() if name in signals}
         if sum(weights.values()) <= 0:
-            weights = dict.fromkeys(weights, 1.0)
+            weights = {name: vars(SignalWeights())[name] for name in weights}
         total = sum(weights.values())
         return {name: weight / total for name, weight in weights.items()}
 
