@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import threading
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +15,46 @@ from app import permalink
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
 from app.inputs import Inputs, build_inputs
-from app.lab import lab
+from app.lab import lab, trained_with
 from app.lab.bench import Bench
 from app.page import API_FIELDS, Page
 from app.studio import NO_PROMPTS, Studio
-from app.tabs import cams, dropped, importance, method, predictions, take_away
+from app.tabs import method, take_away, texts
 from app.tabs.export import savable
 from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
 from drople.errors import DropleError
 
-STYLE = Path(__file__).parents[1] / "assets" / "style.css"
+ICON = (
+    '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">'
+)
+ASSETS = Path(__file__).parents[1] / "assets"
+STYLE = ASSETS / "style.css"
+SCRIPTS = [ASSETS / "overview.js", ASSETS / "page.js"]
 # What is shown at once; where it must be computed, the studio lets one at a time.
 OPENING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "open"}
+# Draws come batch by batch, each in its own turn at the model.
+DRAWING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "draws"}
 TEMP_FILES = (600, 3600)  # every so many seconds, delete visitors' files so many seconds old
 SESSION = 3600  # seconds an analysis is kept for a visitor who does nothing
-# On a narrow screen the results come first; the visitor opens the inputs.
-FOLD_ON_PHONES = "() => { if (innerWidth < 640) document.querySelector('#inputs button')?.click() }"
 
-# What is shown belongs to an older form than the one on the left, or no longer does.
-STALE = "() => { document.querySelector('#answer').classList.toggle('lens-stale', %s) }"
+# The overview is drawn in the browser; nothing that is looked at there asks the server.
+MOUNT = """
+const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"), {
+    state: lookedAt(location.search),
+    guide: true,
+    onState: state => trigger("select", state),
+    onAsk: asked => trigger("input", asked),
+})
+const show = () => { if (props.value?.id || props.value?.message) lens.update(props.value) }
+watch("value", show)
+show()
+"""
+STALE = "() => { window.lens?.stale('for the former form: press Analyse') }"
+FRESH = "() => { window.lens?.stale('') }"
+CLASS_SHOWN = "() => window.lens?.state().class ?? null"
+GUIDE = "() => { window.lens?.guide() }"
+RUNNING = "() => { document.body.classList.toggle('lens-running', %s) }"
 # A plot drawn on a closed tab has no width yet.
 REFIT = "() => { setTimeout(() => dispatchEvent(new Event('resize')), 50) }"
 
@@ -48,14 +67,17 @@ def theme() -> gr.themes.Base:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     ).set(
-        block_label_text_color="*primary_800",
-        block_title_text_color="*primary_800",
-        block_label_background_fill="*primary_50",
-        block_title_background_fill="*primary_50",
-        block_title_background_fill_dark="*primary_700",
-        block_label_background_fill_dark="*primary_700",
-        block_label_text_color_dark="white",
-        block_title_text_color_dark="white",
+        body_background_fill="*neutral_100",
+        block_label_text_color="*neutral_600",
+        block_title_text_color="*neutral_600",
+        block_label_background_fill="transparent",
+        block_title_background_fill="none",
+        block_label_text_color_dark="*neutral_300",
+        block_title_text_color_dark="*neutral_300",
+        block_label_background_fill_dark="transparent",
+        block_title_background_fill_dark="none",
+        block_title_text_weight="400",
+        body_background_fill_dark="*neutral_950",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
@@ -71,6 +93,12 @@ def theme() -> gr.themes.Base:
     )
 
 
+def head() -> str:
+    """What the browser loads first. Gradio would rewrite the overview's style, were it given it."""
+    style = f"<style>{(ASSETS / 'overview.css').read_text()}</style>"
+    return ICON + style + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS)
+
+
 def first_prompts(studio: Studio) -> str:
     """The prompts chosen when the page opens."""
     return next(iter(studio.prompts_for("mini")), NO_PROMPTS)
@@ -81,71 +109,77 @@ def build_demo(studio: Studio) -> gr.Blocks:
     start = first_prompts(studio)
     page = Page(studio)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
-    with gr.Blocks(title="DroPLe Lens", delete_cache=TEMP_FILES, analytics_enabled=False) as demo:
-        gr.HTML(
-            '<div class="lens-head"><h1>DroPLe Lens</h1><p>Which tokens matter, which get dropped, '
-            f"and what that changes.</p><span>{escape(device)}</span></div>"
-        )
-        state: gr.State = gr.State(None, time_to_live=SESSION)
-        with gr.Row():
-            with (
-                gr.Column(scale=1, min_width=290),
-                gr.Accordion("Photograph, classes, settings", elem_id="inputs"),
-            ):
-                inputs = build_inputs(studio, start)
-                restored = permalink.build(studio, inputs, demo)
-            with gr.Column(scale=3, min_width=300):
-                answer = gr.HTML(
-                    '<div class="lens-answer">Opening the example …</div>', elem_id="answer"
-                )
+    with gr.Blocks(
+        title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
+    ) as demo:
+        state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
+        draws: gr.State = gr.State(None, time_to_live=SESSION)  # its overview, and its draws so far
+        inputs = build_inputs(studio, start, device)
+        source = inputs.form["backbone"], inputs.form["prompts"]
+        bench = Bench(studio, state, inputs.target, source, MODEL)
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
+            with gr.Tab("Overview", id="overview"):
+                overview = gr.HTML(
+                    {}, html_template='<div class="drople-lens"></div>', js_on_load=MOUNT,
+                    elem_id="overview", apply_default_css=False,
+                )  # fmt: skip
+            with gr.Tab("Text", id="text"):
+                views = savable("text", texts.build(), state, inputs.target)
+            with gr.Tab("Trained with", id="trained-with"):
+                views += savable("trained-with", trained_with.build(bench), state, inputs.target)
+            with gr.Tab("Lab", id="lab"):
                 inputs.target.render()
-                with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-                    with gr.Tab("Predictions", id="predictions"):
-                        views = savable("predictions", predictions.build(), state, inputs.target)
-                    with gr.Tab("Token importance", id="importance"):
-                        views += savable(
-                            "importance", importance.build(state), state, inputs.target
-                        )
-                    with gr.Tab("Dropped tokens", id="dropped"):
-                        views += savable("dropped", dropped.build(), state, inputs.target)
-                    with gr.Tab("Grad-CAM", id="cams"):
-                        cam_views, cam_method, cam_layer, cam_button = cams.build()
-                        views += savable("cams", cam_views, state, inputs.target)
-                    with gr.Tab("Lab", id="lab"):
-                        source = inputs.form["backbone"], inputs.form["prompts"]
-                        bench = Bench(studio, state, inputs.target, source, MODEL)
-                        comparisons = lab.build(bench)
-                    with gr.Tab("Method", id="method"):
-                        method.build()
-                foot = gr.HTML(elem_id="provenance")
-                take_away.build(state, inputs.target, [*views, *comparisons.views])
+                comparisons = lab.build(bench)
+            with gr.Tab("Method", id="method"):
+                method.build()
+            with gr.Tab("Save", id="save"):
+                take_away.build(state, draws)
+                restored = permalink.build(studio, inputs, demo)
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
-        demo.load(None, None, None, js=FOLD_ON_PHONES)
         tabs.select(None, js=REFIT, api_visibility="private")
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
-        outputs = [state, answer, inputs.target, foot]
         # The first picture waits for no other visitor's turn, unless it must be computed.
         opening = {
-            "inputs_kwargs": inputs.form, "outputs": outputs, "show_progress_on": answer,
-            "api_visibility": "private", **OPENING,
+            "inputs_kwargs": inputs.form, "outputs": [state, draws, overview, inputs.target],
+            "show_progress_on": inputs.progress, "api_visibility": "private", **OPENING,
         }  # fmt: skip
-        first = restored.then(page.open, **opening)
-        chosen = inputs.example_chosen.success(page.open, **opening)
         computing = {**opening, **MODEL}
-        pressed = inputs.run.click(page.analyse, **computing)
-        redrawn = inputs.redrawn.then(page.analyse, **computing)
-        with_maps = {**inputs.form, "cam_method": cam_method, "cam_layer": cam_layer}
-        more = cam_button.click(page.analyse, **{**computing, "inputs_kwargs": with_maps})
+        done = (
+            restored.then(page.open, **opening),
+            inputs.example_chosen.success(page.open, **opening),
+            inputs.run.click(page.analyse, **computing),
+            inputs.redrawn.then(page.analyse, **computing),
+        )
+        compared = gr.on(
+            [one.input for one in inputs.pair], page.compare, draws, [draws, overview],
+            inputs_kwargs=inputs.form, show_progress="hidden", api_visibility="private", **DRAWING,
+        )  # fmt: skip
+        drawing = [
+            one.success(
+                page.draw, draws, [draws, overview], inputs_kwargs=inputs.form,
+                show_progress="hidden", api_visibility="private", **DRAWING,
+            )
+            for one in (*done, compared)
+        ]  # fmt: skip
+        for stopping in (inputs.stop.click, inputs.run.click, *(one.input for one in inputs.pair)):
+            stopping(None, None, None, cancels=drawing, api_visibility="private")
+        inputs.stop.click(
+            None, None, None, cancels=[*done], js=RUNNING % "false", api_visibility="private"
+        )
+        for starting in (inputs.run.click, inputs.redrawn.then):
+            starting(None, None, None, js=RUNNING % "true", api_visibility="private")
+        for ending in (*done[2:], *drawing):
+            ending.then(None, None, None, js=RUNNING % "false", api_visibility="private")
+        for one in done:
+            one.success(None, None, None, js=FRESH, api_visibility="private")
+        inputs.help.click(None, None, None, js=GUIDE, api_visibility="private")
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
-        gr.on(inputs.edited(), None, js=STALE % "true", api_visibility="private")
-        # The page's own choice of a class comes with an analysis; `select` is the visitor's.
-        done = (first, chosen, pressed, redrawn, more)
-        for one in done:
-            one.success(None, js=STALE % "false", api_visibility="private")
+        gr.on(inputs.edited(), None, js=STALE, api_visibility="private")
+        overview.select(None, None, inputs.target, js=CLASS_SHOWN, api_visibility="private")
         for event in (independent_event(inputs.target.select), *(one.success for one in done)):
             comparisons.draw_on(event)
             for view in views:
@@ -201,7 +235,7 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "footer_links": ["api"],
         "theme": theme(),
         "css_paths": [STYLE],
-        "head": '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">',
+        "head": head(),
         "app_kwargs": {
             "middleware": middleware(),
             "docs_url": None,

@@ -12,12 +12,14 @@ from typing import NamedTuple
 from safetensors.torch import load_file
 
 from app.form import Form, settings_of
+from app.overview.stream import draws_in_turns
 from app.studio import Studio, digest_of
-from drople.analysis import Analysis
+from drople.analysis import Analysis, same_question
 from drople.classes import parse_class_list
 from drople.images import read_image
 from drople.models.backbone import hash_weights
-from drople.storage.analyses import load_analysis, save_analysis
+from drople.paired_draws import DrawBatch
+from drople.storage.analyses import load_analysis, load_draws, save_analysis
 from drople.storage.prompts import PromptCard, shipped_prompts
 
 FOLDER = Path(__file__).parents[1] / "assets" / "examples"
@@ -90,6 +92,17 @@ def precomputed(form: Form, card: PromptCard | None, *, folder: Path = FOLDER) -
     return None
 
 
+def stored_draws(analysis: Analysis, *, folder: Path = FOLDER) -> tuple[DrawBatch, ...]:
+    """The draws that lie beside an example's analysis; none where it is not one of them."""
+    for example in EXAMPLES:
+        path = folder / f"{example.name}.npz"
+        if parse_class_list(example.classes) != analysis.classes or not path.is_file():
+            continue
+        if same_question(_read(path, path.stat().st_mtime_ns), analysis):
+            return _draws(path, path.stat().st_mtime_ns)
+    return ()
+
+
 @cache
 def _photo_digest(photo: str) -> str:
     return digest_of(read_image(photo))
@@ -101,13 +114,18 @@ def _read(path: Path, changed: int) -> Analysis:
 
 
 @cache
+def _draws(path: Path, changed: int) -> tuple[DrawBatch, ...]:
+    return load_draws(path)
+
+
+@cache
 def _prompts_hash(name: str) -> str:
     """The hash of shipped prompts' weights, as provenance names it."""
     return hash_weights(load_file(shipped_prompts()[name]))
 
 
 def compute(studio: Studio, prompts: str, folder: Path = FOLDER) -> list[Path]:
-    """Analyses every example as the page asks at first, and writes the analyses."""
+    """Analyses every example as the page asks at first, and writes it with its draws."""
     loaded = studio.load(prompts=prompts)
     settings = settings_of(Form(), trained=loaded.dropout)
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +133,8 @@ def compute(studio: Studio, prompts: str, folder: Path = FOLDER) -> list[Path]:
     for example in EXAMPLES:
         picture, names = read_image(example.photo), parse_class_list(example.classes)
         written.append(folder / f"{example.name}.npz")
-        save_analysis(written[-1], studio.analyse(loaded, picture, names, settings))
+        analysis = studio.analyse(loaded, picture, names, settings)
+        save_analysis(written[-1], analysis, [*draws_in_turns(studio, loaded, analysis)])
     return written
 
 

@@ -12,15 +12,18 @@ import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
+from app.figures.theme import CONDITION_NAMES
 from app.studio import NO_PROMPTS
 from drople.analysis import AnalysisSettings
 from drople.classes import check_template
 from drople.errors import SettingsError
-from drople.tokens.dropout import DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
+from drople.gradcam import CAM_METHODS
+from drople.tokens.dropout import COMPARED, DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
 from drople.tokens.importance import SIGNALS, SignalWeights
 
 PROBABILITY = {"minimum": 0, "maximum": 1, "step": 0.01}
 WEIGHT = {"minimum": 0, "maximum": 3, "step": 0.1, "min_width": 200}
+DROPOUTS = [(CONDITION_NAMES[name], name) for name in COMPARED]
 SEED = {"minimum": 0, "maximum": 2**31 - 1, "precision": 0}
 WEIGHTS = {name: f"w_{name.removeprefix('s_')}" for name in SIGNALS}  # signal -> its setting
 
@@ -41,8 +44,9 @@ class Setting:
         """A value as the component would give it; None where it would not."""
         if self.component is gr.Checkbox:
             return {"true": True, "false": False}.get(str(value).lower())
-        if self.component is gr.Radio:
-            return value if value in self.look["choices"] else None
+        if self.component in (gr.Dropdown, gr.Radio):
+            names = [one if isinstance(one, str) else one[1] for one in self.look["choices"]]
+            return value if value in names else None
         try:
             if self.component is gr.Textbox:
                 return check_template(str(value))
@@ -67,8 +71,6 @@ class Form:
     backbone: str = "mini"
     prompts: str = NO_PROMPTS
     target: str | None = None  # the class looked at; None for the answer
-    cam_method: str = "gradcam"
-    cam_layer: float | None = None  # from 1; None for the last block
     template: str = _setting(
         "a photo of a {}.", "text", gr.Textbox, label="Template of the frozen text branch",
         elem_id="template",
@@ -102,9 +104,30 @@ class Form:
         False, "text prompts", gr.Checkbox, label="Drop text prompts too",
         info="Each class draws for itself, which alone can reorder classes.",
     )  # fmt: skip
+    compared: str = _setting(
+        "iwtd", "pair", gr.Dropdown, label="Dropouts compared: A", elem_id="compare-a",
+        choices=DROPOUTS, filterable=False, min_width=120,
+    )  # fmt: skip
+    against: str = _setting(
+        "vanilla", "pair", gr.Dropdown, label="with B", elem_id="compare-b",
+        choices=DROPOUTS, filterable=False, min_width=120,
+    )  # fmt: skip
+    cam_method: str = _setting(
+        "gradcam", "maps", gr.Radio, label="Maps of classes",
+        choices=[(one.label, name) for name, one in CAM_METHODS.items()],
+    )  # fmt: skip
+    cam_layer: float | None = _setting(
+        0, "maps", gr.Number, label="Maps at the input of block", info="From 1; 0 is the last.",
+        minimum=0, maximum=99, precision=0,
+    )  # fmt: skip
     seed: float | None = _setting(  # None, an empty component, is 0
         0, "draw", gr.Number, label="Seed", elem_id="seed", min_width=90, **SEED
     )
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The dropouts compared, A and B: keys of STRATEGIES."""
+        return self.compared, self.against
 
 
 SETTINGS: dict[str, Setting] = {
@@ -151,6 +174,6 @@ def settings_of(form: Form, *, trained: DropoutSettings) -> AnalysisSettings:
         matched=form.matched,
         drop_text=form.drop_text,
         cam_method=form.cam_method,
-        cam_layer=None if form.cam_layer is None else int(form.cam_layer) - 1,
+        cam_layer=int(form.cam_layer) - 1 if form.cam_layer else None,
         target=form.target or None,
     )

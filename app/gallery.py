@@ -14,6 +14,7 @@ from pathlib import Path
 
 from app.export.standalone import standalone_page
 from app.figures.patches import as_uri
+from app.overview.payload import Overview
 from app.wording.sentences import headline
 from drople.analysis import Analysis
 from drople.errors import DropleError
@@ -72,9 +73,8 @@ def page_of(analysis: Analysis, target: int | None = None) -> str:
     """The page of an analysis; of its likeliest class with a map, where no other is named."""
     best = analysis.predictions[analysis.conditions[min(1, len(analysis.conditions) - 1)]]
     wanted = int(best.cosines.argmax()) if target is None else target
-    shown = analysis.maps.classes
-    index = shown.index(wanted) if wanted in shown else 0
-    return standalone_page(analysis, 0, index)
+    payload = Overview(analysis, wanted=1).payload()
+    return standalone_page(payload, {"class": analysis.classes[wanted]})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

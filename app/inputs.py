@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -52,6 +55,9 @@ class Inputs:
 
     form: dict[str, Component]  # by the name of the field of `Form`
     run: gr.Button
+    stop: gr.Button
+    help: gr.Button  # opens the guide
+    progress: gr.HTML  # where the progress of an analysis is shown
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
     example_chosen: Any  # the event after which an example fills the form
@@ -62,73 +68,97 @@ class Inputs:
         """The class looked at."""
         return self.form["target"]
 
+    @property
+    def pair(self) -> tuple[Component, Component]:
+        """The dropouts compared."""
+        return self.form["compared"], self.form["against"]
+
     def kept(self) -> dict[str, Component]:
         """What a link or a browser keeps, by name: all settings, but neither picture nor list."""
         return {name: self.form[name] for name in ("backbone", "prompts", *SETTINGS)}
 
     def edited(self) -> list[Callable[..., Any]]:
         """The events of a visitor who changes what the next analysis will be of."""
-        filled_in = [one for one in (*self.form.values(), self.dropout) if one is not self.target]
+        no_matter = (self.target, *self.pair)  # of what is looked at and compared
+        filled_in = [one for one in (*self.form.values(), self.dropout) if one not in no_matter]
         # What is pasted into a text is a change, but no input to Gradio.
         return [one.change if isinstance(one, gr.Textbox) else one.input for one in filled_in]
 
 
-def build_inputs(studio: Studio, start: str) -> Inputs:
-    """The left column; `start` names the prompts chosen at first."""
-    image = SafeImage(
-        label="Photograph", sources=["upload", "webcam", "clipboard"], type="pil",
-        value=EXAMPLES[0].photo, height=230, elem_id="image", buttons=["fullscreen"],
-    )  # fmt: skip
-    classes = gr.Textbox(
-        EXAMPLES[0].classes, label="Classes", lines=2, max_lines=6, elem_id="classes",
-        info="Names separated by commas or lines.", max_length=200_000,
-    )  # fmt: skip
-    example = gr.Textbox(EXAMPLES[0].name, visible=False)
-    examples = gr.Examples(
-        [[one.photo, one.classes, one.name] for one in EXAMPLES], [image, classes, example],
-        label="Examples", elem_id="examples", api_visibility="private",
-        example_labels=[one.label for one in EXAMPLES],
-    )  # fmt: skip
-    failures = [f"{one.label}: {one.failure}" for one in EXAMPLES if one.failure]
-    gr.Markdown("\n\n".join(failures), elem_id="failures", elem_classes="lens-note")
-    image.input(lambda: "", None, example, **QUIET)
-    preset = gr.Dropdown(
-        [*PRESETS, OWN_CLASSES], value=None, label="Class list presets", elem_id="preset"
-    )
+# One panel at a time lies over the page; assets/page.js closes it.
+TOGGLE = "() => { const open = document.body.dataset; "
+TOGGLE += "open.panel === '%s' ? delete open.panel : (open.panel = '%s') }"
+
+
+def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
+    """The bar, with the panels that its buttons open; `start` names the prompts chosen at first.
+
+    Args:
+        device: what computes, as the bar names it.
+    """
     cards = studio.prompts_for("mini")
-    prompts = gr.Dropdown(
-        [*cards, NO_PROMPTS], value=start, label="Trained prompts", elem_id="prompts",
-        allow_custom_value=studio.own_files,
-        info="Or your .safetensors file, or user/repo@revision." if studio.own_files else None,
-    )  # fmt: skip
-    run = gr.Button("Analyse", variant="primary", elem_id="run")
+    with gr.Row(elem_id="bar"):
+        gr.HTML("<h1>DroPLe Lens</h1>", elem_id="brand")
+        photo = gr.Button("Photo", elem_id="photo-button", min_width=60)
+        classes = gr.Textbox(
+            EXAMPLES[0].classes, label="Classes, separated by commas or lines", show_label=False,
+            container=False, lines=1, max_lines=3, elem_id="classes", max_length=200_000,
+            placeholder="Classes, separated by commas or lines", scale=6, min_width=160,
+        )  # fmt: skip
+        prompts = gr.Dropdown(
+            [*cards, NO_PROMPTS], value=start, label="Trained prompts", show_label=False,
+            container=False, elem_id="prompts", allow_custom_value=studio.own_files,
+            scale=2, min_width=150,
+        )  # fmt: skip
+        run = gr.Button("Analyse", variant="primary", elem_id="run", min_width=90)
+        stop = gr.Button("Stop", elem_id="stop", min_width=90)
+        progress = gr.HTML(f"<span>{escape(device)}</span>", elem_id="device", min_height=0)
+        options = gr.Button("Settings", elem_id="settings-button", min_width=60)
+        guide = gr.Button("?", elem_id="help", min_width=40)
+    for button, panel in ((photo, "photo"), (options, "settings")):
+        button.click(None, None, None, js=TOGGLE % (panel, panel), api_visibility="private")
+    with gr.Column(elem_id="photo-panel", elem_classes="lens-panel"), gr.Row():
+        with gr.Column(scale=2, min_width=240):
+            image = SafeImage(
+                label="Photograph", show_label=False, sources=["upload", "webcam", "clipboard"],
+                type="pil", value=EXAMPLES[0].photo, height=230, elem_id="image",
+                buttons=["fullscreen"],
+            )  # fmt: skip
+            preset = gr.Dropdown(
+                [*PRESETS, OWN_CLASSES], value=None, label="Class list presets", elem_id="preset"
+            )
+        with gr.Column(scale=5, min_width=240):
+            examples = build_picker()
+    example = gr.Textbox(EXAMPLES[0].name, visible=False)
+    chosen = examples.select(choose_example, None, [image, classes, example], **QUIET)
+    image.input(lambda: "", None, example, **QUIET)
     shown = vars(Form()) | dropout_values(studio.trained_dropout("mini", start))
 
     def built(group: str) -> dict[str, Component]:
         return {n: one.build(shown[n]) for n, one in SETTINGS.items() if one.group == group}
 
-    with gr.Accordion("Dropout", open=False, elem_id="dropout"):
+    with gr.Column(elem_id="settings-panel", elem_classes="lens-panel"):
         choice = gr.Dropdown(
             [TRAINED, PAPER, CODE, CUSTOM], value=TRAINED, label="Preset", elem_id="dropout-preset",
             info="The official code drops nothing: it multiplies chosen tokens by 1 + 0.03 noise.",
         )  # fmt: skip
-        settings = built("dropout")
         with gr.Row():
-            settings |= built("weights")
-        settings |= built("text prompts")
+            settings = built("pair")
+        settings |= built("dropout") | built("weights") | built("text prompts") | built("maps")
         with gr.Row():
             settings |= built("draw")
             seed = settings["seed"]
             again = gr.Button("Another draw", elem_id="again", min_width=90)
             redrawn = again.click(next_seed, seed, seed, **QUIET)
-    with gr.Accordion("Model and text", open=False, elem_id="advanced"):
         backbone = gr.Dropdown(
             [*BACKBONES], value="mini", label="Backbone", elem_id="backbone",
             allow_custom_value=studio.own_files,
-            info="mini comes with the app; others need the network once, or a local cache.",
+            info="mini comes with the app; others need the network once, or a local cache."
+            + (" Prompts may also be a .safetensors file, or user/repo@revision."
+               if studio.own_files else ""),
         )  # fmt: skip
         settings |= built("text")
-    # The class looked at belongs to the results, but an analysis needs it too: drawn over there.
+    # The class looked at is chosen in the overview; the lab's own tab shows it.
     target = gr.Dropdown(
         [], label="Class looked at", elem_id="target", render=False, interactive=True,
         allow_custom_value=True, filterable=True,
@@ -136,11 +166,41 @@ def build_inputs(studio: Studio, start: str) -> Inputs:
     form = {"image": image, "classes": classes, "backbone": backbone, "prompts": prompts,
             "target": target, **settings}  # fmt: skip
     inputs = Inputs(
-        form=form, run=run, dropout=choice, example=example,
-        example_chosen=examples.load_input_event, redrawn=redrawn,
+        form=form, run=run, stop=stop, help=guide, progress=progress,
+        dropout=choice, example=example, example_chosen=chosen, redrawn=redrawn,
     )  # fmt: skip
     _link(studio, inputs, preset)
     return inputs
+
+
+def build_picker() -> gr.HTML:
+    """The examples as photographs to click on, each with its classes."""
+    cards = "".join(
+        f'<button type="button" data-name="{one.name}"><img src="{thumbnail(one.photo)}" alt="">'
+        f"<b>{escape(one.label)}</b><span>{escape(one.failure or one.classes)}</span></button>"
+        for one in EXAMPLES
+    )
+    return gr.HTML(
+        html_template=f'<div class="lens-examples">{cards}</div>', elem_id="examples",
+        apply_default_css=False,
+        js_on_load="element.querySelectorAll('button').forEach(one => one.onclick = () => {"
+        " delete document.body.dataset.panel; trigger('select', { name: one.dataset.name }) })",
+    )  # fmt: skip
+
+
+def thumbnail(path: str) -> str:
+    """A photograph as a small data URI."""
+    picture = read_image(path)
+    picture.thumbnail((208, 156))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def choose_example(event: gr.EventData) -> tuple[Any, ...]:
+    """Photograph, classes and name of the example that was clicked on."""
+    one = next((one for one in EXAMPLES if one.name == event.name), EXAMPLES[0])
+    return one.photo, one.classes, one.name
 
 
 def _link(studio: Studio, inputs: Inputs, preset: gr.Dropdown) -> None:

@@ -5,35 +5,35 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import replace
-from html import escape
 from typing import Any
 
 import gradio as gr
 
 from app.calls import model_call, user_errors
-from app.examples import precomputed
+from app.examples import precomputed, stored_draws
 from app.export.files import stem_of
-from app.figures.theme import CONDITION_NAMES, chip
 from app.form import Form, settings_of
+from app.overview.payload import DRAWS, Overview
+from app.overview.stream import overview_of, overview_steps
 from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
-from app.wording.sentences import draw_sentence, headline, learnt_classes, provenance_line
 from drople.analysis import Analysis
 from drople.classes import parse_class_list
-from drople.errors import DropleError
+from drople.errors import DropleError, SettingsError
+from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
 from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DROP_MODES, PLACEMENTS
 
 # What the endpoints `/analyse` and `/evidence` take; all else is as the prompts were trained.
 API_FIELDS = ("image", "classes", "backbone", "prompts", "seed")
-# What `analyse` yields between its steps.
-NOTHING_NEW = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+NOTHING_NEW = (gr.skip(),) * 4  # what `analyse` yields between its steps
 PICTURE_MISSING = (
-    '<div class="lens-answer">The link you followed has settings and classes, but not the picture '
-    "they were for. Add it on the left and press Analyse.</div>"
+    "The link you followed has settings and classes, but not the picture they were for. Add it "
+    "under Photo and press Analyse."
 )
-PRECOMPUTED = "<b>Precomputed example.</b> Press Analyse to compute it here."
+Drawn = tuple[Overview, tuple[DrawBatch, ...]]  # the overview and its draws so far
+PRECOMPUTED = "Precomputed example: Analyse computes it here."
 
 
 class Page:
@@ -45,7 +45,9 @@ class Page:
 
     def __init__(self, studio: Studio):
         self.studio = studio
+        self.draws = DRAWS
         self._analysing = model_call(self._steps, gpu_seconds=gpu_seconds_of)
+        self._drawing = model_call(self._draws)
 
     def open(
         self,
@@ -61,9 +63,9 @@ class Page:
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
         if stored is not None:
-            yield shown(stored, None, card, beforehand=True)
+            yield self._shown(stored, card, form, note=PRECOMPUTED, batches=stored_draws(stored))
         elif form.image is None:
-            yield gr.skip(), PICTURE_MISSING, gr.skip(), gr.skip()
+            yield gr.skip(), gr.skip(), {"message": PICTURE_MISSING}, gr.skip()
         else:
             yield from self._analysing(form, progress)
 
@@ -90,7 +92,50 @@ class Page:
             yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
             analysis = self.studio.analyse(loaded, form.image, names, settings)
-        yield shown(analysis, form.target, loaded.card)
+            yield self._shown(analysis, loaded.card, form)
+
+    def compare(self, drawn: Drawn | None, **values: Any) -> tuple[Any, Any]:
+        """The same analysis for another pair of dropouts, before their draws."""
+        form = Form(**values)
+        with user_errors():
+            if len(set(form.pair)) < 2:
+                raise SettingsError("Choose two different dropouts to compare.")
+            if drawn is None:
+                return gr.skip(), gr.skip()
+            overview = replace(drawn[0], pair=form.pair)
+            return (overview, ()), overview.payload()
+
+    def draw(self, drawn: Drawn | None, **values: Any) -> Iterator[tuple[Drawn, dict[str, Any]]]:
+        """Draws of the compared dropouts for the overview that is shown, a batch at a time.
+
+        Each batch takes its own turn at the model, so that other visitors compute in between.
+        """
+        if drawn is not None and sum(len(one.seeds) for one in drawn[1]) < drawn[0].wanted:
+            yield from self._drawing(drawn, Form(**values))
+
+    def _draws(self, drawn: Drawn, form: Form) -> Iterator[tuple[Drawn, dict[str, Any]]]:
+        with user_errors():
+            overview, stored = drawn
+            loaded = self.studio.load(form.backbone, form.prompts)
+            if not loaded.made(overview.analysis):  # the form has changed meanwhile
+                return
+            for batches in overview_steps(self.studio, loaded, overview, stored=stored):
+                yield (overview, batches), overview.payload(batches)
+
+    def _shown(
+        self,
+        analysis: Analysis,
+        card: PromptCard | None,
+        form: Form,
+        *,
+        note: str = "",
+        batches: tuple[DrawBatch, ...] = (),
+    ) -> tuple[Analysis, Drawn, dict[str, Any], Any]:
+        """An analysis as the page takes it: itself, its draws, the overview, the classes."""
+        overview = overview_of(analysis, card, pair=form.pair, count=self.draws)
+        batches = tuple(batch for batch in batches if batch.pair == form.pair)
+        payload = overview.payload(batches) | {"note": note}
+        return analysis, (overview, batches), payload, target_choices(analysis, form.target)
 
     def api_analyse(self, **values: Any) -> dict[str, Any]:
         """Analyses a picture with default settings.
@@ -149,48 +194,12 @@ def gpu_seconds_of(form: Form, progress: gr.Progress) -> int:
     return 10 + form.classes.count(",") // 100
 
 
-def shown(
-    analysis: Analysis, target: str | None, card: PromptCard | None, *, beforehand: bool = False
-) -> tuple[Analysis, str, Any, str]:
-    """An analysis as the page takes it: itself, the answer, the classes, where it comes from."""
-    answer = answer_html(analysis, card, beforehand=beforehand)
-    return analysis, answer, target_choices(analysis, target), foot_html(analysis)
-
-
-def answer_html(analysis: Analysis, card: PromptCard | None, *, beforehand: bool = False) -> str:
-    """The answer in words: what each condition says, and which classes the prompts learnt."""
-    chips = [
-        chip(condition, f"{CONDITION_NAMES[condition]}: {text}")
-        for condition, text in headline(analysis, 0)
-    ]
-    label = PRECOMPUTED if beforehand else ""
-    return (
-        f'<div class="lens-answer">{" ".join(chips)}'
-        f'<span class="lens-draw">{escape(draw_sentence(analysis))} {label}</span>'
-        f"{learnt_html(analysis.classes, card.classes) if card and card.classes else ''}</div>"
-    )
-
-
-def learnt_html(listed: tuple[str, ...], learnt: tuple[str, ...]) -> str:
-    """Of each listed class, whether the prompts learnt it; the names can be folded out."""
-    known, new = learnt_classes(listed, learnt)
-    count = f"The prompts learnt {len(known)} of {len(listed)} listed classes"
-    groups = [("Learnt", known), ("New to the prompts", new)]
-    listing = " ".join(f"{title}: {', '.join(names)}." for title, names in groups if names)
-    return f'<details class="lens-draw"><summary>{count}.</summary>{escape(listing)}</details>'
-
-
 def target_choices(analysis: Analysis, target: str | None) -> Any:
     """The classes to look at: all of a short list; of a long one those with maps."""
     shown = [analysis.classes[i] for i in analysis.maps.classes]
     choices = [*analysis.classes] if len(analysis.classes) <= 300 else shown
     chosen = analysis.classes[target_index(analysis, target)]
     return gr.Dropdown(choices, value=chosen)
-
-
-def foot_html(analysis: Analysis) -> str:
-    """Where the pictures come from."""
-    return f'<div class="lens-foot">{escape(provenance_line(analysis))}</div>'
 
 
 def as_numbers(analysis: Analysis) -> dict[str, Any]:

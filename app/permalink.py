@@ -25,6 +25,7 @@ COPY = """(...values) => {
         const value = String(values[i] ?? '')
         if (value && value.length <= %d) query.set(name, value)
     })
+    lookingAt(query)
     const link = location.origin + location.pathname + '?' + query
     navigator.clipboard?.writeText(link).catch(() => {})
     return link

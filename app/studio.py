@@ -18,7 +18,7 @@ from drople.analysis import Analysis, AnalysisSettings, analyse
 from drople.class_texts import ClassTexts, describe_classes
 from drople.devices import pick_device
 from drople.errors import BackboneError, CheckpointError, ClassListError
-from drople.models.backbone import BUNDLED, Backbone, load_backbone
+from drople.models.backbone import BUNDLED, Backbone, hash_weights, load_backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.storage.hub import fetch_prompts, is_hub_id
 from drople.storage.prompts import PromptCard, load_prompts, read_card, shipped_prompts
@@ -83,6 +83,13 @@ class Loaded:
     def dropout(self) -> DropoutSettings:
         """What the prompts were trained with; the defaults without prompts."""
         return self.card.dropout if self.card else DropoutSettings()
+
+    def made(self, analysis: Analysis) -> bool:
+        """Whether an analysis is of this very backbone and these very prompts."""
+        model, known = self.model, analysis.provenance
+        hashed = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
+        hashes = (model.backbone.weights_hash, hashed)
+        return hashes == (known["backbone_hash"], known.get("prompts_hash"))
 
 
 @dataclass

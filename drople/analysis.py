@@ -82,6 +82,7 @@ class Analysis:
     maps: ClassMaps
     settings: AnalysisSettings
     provenance: dict[str, Any]
+    lens: dict[str, np.ndarray] | None = None  # branch -> cosines (L, K) read after each layer
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -139,6 +140,7 @@ def analyse(
         maps=_maps_of(runs, classes.names, settings),
         settings=settings,
         provenance=_provenance(model, settings, prompts_name),
+        lens={run.conditions[0]: run.lens() for run in runs},  # of each branch without dropout
     )
 
 

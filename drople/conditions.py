@@ -78,9 +78,9 @@ def rows_of(
 
 @dataclass(frozen=True)
 class Conditions:
-    """The adapted image branch under several conditions at once."""
+    """One image branch under several conditions at once: adapted, or frozen without prompts."""
 
-    model: PromptedClip
+    model: Backbone | PromptedClip
     rows: tuple[ConditionRow, ...]
     settings: DropoutSettings  # of all rows; each has its own strategy
     dropout: TokenDropout
@@ -88,35 +88,43 @@ class Conditions:
     @classmethod
     def of(
         cls,
-        model: PromptedClip,
+        model: Backbone | PromptedClip,
         rows: Sequence[ConditionRow],
         settings: DropoutSettings,
         *,
         match: bool = False,
+        reference: str = "iwtd",
     ) -> Conditions:
-        """Rows side by side; with `match`, all that drop do so at the rate of their draw's IWTD.
+        """Rows side by side; with `match`, all that drop do so at the rate of `reference`.
+
+        Args:
+            reference: the condition whose row sets the rate of its draw.
 
         Raises:
-            ValueError: a rate is to be matched in a draw without IWTD.
+            ValueError: a rate is to be matched in a draw without that condition.
         """
-        references = _references(rows) if match else {}
+        references = _references(rows, reference) if match else {}
+        backbone = model if isinstance(model, Backbone) else model.backbone
         dropout = TokenDropout.of(
             settings,
             SeededDraws([row.seed for row in rows], "image"),
-            depth=min(settings.image_depth, model.backbone.image_layer_count),
+            depth=min(settings.image_depth, backbone.image_layer_count),
             strategy=SideBySide(tuple(row.strategy for row in rows), references),
         )
         return cls(model, tuple(rows), settings, dropout)
 
-    def layers(self, pixels: Tensor, *, readout_only: bool = False) -> Iterator[LayerRecord]:
+    def layers(
+        self, pixels: Tensor, *, readout_only: bool = False, score_all: bool = True
+    ) -> Iterator[LayerRecord]:
         """Runs the image tower on one picture (1, 3, S, S) for all rows, or on one for each.
 
-        With `readout_only` no more is worked out than features and drops need (see `run_layers`).
+        With `readout_only` no more is worked out than features and drops need (see `run_layers`);
+        without `score_all` no importance beyond the dropout's depth.
         """
         return self.model.image_layers(
             pixels.expand(len(self.rows), -1, -1, -1),
             score=True,
-            watched=self.dropout.depth if readout_only else None,
+            watched=None if score_all and not readout_only else self.dropout.depth,
             dropout=self.dropout,
             readout_only=readout_only,
         )
@@ -124,29 +132,37 @@ class Conditions:
     @torch.no_grad()
     def run(self, pixels: Tensor, classes: ClassTexts, *, drop_text: bool = False) -> Run:
         """Runs one picture (1, 3, S, S) and keeps everything; `drop_text`: text prompts too."""
-        records = list(self.layers(pixels))
-        text = classes.features[ADAPTED].expand(len(self.rows), -1, -1).clone()  # (R, K, E)
-        for i, row in enumerate(self.rows):
-            if drop_text and row.condition != ADAPTED:
-                dropped = with_strategy(self.settings, row.condition)
-                text[i] = text_layers_of(
-                    self.model, classes.names, dropout=dropped, seed=row.seed
-                ).features
+        return self.run_of(list(self.layers(pixels)), classes, drop_text=drop_text)
+
+    @torch.no_grad()
+    def run_of(
+        self, records: list[LayerRecord], classes: ClassTexts, *, drop_text: bool = False
+    ) -> Run:
+        """The run that left these records of `layers`."""
+        branch = ADAPTED if isinstance(self.model, PromptedClip) else FROZEN
+        text = classes.features[branch].expand(len(self.rows), -1, -1).clone()  # (R, K, E)
+        if drop_text and isinstance(self.model, PromptedClip):
+            for i, row in enumerate(self.rows):
+                if row.condition != ADAPTED:
+                    dropped = with_strategy(self.settings, row.condition)
+                    text[i] = text_layers_of(
+                        self.model, classes.names, dropout=dropped, seed=row.seed
+                    ).features
         names = tuple(row.condition for row in self.rows)
         return Run(names, self.model, records, text, self.dropout)
 
 
-def _references(rows: Sequence[ConditionRow]) -> dict[int, int]:
+def _references(rows: Sequence[ConditionRow], reference: str) -> dict[int, int]:
     """ConditionRow -> the row of its draw that sets its rate."""
-    iwtd = {row.seed: i for i, row in enumerate(rows) if row.condition == "iwtd"}
+    leads = {row.seed: i for i, row in enumerate(rows) if row.condition == reference}
     matched = {
         i: row.seed
         for i, row in enumerate(rows)
-        if row.condition != "iwtd" and not isinstance(row.strategy, NoDropout)
+        if row.condition != reference and not isinstance(row.strategy, NoDropout)
     }
-    if not iwtd.keys() >= set(matched.values()):
-        raise ValueError("a matched rate is IWTD's: each draw needs its row 'iwtd'")
-    return {i: iwtd[seed] for i, seed in matched.items()}
+    if not leads.keys() >= set(matched.values()):
+        raise ValueError(f"a matched rate is one row's: each draw needs its row {reference!r}")
+    return {i: leads[seed] for i, seed in matched.items()}
 
 
 @dataclass(frozen=True)
@@ -174,6 +190,17 @@ class Run:
 
     def rows(self) -> list[tuple[int, str]]:
         return list(enumerate(self.conditions))
+
+    @torch.no_grad()
+    def lens(self, row: int = 0) -> np.ndarray:
+        """Cosines (L, K) read after each layer through the final norm and projection.
+
+        The logit lens: a reading the model was not trained for but in its last layer, whose row is
+        the prediction itself.
+        """
+        read = [image_features(self.model.visual, record)[row] for record in self.records]
+        features = F.normalize(torch.stack(read), dim=-1)  # (L, E)
+        return (features @ self.text[row].T).cpu().numpy()
 
     def prediction(self, row: int) -> Prediction:
         cosines = self.text[row] @ self.features[row]

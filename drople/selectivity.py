@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from drople.tokens.dropout import DropoutSettings
-from drople.tokens.importance import TokenImportance
 from drople.tokens.normalise import Normalisation
-from drople.tokens.strategies import Evidence, ImportanceWeighted
+from drople.tokens.strategies import ImportanceWeighted
 from drople.traces import LayerTrace
 
 
@@ -83,15 +81,6 @@ def what_if(
     if layer.probability is None:
         return layer
     strategy = ImportanceWeighted(dropout.p_min, dropout.p_max, dropout.weights, normalisation)
-    eligible = torch.from_numpy(layer.eligible)
-    evidence = Evidence(layer.depth, _importance(layer), torch.from_numpy(layer.content), eligible)
-    p = strategy.probability(evidence).where(eligible, 0)
+    evidence = layer.evidence()
+    p = strategy.probability(evidence).where(evidence.eligible, 0)
     return replace(layer, probability=p.numpy())
-
-
-def _importance(layer: LayerTrace) -> TokenImportance:
-    """A trace's shares as a strategy reads them."""
-    return TokenImportance(
-        {name: torch.from_numpy(share) for name, share in layer.shares.items()},
-        {name: torch.from_numpy(total) for name, total in layer.totals.items()},
-    )

@@ -47,6 +47,16 @@ class LayerTrace:
         """The learned prompts' part (P,) of (R, N) values."""
         return values[row, slice(*self.prompts)]
 
+    def evidence(self) -> Evidence:
+        """What a strategy would have looked at after this layer."""
+
+        def tensors(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
+            return {name: torch.from_numpy(value) for name, value in values.items()}
+
+        importance = TokenImportance(tensors(self.shares), tensors(self.totals))
+        content, eligible = torch.from_numpy(self.content), torch.from_numpy(self.eligible)
+        return Evidence(self.depth, importance, content, eligible)
+
     def rate(self, row: int = 0) -> float:
         """Mean p over the tokens a dropout might touch; 0 where none acts."""
         if self.probability is None or not self.eligible[row].any():

@@ -5,17 +5,14 @@ from __future__ import annotations
 from html import escape
 
 import numpy as np
-import plotly.graph_objects as go
 
-from app.figures.patches import as_uri, grey, strip
-from app.figures.theme import Scale, number, plain
+from app.figures.theme import Scale, number
 from drople.analysis import Analysis
 from drople.tokens.importance import SIGNALS
-from drople.tokens.layout import patch_row
 from drople.traces import BranchTrace, LayerTrace
 
 SIGNAL_NAMES = {
-    "blend": "Blend of the signals (I)",
+    "blend": "All signals (blend)",
     **{name: name for name in SIGNALS},  # of a signal without a line below
     "s_self": "Self-attention (s_self)",
     "s_cls": "Class attention (s_cls)",
@@ -66,99 +63,6 @@ def scale_of(
         top,
         f"{SIGNAL_NAMES[signal]}, in multiples of an even share",
         clipped=bool(len(known) and known.max() > top * 1.001),
-    )
-
-
-def layer_figure(
-    analysis: Analysis, condition: str, layer: int, signal: str, *, opacity: float, locked: bool
-) -> go.Figure:
-    """One layer's patches over the grey photograph, with all numbers on hover."""
-    trace = analysis.images[condition]
-    one = trace.layers[layer]
-    scale = scale_of(analysis, trace, signal, None if locked else layer)
-    values = one.patches(values_of(one, signal))
-    rows, columns = values.shape
-    figure = go.Figure()
-    figure.add_layout_image(
-        source=as_uri(grey(analysis.pixels)), xref="x", yref="y", x=-0.5, y=-0.5,
-        sizex=columns, sizey=rows, sizing="stretch", layer="below",
-    )  # fmt: skip
-    figure.add_heatmap(
-        z=values.astype(np.float32),
-        zmin=scale.low,
-        zmax=scale.high,
-        colorscale=scale.plotly(),
-        showscale=False,
-        opacity=opacity,
-        xgap=0.5,
-        ygap=0.5,
-        text=hover_texts(one),
-        hovertemplate="%{text}<extra></extra>",
-    )
-    axis = {"visible": False, "fixedrange": True}
-    figure.update_xaxes(**axis, range=[-0.5, columns - 0.5], constrain="domain")
-    figure.update_yaxes(**axis, range=[rows - 0.5, -0.5], scaleanchor="x", constrain="domain")
-    plain(figure, height=None)  # as high as wide, by the page's style
-    figure.update_layout(margin={"l": 0, "r": 0, "t": 4, "b": 4})
-    return figure
-
-
-def hover_texts(layer: LayerTrace) -> list[list[str]]:
-    """What is known of each patch, (G, G): place, shares, blend, p and rank."""
-    assert layer.grid is not None
-    count = int(layer.content[0].sum())
-    rank = np.empty(layer.blend.shape[1], dtype=int)
-    rank[np.argsort(-layer.blend[0], kind="stable")] = np.arange(layer.blend.shape[1]) + 1
-    texts = []
-    for row in range(layer.grid[0]):
-        line = []
-        for column in range(layer.grid[1]):
-            token = patch_row(layer.grid, row, column)
-            parts = [f"<b>row {row + 1}, column {column + 1}</b>"]
-            for name, share in layer.shares.items():
-                raw = share[0, token] * layer.totals[name][0, 0]
-                parts.append(f"{name}: {raw:.4f}, share {100 * share[0, token]:.2f} %")
-            parts.append(
-                f"blend: {100 * layer.blend[0, token]:.2f} %, rank {rank[token]} of {count}"
-            )
-            if layer.probability is None:
-                parts.append("no dropout here")
-            else:
-                parts.append(f"p = {layer.probability[0, token]:.3f}")
-            line.append("<br>".join(parts))
-        texts.append(line)
-    return texts
-
-
-def layers_strip(
-    analysis: Analysis, condition: str, signal: str, *, chosen: int, locked: bool
-) -> np.ndarray:
-    """All layers at a glance."""
-    trace = analysis.images[condition]
-    maps = [one.patches(values_of(one, signal)) for one in trace.layers]
-    if locked or signal == "p":
-        return strip(analysis.pixels, maps, scale_of(analysis, trace, signal, None), chosen=chosen)
-    # On its own scale each layer fills [0, 1]; the page says that colours do not compare then.
-    unit = [
-        np.where(
-            np.isfinite(m), scale_of(analysis, trace, signal, i).unit(np.nan_to_num(m)), np.nan
-        )
-        for i, m in enumerate(maps)
-    ]
-    return strip(analysis.pixels, unit, Scale(0, 1, "each layer on its own"), chosen=chosen)
-
-
-def prompt_cells(analysis: Analysis, condition: str, layer: int, signal: str, scale: Scale) -> str:
-    """The prompt tokens' values as coloured cells, HTML; empty where there are none."""
-    one = analysis.images[condition].layers[layer]
-    values = one.prompt_values(values_of(one, signal))
-    if not len(values):
-        who = "The frozen branch has" if condition == "frozen" else "These prompts have"
-        return f'<p class="lens-note">{who} no prompt tokens among the patches.</p>'
-    cells = "".join(cell(f"P{i + 1}", float(value), scale) for i, value in enumerate(values))
-    return (
-        f'<div class="lens-cells" role="img" aria-label="Prompt tokens">'
-        f'<span class="lens-cells-name">Prompt tokens</span>{cells}</div>'
     )
 
 

@@ -122,13 +122,6 @@ def strip(
     return np.asarray(sheet)
 
 
-def tile_at(x: float, y: float, count: int, columns: int = 4) -> int | None:
-    """Which tile of a strip a click hit; None between or outside."""
-    column, row = int(x // (TILE + 6)), int(y // (TILE + 6))
-    index = row * columns + column
-    return index if 0 <= column < columns and 0 <= index < count else None
-
-
 def as_uri(picture: np.ndarray) -> str:
     """A picture as a PNG data URI."""
     buffer = io.BytesIO()

@@ -11,9 +11,7 @@ import gradio as gr
 
 from app.lab import (
     attention_maps,
-    class_maps,
     direct_path,
-    duel,
     faithfulness,
     modes,
     rate_curve,
@@ -21,9 +19,6 @@ from app.lab import (
     sanity,
     selectivity,
     sinks,
-    texts,
-    token_card,
-    trained_with,
     uncertainty,
 )
 from app.lab.bench import Bench
@@ -31,22 +26,21 @@ from app.tabs.export import savable
 from app.tabs.shared import QUIET, View
 from drople.analysis import Analysis
 
-VIEWS: dict[str, Callable[[Bench], list[View]]] = {
-    "Duel": duel.build,
-    "Token card": token_card.build,
-    "Selectivity": selectivity.build,
-    "Modes": modes.build,
-    "Many draws": uncertainty.build,
-    "Trained with": trained_with.build,
-    "Faithfulness": faithfulness.build,
-    "Rate curve": rate_curve.build,
-    "Robustness": robustness.build,
-    "Sanity check": sanity.build,
-    "Sinks": sinks.build,
-    "Explained": direct_path.build,
-    "Attention": attention_maps.build,
-    "Class minus mean": class_maps.build,
-    "All texts": texts.build,
+Build = Callable[[Bench], list[View]]
+# In the order of a reader's questions: question, tab -> what the tab shows, one under the other.
+VIEWS: dict[str, dict[str, tuple[Build, ...]]] = {
+    "Does IWTD choose?": {"Choice and sinks": (selectivity.build, sinks.build)},
+    "Does it matter?": {
+        "Many draws": (uncertainty.build,),
+        "Rate curve": (rate_curve.build,),
+        "Modes": (modes.build,),
+    },
+    "Can I trust the maps?": {"Faithfulness": (faithfulness.build, sanity.build)},
+    "Why?": {
+        "Explained": (direct_path.build,),
+        "Attention": (attention_maps.build,),
+        "Robustness": (robustness.build,),
+    },
 }
 
 
@@ -87,10 +81,13 @@ def build(bench: Bench) -> Lab:
     """Lays the lab out; its first tab is opened when the lab is."""
     opened: gr.State = gr.State("", time_to_live=3600)
     built = Lab(bench, opened, {})
+    views = [(question, *view) for question, tabs in VIEWS.items() for view in tabs.items()]
     with gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
-        for name, view in VIEWS.items():
+        for question, name, builds in views:
             with gr.Tab(name, id=f"lab-{name}") as own:
-                built.tabs[name] = savable(name, view(bench), bench.state, bench.target)
+                gr.Markdown(f"**{question}**", elem_classes="lens-intro")
+                shown = [view for build in builds for view in build(bench)]
+                built.tabs[name] = savable(name, shown, bench.state, bench.target)
             chosen = own.select(lambda name=name: name, None, opened, **QUIET)
             for one in built.tabs[name]:
                 one.draw_on(chosen.success, bench.state, bench.target)

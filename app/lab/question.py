@@ -13,7 +13,6 @@ from app.studio import Loaded, Studio
 from drople.analysis import Analysis, AnalysisSettings, same_question
 from drople.class_texts import ClassTexts
 from drople.errors import SettingsError
-from drople.models.backbone import hash_weights
 from drople.models.prompted_clip import PromptedClip
 
 T = TypeVar("T")
@@ -38,12 +37,9 @@ class Question:
             BackboneError, CheckpointError: see `Studio.load`.
         """
         loaded = self.studio.load(self.backbone, self.prompts)
-        model, known = loaded.model, self.analysis.provenance
-        clip = model.backbone if isinstance(model, PromptedClip) else model
-        hashed = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
-        if (clip.weights_hash, hashed) != (known["backbone_hash"], known.get("prompts_hash")):
+        if not loaded.made(self.analysis):
             raise SettingsError(
-                "The backbone or the prompts on the left are no longer those of this analysis. "
+                "The backbone or the prompts in the form are no longer those of this analysis. "
                 "Press Analyse first."
             )
         return loaded

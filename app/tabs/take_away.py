@@ -2,50 +2,89 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import gradio as gr
 
 from app.calls import user_errors
 from app.export.files import stem_of
 from app.export.standalone import standalone_page
 from app.figures.paper import FORMATS, figure_bytes, paper_figure
+from app.overview.payload import Overview
 from app.tabs.export import download, zipped
-from app.tabs.shared import View, required, target_index
+from app.tabs.shared import required, target_index
 from app.wording.paper import caption, methods_text
 from drople.analysis import Analysis
+from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
 
+INTRO = (
+    "One ZIP with all of this analysis: the numbers (.npz, .json), the overview as a page that "
+    "opens without network, a figure for a paper (PDF, SVG) and the words for it. The panels of "
+    "the overview save themselves, as SVG and PNG."
+)
 README = """{stem}.npz   every number, setting, seed and weight hash; python -m drople replay FILE
                 recomputes it, drople.load_analysis reads it
-{stem}.html  the pictures with their numbers; opens in a browser with no network
+{stem}.json  what the overview shows, its draws included
+{stem}.html  the overview with its draws; opens in a browser with no network
 {stem}.pdf, {stem}.svg  a figure for a paper; words.txt holds its caption and a methods text
 """
+# Where the visitor looks, as the overview's renderer knows it.
+LOOKED_AT = (
+    "(analysis, draws, looked) => [analysis, draws, JSON.stringify(window.lens?.state() ?? {})]"
+)
 
 
-def build(state: gr.State, target: gr.Dropdown, views: list[View]) -> None:
-    """Lays the button out; its figure shows the layer chosen on the tab of token importance."""
-    (layer,) = {one for view in views for one in view.controls if one.elem_id == "layer"}
-    button = gr.Button(
-        "Save this analysis (numbers, page, figure, words)", size="sm", elem_id="take-away",
-        elem_classes="lens-save",
-    )  # fmt: skip
-    download(button, taken_away, [state, target, layer])
+def build(state: gr.State, draws: gr.State) -> None:
+    """Lays the button out; what it saves shows the layer and class that the overview shows."""
+    gr.Markdown(INTRO, elem_classes="lens-intro")
+    button = gr.Button("Save this analysis", elem_id="take-away", elem_classes="lens-one")
+    looked = gr.Textbox(visible="hidden")
+    download(button, taken_away, [state, draws, looked], js=LOOKED_AT)
 
 
-def taken_away(analysis: Analysis | None, target: str | None, layer: float) -> dict[str, str]:
-    """All files of an analysis as one ZIP: its name and, in base64, its bytes."""
+def taken_away(
+    analysis: Analysis | None,
+    drawn: tuple[Overview, tuple[DrawBatch, ...]] | None,
+    looked: str | None,
+) -> dict[str, str]:
+    """All files of an analysis as one ZIP: its name and, in base64, its bytes.
+
+    Args:
+        drawn: the overview and its draws so far; None before any.
+        looked: the overview's state as JSON, as the browser says it.
+    """
     with user_errors():
         analysis = required(analysis)
-        wanted, shown = target_index(analysis, target), analysis.maps.classes
+        state = read_state(looked)
+        wanted, shown = target_index(analysis, state.get("class")), analysis.maps.classes
         index = shown.index(wanted) if wanted in shown else 0  # only these have maps
-        depth = min(int(layer), len(analysis.images["frozen"].layers)) - 1
+        layers = len(analysis.images["frozen"].layers)
+        depth = min(max(state.get("layer", 0), 0), layers - 1)
         stem = stem_of(analysis, shown[index], "drople-analysis")
         figure = paper_figure(analysis, depth, index)
         words = f"{caption(analysis, depth, index)}\n\n{methods_text(analysis)}"
+        overview, batches = drawn or (Overview(analysis), ())
+        payload = overview.payload(batches)
+        first = {"layer": depth, "class": analysis.classes[shown[index]]}
         files = {
             "README.txt": README.format(stem=stem).encode(),
             f"{stem}.npz": analysis_bytes(analysis),
-            f"{stem}.html": standalone_page(analysis, depth, index).encode(),
+            f"{stem}.json": json.dumps(payload).encode(),
+            f"{stem}.html": standalone_page(payload, first).encode(),
             "words.txt": words.encode(),
             **{f"{stem}.{kind}": figure_bytes(figure, kind) for kind in FORMATS},
         }
         return zipped(stem, files)
+
+
+def read_state(text: str | None) -> dict[str, Any]:
+    """Layer (from 0) and class of a state, as far as they are what they should be."""
+    try:
+        given = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    kinds = {"layer": int, "class": str}
+    known = given if isinstance(given, dict) else {}
+    return {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.importance import SIGNAL_NAMES, values_of
 from app.figures.theme import CONDITION_NAMES
-from drople.analysis import Analysis, ClassMaps
-from drople.gradcam import CAM_METHODS
+from drople.analysis import Analysis
 from drople.measures import agreement, drop_counts, selectivity, top_kept
 from drople.traces import LayerTrace
 
@@ -27,58 +25,12 @@ def headline(analysis: Analysis, target: int) -> list[tuple[str, str]]:
     return said
 
 
-def draw_sentence(analysis: Analysis) -> str:
-    """What the dropouts change in this one draw."""
-    if not analysis.adapted:
-        return (
-            "No prompts are loaded for this backbone, so only the frozen branch is shown. Train "
-            "some with python -m drople train, or choose another backbone."
-        )
-    adapted = best_class(analysis, "adapted")
-    parts = []
-    for condition in analysis.conditions[2:]:
-        best = best_class(analysis, condition)
-        verb = "keeps the answer"
-        if best != adapted:
-            verb = f"flips the answer to {analysis.classes[best]}"
-        parts.append(f"{CONDITION_NAMES[condition]} {verb}")
-    if not parts:
-        return ""
-    return f"In this one draw (seed {analysis.settings.seed}): " + ", ".join(parts) + "."
-
-
 def place(layer: LayerTrace, token: int) -> str:
     """Where a token of an image is, for a reader who counts from 1."""
     if layer.prompts[0] <= token < layer.prompts[1]:
         return f"prompt P{token - layer.prompts[0] + 1}"
     assert layer.grid is not None
     return f"row {(token - 1) // layer.grid[1] + 1}, column {(token - 1) % layer.grid[1] + 1}"
-
-
-def importance_sentence(analysis: Analysis, condition: str, layer: int, signal: str) -> str:
-    """Where a layer's importance is, and whether one token sets its scale."""
-    one = analysis.images[condition].layers[layer]
-    values = values_of(one, signal)[0]
-    if not np.isfinite(values).any():
-        if signal == "p":
-            return f"No dropout acts after layer {layer + 1}."
-        return "These prompts have no bridge, so s_cross does not exist."
-    known = np.where(np.isfinite(values), values, -np.inf)
-    top = int(known.argmax())
-    if signal == "p":
-        p = values[np.isfinite(values)]
-        sentence = (
-            f"Layer {layer + 1}: p lies between {p.min():.2f} and {p.max():.2f}, {p.mean():.2f} on "
-            f"average; most likely to be dropped is {place(one, top)}."
-        )
-    else:
-        ten = np.sort(known[np.isfinite(known)])[-10:].sum() / one.content[0].sum()
-        sentence = (
-            f"Layer {layer + 1}, {SIGNAL_NAMES[signal]}: the most important token is "
-            f"{place(one, top)}, {known[top]:.1f} times an even share; the ten most important "
-            f"hold {100 * ten:.0f} % of it all."
-        )
-    return sentence + " " + disguise_sentence(analysis, one)
 
 
 def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
@@ -163,36 +115,20 @@ def hidden_sentence(analysis: Analysis, layer: int) -> str:
     return f"Earlier layers have hidden {said} (grey); they stay hidden."
 
 
-def cam_sentence(maps: ClassMaps, condition: str, index: int) -> str:
-    """What one map shows: its peak and the share that speaks against the class.
+def provenance_line(analysis: Analysis, draws: int = 0) -> str:
+    """Where the pictures come from, in one line.
 
-    Patches that are dropped or hidden at this layer have no value and do not count.
+    Args:
+        draws: of each dropout; 0: none but the one that an analysis with prompts holds itself.
     """
-    method, gone = CAM_METHODS[maps.method], maps.unavailable[condition]
-    if gone.all():
-        return "All patches are dropped or hidden here."
-    if not np.isfinite(maps.values[condition][index]).all():
-        return "Not a number: this map could not be worked out."
-    values = np.where(gone, 0, maps.values[condition][index])
-    if not values.any():
-        return "Zero everywhere: no patch matters here."
-    row, column = np.unravel_index(int(np.where(gone, -np.inf, values).argmax()), values.shape)
-    total = np.abs(values).sum()
-    against = np.abs(values[values < 0]).sum() / total
-    if method.signed and values.max() <= 0:
-        return "Nothing speaks for the class: all values are negative."
-    peak = f"Peak at row {row + 1}, column {column + 1}"
-    return f"{peak}; {100 * against:.0f} % speaks against." if method.signed else f"{peak}."
-
-
-def provenance_line(analysis: Analysis) -> str:
-    """Where the pictures come from, in one line."""
-    known = analysis.provenance
+    known, dropout = analysis.provenance, analysis.settings.dropout
     parts = [f"{known['backbone']}@{known['backbone_hash'][:6]}"]
     if "prompts" in known:
         parts.append(f"{known['prompts']}@{known['prompts_hash'][:6]}")
-        dropout = analysis.settings.dropout
+    if "prompts" in known or draws:
+        first, last = analysis.settings.seed, analysis.settings.seed + draws - 1
         parts.append("A: dropout applied now, to fixed weights")
         parts.append(f"{dropout.mode}, IWTD's p {dropout.p_min:g} to {dropout.p_max:g}")
-        parts.append(f"one draw, seed {analysis.settings.seed}")
+        many = f"{draws} draws, seeds {first} to {last}"
+        parts.append(many if draws > 1 else f"one draw, seed {first}")
     return " · ".join([*parts, f"drople {known['drople']}", f"torch {known['torch']}"])

@@ -138,7 +138,7 @@ def _outcome(conditions: Conditions, picture: Tensor, text: Tensor) -> _Outcome:
         if record.drop is not None:
             dropped += record.drop.dropped.sum(dim=-1).cpu()
             eligible += record.eligible.sum(dim=-1).cpu()
-    features = F.normalize(image_features(conditions.model.backbone.visual, record), dim=-1)
+    features = F.normalize(image_features(conditions.model.visual, record), dim=-1)
     return _Outcome(features, features @ text.T, dropped / eligible.clamp_min(1))
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import types
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -24,23 +24,31 @@ from drople.branches import FROZEN
 from drople.errors import DropleError, EvidenceError
 from drople.models.backbone import Backbone, hash_weights, other_weights
 from drople.models.prompted_clip import PromptedClip
+from drople.paired_draws import DrawBatch
 from drople.tokens.dropout import TokenDrop
 
-FORMAT, SCHEMA = "drople-analysis", 1
+FORMAT, SCHEMA = "drople-analysis", 2
+READ = (1, 2)  # 1: without the logit lens and draws
 MAX_BYTES = 512 * 2**20  # unpacked; an analysis without attention has about a hundredth
 TOLERANCE = 1e-4  # largest difference between machines that still counts as equal
 _ARRAY = "$array"
 
 
-def save_analysis(path: str | Path, analysis: Analysis) -> None:
-    """Writes an analysis: every array, setting, seed, weight hash and version it holds."""
-    Path(path).write_bytes(analysis_bytes(analysis))
+def save_analysis(path: str | Path, analysis: Analysis, draws: Sequence[DrawBatch] = ()) -> None:
+    """Writes an analysis: every array, setting, seed, weight hash and version it holds.
+
+    Args:
+        draws: of two dropouts on the same picture, kept beside it; see `load_draws`.
+    """
+    Path(path).write_bytes(analysis_bytes(analysis, draws))
 
 
-def analysis_bytes(analysis: Analysis) -> bytes:
+def analysis_bytes(analysis: Analysis, draws: Sequence[DrawBatch] = ()) -> bytes:
     """What `save_analysis` writes."""
     arrays: list[np.ndarray] = []
     header = {"format": FORMAT, "schema": SCHEMA, "analysis": _encode(analysis, arrays)}
+    if draws:
+        header["draws"] = _encode(draws, arrays)
     named: dict[str, Any] = {f"a{i}": array for i, array in enumerate(arrays)}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, header=np.array(json.dumps(header)), **named)
@@ -54,6 +62,39 @@ def load_analysis(path: str | Path) -> Analysis:
         EvidenceError: no such file, damaged, or of another schema.
     """
     path = Path(path)
+    return _analysis(*_read(path), path.name)
+
+
+def load_draws(path: str | Path) -> tuple[DrawBatch, ...]:
+    """Reads the draws that `save_analysis` kept beside an analysis; none where there are none.
+
+    Raises:
+        EvidenceError: see `load_analysis`; or they are not of that analysis.
+    """
+    path = Path(path)
+    header, arrays = _read(path)
+    analysis = _analysis(header, arrays, path.name)
+    try:
+        draws = _decode(tuple[DrawBatch, ...], header.get("draws", []), arrays)
+        for batch in draws:
+            _check_draws(batch, analysis)
+    except (KeyError, TypeError, ValueError, AttributeError, DropleError) as error:
+        raise EvidenceError(f"{path.name} holds no complete draws ({error!r}).") from error
+    return tuple(draws)
+
+
+def _analysis(header: dict[str, Any], arrays: Mapping[str, np.ndarray], name: str) -> Analysis:
+    try:
+        analysis = _decode(Analysis, header["analysis"], arrays)
+        _check_lens(analysis)
+    except (KeyError, TypeError, ValueError, DropleError) as error:
+        raise EvidenceError(f"{name} is not complete ({error!r}).") from error
+    assert isinstance(analysis, Analysis)
+    return analysis
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays of a file."""
     if not path.is_file():
         raise EvidenceError(f"There is no file {path.name}. Give the path of an analysis (.npz).")
     try:
@@ -68,16 +109,37 @@ def load_analysis(path: str | Path) -> Analysis:
         raise EvidenceError(f"{path.name} is no analysis, or is damaged ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise EvidenceError(f"{path.name} holds no analysis of DroPLe Lens.")
-    if header.get("schema") != SCHEMA:
+    if header.get("schema") not in READ:
         raise EvidenceError(
-            f"{path.name} has schema {header.get('schema')!r}; this program reads {SCHEMA}."
+            f"{path.name} has schema {header.get('schema')!r}; this program reads "
+            f"{' and '.join(map(str, READ))}."
         )
-    try:
-        analysis = _decode(Analysis, header["analysis"], arrays)
-    except (KeyError, TypeError, ValueError, DropleError) as error:
-        raise EvidenceError(f"{path.name} is not complete ({error!r}).") from error
-    assert isinstance(analysis, Analysis)
-    return analysis
+    return header, arrays
+
+
+def _check_lens(found: Analysis) -> None:
+    """Raises ValueError where the logit lens does not fit the rest."""
+    for branch, cosines in (found.lens or {}).items():
+        due = (len(found.images[branch].layers), len(found.classes))
+        if cosines.shape != due:
+            raise ValueError(f"lens of {branch} has shape {cosines.shape}, expected {due}")
+
+
+def _check_draws(batch: DrawBatch, found: Analysis) -> None:
+    """Raises ValueError or KeyError where draws do not fit an analysis or each other."""
+    n = len(batch.seeds)
+    tokens = batch.dropped[batch.pair[0]].shape[1:]
+    shown = (len(found.maps.classes), *found.maps.values[found.conditions[0]].shape[1:])
+    for name in batch.pair:
+        for values, kind, due in (
+            (batch.dropped[name], "b", (n, *tokens)),
+            (batch.eligible[name], "b", (n, *tokens)),
+            (batch.probability[name], "f", (n, *tokens)),
+            (batch.cosines[name], "f", (n, len(found.classes))),
+            *([(batch.maps[name], "f", (n, *shown))] if batch.maps is not None else []),
+        ):
+            if values.shape != due or values.dtype.kind != kind:
+                raise ValueError(f"{name} has {values.dtype} {values.shape}, expected {due}")
 
 
 # --- values as JSON and arrays ----------------------------------------------------------------
@@ -177,6 +239,9 @@ def replay(stored: Analysis, model: Backbone | PromptedClip) -> ReplayReport:
                 for branch, trace in stored.texts.items()
                 for old, new in zip(trace.layers, fresh.texts[branch].layers, strict=True)
             ]
+        ),
+        "lens": _largest(
+            [((fresh.lens or {}).get(b), kept) for b, kept in (stored.lens or {}).items()]
         ),
         "p": _largest([(old.probability, new.probability) for old, new in pairs]),
         "maps": _largest([(kept, fresh.maps.values[c]) for c, kept in stored.maps.values.items()]),

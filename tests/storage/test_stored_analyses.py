@@ -13,7 +13,8 @@ from tiny import prompted, tiny_clip, wrap
 from drople.analysis import Analysis
 from drople.errors import EvidenceError
 from drople.models.prompts import PromptPlan
-from drople.storage.analyses import load_analysis, replay, save_analysis
+from drople.paired_draws import first_draw
+from drople.storage.analyses import load_analysis, load_draws, replay, save_analysis
 
 
 def leaves(value, name="analysis"):
@@ -80,6 +81,98 @@ def test_a_wrong_header_is_refused(change, says, tmp_path):
     rewrite(path, change)
     with pytest.raises(EvidenceError, match=says):
         load_analysis(path)
+
+
+def as_schema_1(header, arrays):
+    """A header as the first schema had it."""
+    header["schema"] = 1
+    del header["analysis"]["lens"]
+
+
+def test_a_file_of_the_first_schema_still_opens(tmp_path):
+    path = tmp_path / "a.npz"
+    save_analysis(path, analysed())
+    rewrite(path, as_schema_1)
+    found = load_analysis(path)
+    assert found.lens is None
+    assert load_draws(path) == ()
+    np.testing.assert_array_equal(found.maps.values["iwtd"], analysed().maps.values["iwtd"])
+
+
+def test_a_lens_of_another_shape_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    cut = {branch: cosines[:-1] for branch, cosines in analysed().lens.items()}
+    save_analysis(path, replace(analysed(), lens=cut))
+    with pytest.raises(EvidenceError, match=r"lens of frozen has shape \(3, 3\)"):
+        load_analysis(path)
+
+
+# --- draws ------------------------------------------------------------------------------------
+
+
+def drawn(**changes):
+    """The draw that the ordinary analysis holds, as a batch; changed in one strategy's arrays."""
+    batch = first_draw(analysed(), ("iwtd", "vanilla"))
+    assert batch is not None
+    return replace(
+        batch, **{name: {**getattr(batch, name), "iwtd": make(getattr(batch, name)["iwtd"])}
+                  for name, make in changes.items()},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("maps", [True, False])
+def test_stored_draws_are_the_same_to_the_last_bit(maps, tmp_path):
+    path = tmp_path / "a.npz"
+    batch = drawn() if maps else replace(drawn(), maps=None)
+    save_analysis(path, analysed(), [batch, batch])
+    old, new = dict(leaves([batch, batch])), dict(leaves([*load_draws(path)]))
+    assert list(old) == list(new)
+    for name, value in old.items():
+        np.testing.assert_array_equal(value, new[name], err_msg=name)
+    assert dict(leaves(load_analysis(path))).keys() == dict(leaves(analysed())).keys()
+
+
+def test_an_analysis_without_draws_has_none(tmp_path):
+    save_analysis(tmp_path / "a.npz", analysed())
+    assert load_draws(tmp_path / "a.npz") == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropped": lambda one: one[:, :, :-1]},
+        {"eligible": lambda one: one.astype(float)},
+        {"probability": lambda one: one[:, :-1]},
+        {"cosines": lambda one: one[:, :-1]},
+        {"maps": lambda one: one[..., :-1]},
+        {"dropped": lambda one: np.concatenate([one, one])},
+    ],
+)
+def test_draws_of_a_wrong_shape_are_refused(changes, tmp_path):
+    path = tmp_path / "a.npz"
+    save_analysis(path, analysed(), [drawn(**changes)])
+    with pytest.raises(EvidenceError, match="holds no complete draws"):
+        load_draws(path)
+    load_analysis(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header, arrays: header["draws"][0].pop("maps"),
+        lambda header, arrays: header["draws"][0].update(surprise=1),
+        lambda header, arrays: header["draws"][0].update(pair=["iwtd", "nobody"]),
+        lambda header, arrays: header["draws"][0].update(seeds=["x"]),
+        lambda header, arrays: header["draws"][0]["dropped"].update(iwtd={"$array": "a9999"}),
+        lambda header, arrays: header.update(draws=7),
+    ],
+)
+def test_forged_draws_are_refused(change, tmp_path):
+    path = tmp_path / "a.npz"
+    save_analysis(path, analysed(), [drawn()])
+    rewrite(path, change)
+    with pytest.raises(EvidenceError, match="holds no complete draws"):
+        load_draws(path)
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, 5000])

@@ -1,4 +1,4 @@
-"""All texts: every class's words, layer by layer, on one scale."""
+"""Text: every class's words, layer by layer, on one scale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import gradio as gr
 from app.figures.importance import SIGNAL_NAMES, scale_of, signals_of, text_table
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench
 from app.tabs.shared import View
 from drople.analysis import Analysis
 
@@ -19,7 +18,7 @@ INTRO = (
 )
 
 
-def build(bench: Bench) -> list[View]:
+def build() -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):

@@ -1,0 +1,301 @@
+"""An analysis and its draws as the one JSON that assets/overview.js draws.
+
+Tokens are those of `Undropped`; a layer with fewer of them is filled up with NaN, or false.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from app.figures.importance import SIGNAL_NAMES
+from app.overview import sentences
+from app.overview.encoding import bits, floats, steps
+from app.overview.undropped import Undropped
+from app.wording.paper import methods_text
+from app.wording.sentences import learnt_classes, provenance_line
+from drople.analysis import Analysis
+from drople.decisions import Masks, count_layers, count_tokens
+from drople.gradcam import CAM_METHODS
+from drople.paired_draws import DrawBatch, first_draw, rate_setter
+from drople.statistics.intervals import mean_interval
+from drople.storage.verdicts import Verdict
+from drople.tokens.dropout import STRATEGIES
+
+SCHEMA = 2
+PAIR = ("iwtd", "vanilla")
+DRAWS, MAP_DRAWS = 32, 16
+NO_PROMPTS = "no prompts loaded: our choice"
+APPLIED = "A: applied now, weights fixed"
+ABOUT = (
+    "Every layer's token importance, what two dropouts would drop, and class activation maps of "
+    "one photograph. Importance is in multiples of an even share. Both dropouts of a draw compare "
+    "p with the same random number a token. The maps of one class share one scale. These are "
+    "attention scores and gradients, not an explanation of the answer; dropout is applied now, to "
+    "fixed weights, which is not how models trained with each dropout differ."
+)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the page shows of one analysis, for one pair of dropouts."""
+
+    analysis: Analysis
+    pair: tuple[str, str] = PAIR  # keys of STRATEGIES
+    wanted: int = DRAWS  # draws that will come
+    learnt: Sequence[str] | None = None  # the classes the prompts were trained on; None: unknown
+    measured: Sequence[Verdict] = ()  # on the backbone's weights
+
+    def payload(self, batches: Sequence[DrawBatch] = ()) -> dict[str, Any]:
+        """All that is known with these draws, the first ones first."""
+        first = batches[0] if batches else first_draw(self.analysis, self.pair)
+        maps = dict(self.undropped.maps)
+        if first is not None and first.maps is not None:
+            maps |= {name: first.maps[name][0] for name in self.pair}
+        drawn = self._drawn(batches) if batches else None
+        return self._question | {
+            "maps": {
+                "layer": self.analysis.maps.layer,
+                "method": CAM_METHODS[self.analysis.maps.method].label,
+                "values": {name: steps(_flat(values)) for name, values in maps.items()},
+            },
+            "draws": self._draws(batches, drawn) if drawn else None,
+            "sentences": self._sentences(drawn),
+            "provenance": provenance_line(self.analysis, len(drawn.seeds) if drawn else 0),
+            "methods": methods_text(self.analysis) + self._draws_method(batches),
+        }
+
+    @cached_property
+    def undropped(self) -> Undropped:
+        return Undropped(self.analysis, self.pair)
+
+    # --- what no draw changes ---
+
+    @cached_property
+    def _question(self) -> dict[str, Any]:
+        analysis, dropouts = self.analysis, [*STRATEGIES]
+        said = {branch: analysis.predictions[branch] for branch in self.undropped.importance}
+        shown = [*analysis.maps.classes]
+        learnt = None
+        if self.learnt is not None:
+            known = learnt_classes(analysis.classes, tuple(self.learnt))[0]
+            learnt = [name in known for name in analysis.classes]
+        lens = None
+        if analysis.lens is not None:
+            read = {b: _softmax(analysis.lens[b] * one.logit_scale) for b, one in said.items()}
+            lens = {branch: floats(p[:, shown]) for branch, p in read.items()}
+        best = [f"{b} says {analysis.classes[one.cosines.argmax()]}" for b, one in said.items()]
+        signals = [
+            name
+            for name in SIGNAL_NAMES
+            if any(name in v for v in self.undropped.importance.values())
+        ]
+        return {
+            "schema": SCHEMA,
+            "id": self._id(),
+            "title": f"DroPLe Lens: {'; '.join(best)}",
+            "photo": _photo(analysis.pixels),
+            "grid": [*self.undropped.grid],
+            "layers": len(self.undropped.layers),
+            "depth": self.undropped.depth,
+            "prompts": [one.prompts[1] - one.prompts[0] for one in self.undropped.layers],
+            "classes": [*analysis.classes],
+            "shown": shown,
+            "learnt": learnt,
+            "branches": [*said],
+            "pair": [*self.pair],
+            "pair_branch": self.undropped.branch,
+            "labels": {name: sentences.name_of(name) for name in (*said, *dropouts)},
+            "no_prompts": "" if analysis.adapted else NO_PROMPTS,
+            "seed": analysis.settings.seed,
+            "draws_wanted": self.wanted,
+            "maps_wanted": min(self.wanted, MAP_DRAWS),
+            "probabilities": {branch: floats(one.probabilities) for branch, one in said.items()},
+            "cosines": {branch: floats(one.cosines) for branch, one in said.items()},
+            "lens": lens,
+            "signals": signals,
+            "signal_labels": {name: SIGNAL_NAMES[name] for name in signals},
+            "importance": {
+                branch: {signal: floats(shares) for signal, shares in one.items()}
+                for branch, one in self.undropped.importance.items()
+            },
+            "lead": {
+                branch: {signal: _lead(shares) for signal, shares in one.items()}
+                for branch, one in self.undropped.importance.items()
+            },
+            "p": {name: floats(values) for name, values in self.undropped.p.items()},
+            "verdict": sentences.verdict_sentence(analysis, self.pair, self.measured),
+            "chips": {"applied": APPLIED},
+            "about": ABOUT,
+        }
+
+    def _id(self) -> str:
+        known = self.analysis
+        asked = (known.classes, known.settings, sorted(known.provenance.items(), key=str))
+        digest = blake2b(repr((asked, self.pair)).encode(), digest_size=8)
+        digest.update(known.pixels.tobytes())
+        return digest.hexdigest()
+
+    # --- what draws say ---
+
+    def _fill(self, values: np.ndarray, blank: float) -> np.ndarray:
+        """Draws' values (n, D, T') filled up to (n, D, T)."""
+        missing = self.undropped.width - values.shape[2]
+        return np.pad(values, ((0, 0), (0, 0), (0, missing)), constant_values=blank)
+
+    def _masks(self, batches: Sequence[DrawBatch], name: str) -> Masks:
+        return Masks(
+            np.concatenate([self._fill(one.dropped[name], False) for one in batches]),
+            np.concatenate([self._fill(one.eligible[name], False) for one in batches]),
+            np.concatenate([self._fill(one.probability[name], np.nan) for one in batches]),
+        )
+
+    def _drawn(self, batches: Sequence[DrawBatch]) -> sentences.Drawn:
+        return sentences.Drawn(
+            seeds=tuple(seed for one in batches for seed in one.seeds),
+            layers=count_layers(*(self._masks(batches, name) for name in self.pair)),
+            answers={
+                name: np.concatenate([b.answers(name) for b in batches]) for name in self.pair
+            },
+        )
+
+    def _draws_method(self, batches: Sequence[DrawBatch]) -> str:
+        """How the draws were made, for the methods section of a paper; empty without any."""
+        seeds = [seed for one in batches for seed in one.seeds]
+        if not seeds:
+            return ""
+        mapped = sum(len(one.seeds) for one in batches if one.maps is not None)
+        a, b = (sentences.inside(name) for name in self.pair)
+        dropout, rate = self.analysis.settings.dropout, "each at its own rate"
+        if self.analysis.settings.matched:
+            rate = f"both at the mean rate of {sentences.inside(rate_setter(self.pair))}"
+        return (
+            f"\nDraws: {a} and {b} on the {self.undropped.branch} branch, seeds {seeds[0]} to "
+            f"{seeds[-1]}, {rate}, layer by layer, after each of the first "
+            f"{self.undropped.depth} layers (mode {dropout.mode}, p from {dropout.p_min:g} to "
+            f"{dropout.p_max:g}); the two of a draw share one uniform number a token and layer. "
+            f"Maps under dropout are means over the first {mapped} draws, patch by patch where it "
+            "was not dropped.\n"
+        )
+
+    def _draws(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
+        return {
+            "count": len(drawn.seeds),
+            "batches": [self._batch(one) for one in batches],
+            "summary": self._summary(batches, drawn),
+        }
+
+    def _batch(self, batch: DrawBatch) -> dict[str, Any]:
+        masks = {name: self._masks([batch], name) for name in self.pair}
+        shown = [*self.analysis.maps.classes]
+        return {
+            "seeds": [*batch.seeds],
+            "dropped": {name: bits(one.dropped) for name, one in masks.items()},
+            "eligible": {name: bits(one.eligible) for name, one in masks.items()},
+            "p": {name: steps(one.probability) for name, one in masks.items()},
+            "probabilities": {n: floats(batch.probabilities(n)[:, shown]) for n in self.pair},
+            "answers": {name: batch.answers(name).tolist() for name in self.pair},
+            "maps": None
+            if batch.maps is None
+            else {name: steps(_flat(batch.maps[name])) for name in self.pair},
+        }
+
+    def _summary(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
+        tokens = count_tokens(*(self._masks(batches, name) for name in self.pair))
+        plain = self.analysis.predictions[self.undropped.branch].cosines.argmax()
+        shown = [*self.analysis.maps.classes]
+        mapped = [one.maps for one in batches if one.maps is not None]
+        means = {
+            name: steps(_flat(_mean_map(np.concatenate([maps[name] for maps in mapped]))))
+            for name in self.pair
+            if mapped
+        }
+        return {
+            "probability": {
+                name: _interval(np.concatenate([b.probabilities(name)[:, shown] for b in batches]))
+                for name in self.pair
+            },
+            "mean_maps": means or None,
+            "map_draws": sum(len(maps[self.pair[0]]) for maps in mapped),
+            "difference": floats(tokens.difference),
+            "differ": floats(tokens.differ),
+            "rate": dict(
+                zip(self.pair, (floats(tokens.rate_a), floats(tokens.rate_b)), strict=True)
+            ),
+            "layers": [asdict(one) for one in drawn.layers],
+            "flips": {name: int((drawn.answers[name] != plain).sum()) for name in self.pair},
+        }
+
+    def _sentences(self, drawn: sentences.Drawn | None) -> dict[str, Any]:
+        dropout = self.analysis.settings.dropout
+        own = self.undropped
+        layers = range(own.depth)
+        return {
+            "answer": sentences.answer_sentence(self.analysis, self.pair, drawn),
+            "dropped": [
+                sentences.dropped_sentence(i, self.pair, drawn) if drawn else "" for i in layers
+            ],
+            "reason": [
+                sentences.reason_sentence(
+                    i, self.pair, own.p, own.importance[own.branch],
+                    limits=(dropout.p_min, dropout.p_max), grid=self.undropped.grid, drawn=drawn,
+                )
+                for i in layers
+            ],
+            "ranked": [
+                sentences.ranked_sentence(
+                    self.pair[0], self.undropped.p[self.pair[0]][i], self.undropped.p["ranked"][i]
+                )
+                for i in layers
+            ],
+            "after_depth": sentences.after_depth_sentence(self.undropped.depth),
+        }  # fmt: skip
+
+
+def _flat(maps: np.ndarray) -> np.ndarray:
+    """Maps (..., G, G) as (..., G*G)."""
+    return maps.reshape(*maps.shape[:-2], -1)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def _lead(shares: np.ndarray) -> list[list[float]]:
+    """Each layer's most claimed token, and its share in multiples of an even one."""
+    found = []
+    for row in shares:
+        token = int(np.nanargmax(row))
+        found.append([token, round(float(row[token] * np.isfinite(row).sum()), 2)])
+    return found
+
+
+def _interval(values: np.ndarray) -> dict[str, Any]:
+    """Mean of each class's values (n, C) and Student's interval of it; NaN for one draw."""
+    known = [mean_interval(column) or (np.nan, np.nan) for column in values.T]
+    low, high = np.array(known).T
+    return {"mean": floats(values.mean(axis=0)), "low": floats(low), "high": floats(high)}
+
+
+def _mean_map(maps: np.ndarray) -> np.ndarray:
+    """Mean (C, G, G) of maps (n, C, G, G) over the draws that have a value; NaN where none has."""
+    known = np.isfinite(maps)
+    count = known.sum(axis=0)
+    total = np.where(known, maps, 0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _photo(pixels: np.ndarray) -> str:
+    """What the model saw, as a data URI."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,266 @@
+"""What the overview says in words, made from its numbers and claiming no more than they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.figures.theme import CONDITION_NAMES
+from drople.analysis import Analysis
+from drople.branches import ADAPTED, FROZEN
+from drople.conditions import Prediction
+from drople.decisions import ALIKE, LayerDecisions, Reason, reason_of
+from drople.statistics.intervals import wilson_interval
+from drople.storage.verdicts import Verdict
+
+NEAR = 0.05  # two probabilities this close are told together
+NOT_MEASURED = "Not measured for this backbone."
+OWN_SIGNAL = {"self": "s_self", "cls": "s_cls", "cross": "s_cross"}  # strategies of one signal
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the draws so far say."""
+
+    seeds: tuple[int, ...]  # n
+    layers: list[LayerDecisions]  # D
+    answers: dict[str, np.ndarray]  # strategy -> (n,) class indices
+
+    def over(self) -> str:
+        """What a sentence about them begins with."""
+        if len(self.seeds) == 1:
+            return f"In one draw (seed {self.seeds[0]})"
+        return f"Over {len(self.seeds)} draws"
+
+
+def name_of(condition: str) -> str:
+    """What a condition is called; a newcomer by its own key."""
+    return CONDITION_NAMES.get(condition, condition)
+
+
+def inside(condition: str) -> str:
+    """The same within a sentence."""
+    name = name_of(condition)
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
+# --- the answer -------------------------------------------------------------------------------
+
+
+def answer_sentence(analysis: Analysis, pair: tuple[str, str], drawn: Drawn | None) -> str:
+    """What each branch answers and, with draws, whether the dropouts decide and answer alike."""
+    branches = [b for b in (FROZEN, ADAPTED) if b in analysis.predictions]
+    said = [
+        f"{inside(branch) if i else name_of(branch)}: "
+        + _likeliest(analysis.classes, analysis.predictions[branch])
+        for i, branch in enumerate(branches)
+    ]
+    answer = ", ".join(said) + "."
+    if drawn is None:
+        return answer
+    plain = int(analysis.predictions[branches[-1]].cosines.argmax())
+    decisions = sum(one.decisions for one in drawn.layers)
+    if not decisions:
+        return f"{answer} With these settings no dropout acts on the picture."
+    differ = sum(one.differ for one in drawn.layers)
+    return (
+        f"{answer} {drawn.over()} {inside(pair[0])} decides like {inside(pair[1])} in "
+        f"{_share(decisions - differ, decisions)} decisions; "
+        f"{_flips(analysis.classes, pair, drawn, plain)}"
+    )
+
+
+def _likeliest(classes: Sequence[str], said: Prediction) -> str:
+    """The likeliest class with its probability, and the next one where it is near."""
+    p = said.probabilities
+    order = np.argsort(-p, kind="stable")
+    best = f"{classes[order[0]]} {p[order[0]]:.2f}"
+    if len(order) == 1:
+        return f"{best} (the only class listed)"
+    close = p[order[0]] - p[order[1]] < NEAR
+    return f"{best} ({classes[order[1]]} {p[order[1]]:.2f})" if close else best
+
+
+def _share(part: int, whole: int) -> str:
+    """How many of how many; never rounded to all or none where it is not."""
+    if part in (0, whole):
+        return f"{'all' if part else 'none of'} {whole:,}"
+    percent = min(max(100 * part / whole, 0.1), 99.9)
+    return f"{percent:.1f} % of {whole:,}"
+
+
+def _flips(classes: Sequence[str], pair: tuple[str, str], drawn: Drawn, plain: int) -> str:
+    """How often each dropout changes the answer of the undropped branch."""
+    count = len(drawn.seeds)
+    flips = [int((drawn.answers[name] != plain).sum()) for name in pair]
+    if not any(flips):
+        return "neither changes the answer." if count == 1 else "the answer never changes."
+    if count == 1:
+        said = [
+            f"{inside(name)} changes the answer to {classes[drawn.answers[name][0]]}"
+            if flipped
+            else f"{inside(name)} keeps the answer"
+            for name, flipped in zip(pair, flips, strict=True)
+        ]
+        return f"{said[0]}, {said[1]}."
+    (low_a, high_a), (low_b, high_b) = (wilson_interval(one, count) for one in flips)
+    unclear = flips[0] != flips[1] and low_a <= high_b and low_b <= high_a
+    return (
+        f"the answer changes in {flips[0]} draws under {inside(pair[0])}, in {flips[1]} under "
+        f"{inside(pair[1])}{' (no clear difference)' if unclear else ''}."
+    )
+
+
+# --- one layer --------------------------------------------------------------------------------
+
+
+def dropped_sentence(layer: int, pair: tuple[str, str], drawn: Drawn) -> str:
+    """How two dropouts' decisions after one layer (from 0) compare, beside what chance gives."""
+    one = drawn.layers[layer]
+    over = f"{drawn.over()}, after layer {layer + 1},"
+    if not one.decisions:
+        return f"{over} no token is left that both could drop."
+    a, b = (inside(name) for name in pair)
+    verb = "differs" if one.differ == 1 else "differ"
+    differ = f"{one.differ:,} of {one.decisions:,} decisions {verb}"
+    if one.differ:
+        differ += f" ({a} alone drops {one.only_a:,}, {b} alone {one.only_b:,})"
+    chance = f"{one.chance_both:,.0f}" if one.chance_both >= 10 else f"{one.chance_both:.1f}"
+    return (
+        f"{over} {differ}; both drop {one.both:,}, where independent random numbers would give "
+        f"{chance}."
+    )
+
+
+def reason_sentence(
+    layer: int,
+    pair: tuple[str, str],
+    p: Mapping[str, np.ndarray],
+    importance: Mapping[str, np.ndarray],
+    *,
+    limits: tuple[float, float],
+    grid: tuple[int, int],
+    drawn: Drawn | None,
+) -> str:
+    """Why two dropouts coincide after one layer (from 0); empty where they do not.
+
+    Args:
+        p: strategy -> (D, T) on the undropped forward.
+        importance: signal -> (L, T).
+        limits: p_min, p_max.
+    """
+    a, b = (p[name][layer] for name in pair)
+    if not _alike(a, b, drawn.layers[layer] if drawn else None):
+        return ""
+    even = [bool(np.ptp(one[np.isfinite(one)]) < 1e-6) for one in (a, b)]
+    if all(even):
+        return f"They coincide: both give every token the same p, {np.nanmean(a):.2f}."
+    if not any(even):
+        return ""
+    weighted = even.index(False)
+    signal = OWN_SIGNAL.get(pair[weighted], "blend")
+    found = reason_of(
+        (a, b)[weighted],
+        importance.get(signal, importance["blend"])[layer],
+        p_min=limits[0],
+        p_max=limits[1],
+    )
+    mean = float(np.nanmean((a, b)[weighted]))
+    return "" if found is None else _told(found, mean, limits, grid)
+
+
+def _alike(a: np.ndarray, b: np.ndarray, counted: LayerDecisions | None) -> bool:
+    """Whether two dropouts' decisions hardly differ: as counted, or as expected of p (T,)."""
+    if counted is not None and counted.decisions:
+        return counted.differ <= ALIKE * counted.decisions
+    gap = np.abs(a - b)
+    return bool(np.isfinite(gap).any() and np.nanmean(gap) <= ALIKE)
+
+
+def _told(found: Reason, mean: float, limits: tuple[float, float], grid: tuple[int, int]) -> str:
+    if found.kind == "flat":
+        return "They coincide because importance is nearly the same for all tokens here."
+    if found.kind == "one_token":
+        assert found.token is not None
+        return (
+            f"They coincide because one token, {place(found.token, grid)}, takes "
+            f"{100 * found.share:.0f} % of the range from least to most important: all others "
+            "get nearly one p."
+        )
+    low, high = limits
+    near_top = high - mean < (high - low) / 4
+    why = (
+        f"p averages {mean:.2f}, near its upper end {high:g}"
+        if near_top
+        else f"p may only lie between {low:g} and {high:g}"
+    )
+    return (
+        f"They coincide because {why}: even the most unlike p could change only "
+        f"{100 * found.share:.1f} % of the decisions."
+    )
+
+
+def place(token: int, grid: tuple[int, int]) -> str:
+    """Where a token (patches row-major, then prompts) is, for a reader who counts from 1."""
+    patches = grid[0] * grid[1]
+    if token >= patches:
+        return f"prompt P{token - patches + 1}"
+    return f"row {token // grid[1] + 1}, column {token % grid[1] + 1}"
+
+
+def ranked_sentence(name: str, p: np.ndarray, ranked: np.ndarray) -> str:
+    """What ranking importance would do to one layer's p (T,), on the undropped forward."""
+    known = ranked[np.isfinite(ranked)]
+    if not len(known):
+        return ""
+    if np.allclose(p, ranked, equal_nan=True, atol=1e-6):
+        return f"If ranked (ours, not the paper's): nothing changes for {inside(name)}."
+    gap = float(np.abs(known - known.mean()).mean())
+    return (
+        f"If ranked (ours, not the paper's): p from {known.min():.2f} to {known.max():.2f} in even "
+        f"steps; about {100 * gap:.1f} % of the decisions would differ from vanilla dropout at the "
+        f"same mean rate, {known.mean():.2f}."
+    )
+
+
+def after_depth_sentence(depth: int) -> str:
+    """What stands where a layer has no dropout."""
+    if depth == 0:
+        return "No dropout acts on the picture with these settings."
+    first = "the first layer" if depth == 1 else f"the first {depth} layers"
+    return f"No dropout after this layer: it acts on {first}."
+
+
+# --- the verdict ------------------------------------------------------------------------------
+
+
+def verdict_sentence(analysis: Analysis, pair: tuple[str, str], measured: Sequence[Verdict]) -> str:
+    """What training with each dropout was measured to change, with these very weights.
+
+    Args:
+        measured: those on the backbone's weights.
+    """
+    if not measured:
+        return NOT_MEASURED
+    if {*pair} != {"iwtd", "vanilla"}:
+        return "Not measured for these two dropouts."
+    dropout = analysis.settings.dropout
+    asked = (dropout.mode, dropout.p_min, dropout.p_max, dropout.normalisation)
+    for one in measured:
+        if (one.mode, one.p_min, one.p_max, one.normalisation) == asked:
+            return _measured(one)
+    known = sorted({f"{one.mode}, p {one.p_min:g} to {one.p_max:g}" for one in measured})
+    return f"Not measured with these settings; for this backbone there is {'; '.join(known)}."
+
+
+def _measured(one: Verdict) -> str:
+    low, high = one.interval
+    shown = "no difference shown" if low <= 0 <= high else "a difference"
+    tasks = ", ".join(task.removeprefix("fewshot_") for task in one.tasks)
+    return (
+        f"Trained with ({tasks}; {len(one.seeds)} seeds; {one.mode}, p {one.p_min:g} to "
+        f"{one.p_max:g}): IWTD minus vanilla dropout is {one.difference:+.2f} "
+        f"[{low:+.2f}, {high:+.2f}] points of harmonic mean: {shown}."
+    )

@@ -1,0 +1,35 @@
+// What the page does beside Gradio: panels over it, and the photograph on its button.
+addEventListener("keydown", event => {
+  if (event.key === "Escape") delete document.body.dataset.panel;
+});
+addEventListener("pointerdown", event => {
+  const inside = ".lens-panel, #photo-button, #settings-button, .options, .image-container, dialog";
+  if (!event.target.closest(inside)) delete document.body.dataset.panel;
+});
+
+function showThumbnail() {
+  const button = document.querySelector("#photo-button"), shown = document.querySelector("#image img");
+  if (!button) return;
+  const source = shown ? `url("${shown.src}")` : "none";
+  if (button.dataset.source === source) return;
+  button.dataset.source = source;
+  button.style.setProperty("--photo", source);
+  button.classList.toggle("lens-empty", !shown);
+}
+new MutationObserver(showThumbnail).observe(document, {
+  subtree: true, childList: true, attributes: true, attributeFilter: ["src"],
+});
+
+// What a link says of where to look: the overview's state, as `DropleLens.mount` takes it.
+const NUMBERS = ["layer", "opacity"], WORDS = ["signal", "class", "branch", "read"];
+function lookedAt(query) {
+  const asked = new URLSearchParams(query), state = {};
+  for (const name of NUMBERS) if (asked.has(`look-${name}`)) state[name] = Number(asked.get(`look-${name}`));
+  for (const name of WORDS) if (asked.has(`look-${name}`)) state[name] = asked.get(`look-${name}`);
+  if (asked.has("look-draw")) state.draw = Number(asked.get("look-draw")) || "all";
+  return state;
+}
+function lookingAt(query) {
+  for (const [name, value] of Object.entries(window.lens?.state() ?? {}))
+    if ([...NUMBERS, ...WORDS, "draw"].includes(name) && value !== null) query.set(`look-${name}`, value);
+}
