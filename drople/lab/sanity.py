@@ -80,8 +80,8 @@ class Depth:
 
 def likeness(a: np.ndarray, b: np.ndarray, share: float = 0.1) -> Likeness:
     """Compares two maps (G, G) where both have values."""
-    known = np.isfinite(a) & np.isfinite(b)
-    x, y = a[known], b[known]
+    both = np.isfinite(a) & np.isfinite(b)
+    x, y = a[both], b[both]
     count = max(round(share * x.size), 1)
     tops = [set(np.argsort(-one, kind="stable")[:count].tolist()) for one in (x, y)]
     return Likeness(spearman(x, y), len(tops[0] & tops[1]) / count)

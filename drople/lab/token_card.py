@@ -74,22 +74,17 @@ def _step(
 ) -> TokenStep:
     dropout = analysis.settings.dropout
     weights = dropout.weights.shares(layer.shares)
-    parts = tuple(
-        SignalPart(
-            name,
-            float(layer.shares[name][row, token] * layer.totals[name][row, 0]),
-            float(layer.totals[name][row, 0]),
-            float(layer.shares[name][row, token]),
-            weights[name],
+    parts = []
+    for name, shares in layer.shares.items():
+        share, total = shares[row, token], layer.totals[name][row, 0]
+        parts.append(
+            SignalPart(name, float(share * total), float(total), float(share), weights[name])
         )
-        for name in layer.shares
-    )
     own = dropout.normalisation == "minmax_eligible"
     scope = (layer.eligible if own else layer.content)[row]
-    blend = float(layer.blend[row, token])
-    low, high = (
-        float(f(layer.blend[row, scope])) if scope.any() else 0.0 for f in (np.min, np.max)
-    )
+    blends = layer.blend[row]
+    blend = float(blends[token])
+    low, high = (float(f(blends[scope])) if scope.any() else 0.0 for f in (np.min, np.max))
     eligible = bool(layer.eligible[row, token])
     p = u = None
     if layer.probability is not None and eligible:
@@ -101,7 +96,7 @@ def _step(
         level = (dropout.p_max - p) / (dropout.p_max - dropout.p_min)
     elif scored and high > low and dropout.normalisation in ("minmax", "minmax_eligible"):
         level = (blend - low) / (high - low)
-    return TokenStep(layer.depth, parts, blend, low, high, level, p, u, eligible, scored)
+    return TokenStep(layer.depth, tuple(parts), blend, low, high, level, p, u, eligible, scored)
 
 
 def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, *, row: int) -> list[float]:

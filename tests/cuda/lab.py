@@ -14,8 +14,8 @@ from drople import AnalysisSettings, PromptedClip
 from drople.class_texts import ClassTexts
 from drople.explain import explain
 from drople.lab.attention_maps import attention_layers
-from drople.lab.branch import Branch
-from drople.lab.direct_path import explain_difference, run_branches
+from drople.lab.branch import Branch, run_branches
+from drople.lab.direct_path import explain_difference
 from drople.lab.modes import mode_effect
 from drople.lab.rate_curve import run_rates
 from drople.lab.sanity import with_blocks_redrawn
