@@ -162,7 +162,7 @@ class Step:
     done: int
     count: int  # curves in all
     name: str  # of the map just measured, or RANDOM
-    found: Faithfulness
+    result: Faithfulness
 
 
 def run_erasures(
@@ -190,17 +190,17 @@ def run_erasures(
     ordered = {name: patch_order(values, rng) for name, values in maps.items()}
     chance = [rng.permutation(grid[0] * grid[1]) for _ in range(orders)]
     count = len(replacements) * (len(DIRECTIONS) * len(maps) + orders)
-    found, done = Faithfulness(), 0
+    result, done = Faithfulness(), 0
     for replacement in replacements:
         deletion, insertion = (Measure(direction, replacement) for direction in DIRECTIONS)
         erasure = Erasure.of(ask, pixels, (grid[0], grid[1]), replacement)
         for name, order in ordered.items():
             for measure in (deletion, insertion):
                 curve = erasure.curve(ask, order, measure.direction)
-                found, done = found.with_curve(measure, name, curve), done + 1
-                yield Step(done, count, name, found)
+                result, done = result.with_curve(measure, name, curve), done + 1
+                yield Step(done, count, name, result)
         for order in chance:
             curve = erasure.curve(ask, order, "deletion")
-            found = found.with_random(deletion, curve).with_random(insertion, curve.mirrored())
+            result = result.with_random(deletion, curve).with_random(insertion, curve.mirrored())
             done += 1
-            yield Step(done, count, RANDOM, found)
+            yield Step(done, count, RANDOM, result)

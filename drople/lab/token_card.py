@@ -13,7 +13,7 @@ from drople.branches import ADAPTED
 from drople.tokens.draws import SeededDraws
 from drople.traces import LayerTrace
 
-Branch = Literal["image", "text"]
+Tower = Literal["image", "text"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TokenStep:
         return None if self.p is None or self.u is None else self.u < self.p
 
 
-def token_card(analysis: Analysis, branch: Branch, token: int, *, row: int = 0) -> list[TokenStep]:
+def token_card(analysis: Analysis, tower: Tower, token: int, *, row: int = 0) -> list[TokenStep]:
     """Every layer's verdict on one token under IWTD.
 
     Images: IWTD's own run, where a token that was hidden before is not drawn again. Text: the
@@ -58,8 +58,8 @@ def token_card(analysis: Analysis, branch: Branch, token: int, *, row: int = 0) 
         token: row of the token sequence, from 0.
         row: index of the class; 0 for images.
     """
-    trace = analysis.images["iwtd"] if branch == "image" else analysis.texts[ADAPTED]
-    return [_step(analysis, layer, branch, token=token, row=row) for layer in trace.layers]
+    trace = analysis.images["iwtd"] if tower == "image" else analysis.texts[ADAPTED]
+    return [_step(analysis, layer, tower, token=token, row=row) for layer in trace.layers]
 
 
 def hidden_since(steps: list[TokenStep]) -> int | None:
@@ -70,7 +70,7 @@ def hidden_since(steps: list[TokenStep]) -> int | None:
 
 
 def _step(
-    analysis: Analysis, layer: LayerTrace, branch: Branch, *, token: int, row: int
+    analysis: Analysis, layer: LayerTrace, tower: Tower, *, token: int, row: int
 ) -> TokenStep:
     dropout = analysis.settings.dropout
     weights = dropout.weights.shares(layer.shares)
@@ -89,7 +89,7 @@ def _step(
     p = u = None
     if layer.probability is not None and eligible:
         p = float(layer.probability[row, token])
-        u = _uniform(analysis, layer, branch, row=row)[token]
+        u = _uniform(analysis, layer, tower, row=row)[token]
     scored = bool(layer.content[row, token])
     level = None
     if p is not None and dropout.p_max > dropout.p_min:
@@ -99,11 +99,11 @@ def _step(
     return TokenStep(layer.depth, tuple(parts), blend, low, high, level, p, u, eligible, scored)
 
 
-def _uniform(analysis: Analysis, layer: LayerTrace, branch: Branch, *, row: int) -> list[float]:
+def _uniform(analysis: Analysis, layer: LayerTrace, tower: Tower, *, row: int) -> list[float]:
     """The u of a layer's tokens: drawn in this run, or what the seed would draw."""
     if layer.uniform is not None:
         return [float(u) for u in layer.uniform[row]]
-    names = [analysis.classes[row]] if branch == "text" else None
-    draws = SeededDraws([analysis.settings.seed], branch, names)
+    names = [analysis.classes[row]] if tower == "text" else None
+    draws = SeededDraws([analysis.settings.seed], tower, names)
     drawn = draws.uniform(layer.depth, (1, layer.blend.shape[1]))
     return [float(u) for u in drawn.to(torch.float64)[0]]
