@@ -75,6 +75,15 @@ class ImageSet:
             tuple(self.keys[i] for i in index),
         )
 
+    def where(self, mask: np.ndarray) -> ImageSet:
+        """The images of a mask (I,) bool."""
+        return self.select(np.flatnonzero(mask))
+
+    def some(self, count: int) -> ImageSet:
+        """At most so many images, always the same ones, in their order."""
+        drawn = np.random.default_rng(0).permutation(len(self))[:count]
+        return self.select(np.sort(drawn))
+
     def read(self, index: int) -> Image.Image:
         """One picture, RGB.
 
