@@ -58,16 +58,10 @@ CAM_METHODS: dict[str, CamMethod] = {
 
 
 def class_maps(
-    visual: VisualTower,
-    records: Sequence[LayerRecord],
-    text: Tensor,
-    *,
-    classes: Sequence[int],
-    layer: int | None = None,
-    method: str = "gradcam",
-    prompts: Sequence[PromptStep] = (),
+    visual: VisualTower, records: Sequence[LayerRecord], text: Tensor, *, classes: Sequence[int],
+    layer: int | None = None, method: str = "gradcam", prompts: Sequence[PromptStep] = (),
     dropout: TokenDropout | None = None,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Maps (B, C, G, G) of each image and class at one layer, not rectified, not rescaled.
 
     The target is the cosine of image and class. Grad-CAM: gradients averaged over the patches

@@ -99,7 +99,7 @@ def read_choices(runs: Path) -> list[ChoiceResult]:
 
 
 def choices(model: PromptedClip, images: ImageSet, dropout: DropoutSettings) -> list[Choice]:
-    """Measures the undropped image branch under every normalisation, the others as they are."""
+    """Measures the undropped image tower under every normalisation, the others as they are."""
     return choices_of(_scored(model, images, dropout), dropout)
 
 

@@ -166,14 +166,9 @@ class Step:
 
 
 def run_erasures(
-    ask: Ask,
-    pixels: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    *,
-    replacements: Sequence[str],
-    orders: int,
-    seed: int,
-) -> Iterator[Step]:
+    ask: Ask, pixels: np.ndarray, maps: Mapping[str, np.ndarray], *,
+    replacements: Sequence[str], orders: int, seed: int,
+) -> Iterator[Step]:  # fmt: skip
     """Yields the result after every curve: one replacement after the other.
 
     A random order serves both directions: its deletion is its reverse's insertion, and that is a

@@ -38,14 +38,9 @@ def variants(dropout: DropoutSettings) -> dict[str, DropoutSettings]:
 
 
 def mode_effect(
-    model: PromptedClip,
-    pixels: np.ndarray,
-    classes: ClassTexts,
-    *,
-    settings: AnalysisSettings,
-    target: int,
-    mode: str,
-) -> list[ModeEffect]:
+    model: PromptedClip, pixels: np.ndarray, classes: ClassTexts, *,
+    settings: AnalysisSettings, target: int, mode: str,
+) -> list[ModeEffect]:  # fmt: skip
     """One variant's effect, for each strategy of the settings; all share the seed's u.
 
     Args:

@@ -75,17 +75,9 @@ class DrawStatistics:
 
 
 def run_draws(
-    model: PromptedClip,
-    pixels: np.ndarray,
-    classes: ClassTexts,
-    *,
-    settings: AnalysisSettings,
-    target: int,
-    plain: int,
-    most: int,
-    width: float,
-    minimum: int = MINIMUM,
-) -> Iterator[dict[str, DrawStatistics]]:
+    model: PromptedClip, pixels: np.ndarray, classes: ClassTexts, *, settings: AnalysisSettings,
+    target: int, plain: int, most: int, width: float, minimum: int = MINIMUM,
+) -> Iterator[dict[str, DrawStatistics]]:  # fmt: skip
     """Yields the running statistics of each strategy, after one draw and then batch by batch.
 
     Seeds count up from the settings' own, so the first draw is the analysis itself. Ends at

@@ -1,4 +1,4 @@
-"""A frozen CLIP with learned prompts in both branches and, for DroPLe, the cross-modal bridge."""
+"""A frozen CLIP with learned prompts in both towers and, for DroPLe, the cross-modal bridge."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ FIRST_WORDS = "a photo of a"  # what the first text prompts of all but MPL start
 class PromptPlan:
     """A prompt plan in plain values, as a checkpoint stores it. The defaults are DroPLe's.
 
-    `replace`: independent prompts in both branches, fresh ones at each of the first layers
+    `replace`: independent prompts in both towers, fresh ones at each of the first layers
     (METHOD.md 1.2, 1.3; CoOp and KgCoOp are text only with depth 1).
     `coupled`: image prompts are linear images of the text prompts (MaPLe, METHOD.md 8).
     `modular`: image prompts are added, removed and carried (MPL, METHOD.md 8.1).
@@ -117,7 +117,7 @@ def _normal_text(plan: PromptPlan, width: int) -> nn.Parameter:
 
 
 class DeepPrompts(_TextPrompts):
-    """Independent prompts in both branches: image (L, P, D) and text (L, P, D)."""
+    """Independent prompts in both towers: image (L, P, D) and text (L, P, D)."""
 
     def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
         super().__init__()

@@ -52,8 +52,8 @@ class TokenImportance:
 
     def signals(self) -> dict[str, Tensor]:
         """The signals there are, in the order of SIGNALS."""
-        known = {"s_self": self.s_self, "s_cls": self.s_cls}
-        return known if self.s_cross is None else {**known, "s_cross": self.s_cross}
+        signals = {"s_self": self.s_self, "s_cls": self.s_cls}
+        return signals if self.s_cross is None else {**signals, "s_cross": self.s_cross}
 
 
 def raw_signals(
@@ -94,10 +94,8 @@ def score_tokens(
     """
     raw = raw_signals(attention, bridge_attention, layout)
     totals = {name: signal.sum(dim=-1, keepdim=True) for name, signal in raw.items()}
-    shares = {
-        name: signal / totals[name].clamp_min(torch.finfo(signal.dtype).tiny)
-        for name, signal in raw.items()
-    }
+    tiny = {name: torch.finfo(signal.dtype).tiny for name, signal in raw.items()}
+    shares = {name: signal / totals[name].clamp_min(tiny[name]) for name, signal in raw.items()}
     return TokenImportance(shares["s_self"], shares["s_cls"], shares.get("s_cross"), totals)
 
 
@@ -110,7 +108,7 @@ class BridgeReading:
 
 
 class Bridge(nn.Module):
-    """Learned tokens shared by all layers and both branches; each claims the tokens it resembles.
+    """Learned tokens shared by all layers and both towers; each claims the tokens it resembles.
 
     METHOD.md 2.3; MultimodalAlignmentGuidance in the released code. The claims on an image do not
     depend on the class list, nor those on a class on the image: the other modality enters only
