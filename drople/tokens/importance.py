@@ -110,7 +110,7 @@ class BridgeReading:
 
 
 class Bridge(nn.Module):
-    """Learned tokens shared by all layers and both branches; each claims the tokens it resembles.
+    """Learned tokens shared by all layers and both towers; each claims the tokens it resembles.
 
     METHOD.md 2.3; MultimodalAlignmentGuidance in the released code. The claims on an image do not
     depend on the class list, nor those on a class on the image: the other modality enters only
