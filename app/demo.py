@@ -124,9 +124,9 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     elem_id="overview", apply_default_css=False,
                 )  # fmt: skip
             with gr.Tab("Text", id="text"):
-                text = savable("text", texts.build(), state, inputs.target)
+                views = savable("text", texts.build(), state, inputs.target)
             with gr.Tab("Trained with", id="trained-with"):
-                trained = savable("trained-with", trained_with.build(bench), state, inputs.target)
+                views += savable("trained-with", trained_with.build(bench), state, inputs.target)
             with gr.Tab("Lab", id="lab"):
                 inputs.target.render()
                 comparisons = lab.build(bench)
@@ -138,7 +138,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
         tabs.select(None, js=REFIT, api_visibility="private")
-        for view in (*text, *trained, *comparisons.views):
+        for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
         # The first picture waits for no other visitor's turn, unless it must be computed.
         opening = {
@@ -182,7 +182,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         overview.select(None, None, inputs.target, js=CLASS_SHOWN, api_visibility="private")
         for event in (independent_event(inputs.target.select), *(one.success for one in done)):
             comparisons.draw_on(event)
-            for view in (*text, *trained):
+            for view in views:
                 view.draw_on(event, state, inputs.target)
     demo.queue(max_size=32, default_concurrency_limit=4, api_open=False)
     return demo

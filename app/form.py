@@ -19,12 +19,13 @@ from drople.classes import check_template
 from drople.errors import SettingsError
 from drople.gradcam import CAM_METHODS
 from drople.tokens.dropout import COMPARED, DROP_MODES, OFFICIAL_CODE, PLACEMENTS, DropoutSettings
-from drople.tokens.importance import SignalWeights
+from drople.tokens.importance import SIGNALS, SignalWeights
 
 PROBABILITY = {"minimum": 0, "maximum": 1, "step": 0.01}
 WEIGHT = {"minimum": 0, "maximum": 3, "step": 0.1, "min_width": 200}
-DROPOUTS = [(CONDITION_NAMES.get(name, name), name) for name in COMPARED]
+DROPOUTS = [(CONDITION_NAMES[name], name) for name in COMPARED]
 SEED = {"minimum": 0, "maximum": 2**31 - 1, "precision": 0}
+WEIGHTS = {name: f"w_{name.removeprefix('s_')}" for name in SIGNALS}  # signal -> its setting
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,8 @@ class Form:
         **PROBABILITY,
     )  # fmt: skip
     mode: str | None = _setting(  # None: the dropout is all as the prompts were trained
-        None, "dropout", gr.Radio, choices=DROP_MODES, label="What happens to a dropped token",
-        info="zero: set to 0. zero_scaled: the kept are scaled by 1/(1-p). hide: no token "
-        "attends to it. noise: multiplied by 1 + 0.03 N(0, 1).",
+        None, "dropout", gr.Radio, choices=[*DROP_MODES], label="What happens to a dropped token",
+        info=" ".join(f"{name}: {mode.description}" for name, mode in DROP_MODES.items()),
     )  # fmt: skip
     placement: str | None = _setting(
         None, "dropout", gr.Radio, choices=PLACEMENTS, label="When",
@@ -137,15 +137,12 @@ SETTINGS: dict[str, Setting] = {
 
 def dropout_values(dropout: DropoutSettings) -> dict[str, Any]:
     """What the form shows of a dropout, by name; vanilla's own p is set apart from it."""
-    weights = dropout.weights
     return {
         "mode": dropout.mode,
         "placement": dropout.placement,
         "p_min": dropout.p_min,
         "p_max": dropout.p_max,
-        "w_self": weights.s_self,
-        "w_cls": weights.s_cls,
-        "w_cross": weights.s_cross,
+        **{setting: vars(dropout.weights)[name] for name, setting in WEIGHTS.items()},
     }
 
 
@@ -163,7 +160,7 @@ def settings_of(form: Form, *, trained: DropoutSettings) -> AnalysisSettings:
             p=form.p,
             p_min=form.p_min,
             p_max=form.p_max,
-            weights=SignalWeights(form.w_self, form.w_cls, form.w_cross),
+            weights=SignalWeights(**{n: vars(form)[setting] for n, setting in WEIGHTS.items()}),
             normalisation=trained.normalisation,
             sigma=trained.sigma,
             drop_sos=(form.mode, form.placement) == (OFFICIAL_CODE.mode, OFFICIAL_CODE.placement),

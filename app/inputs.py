@@ -112,9 +112,10 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
         )  # fmt: skip
         run = gr.Button("Analyse", variant="primary", elem_id="run", min_width=90)
         stop = gr.Button("Stop", elem_id="stop", min_width=90)
-        progress = gr.HTML(f"<span>{escape(device)}</span>", elem_id="device", min_height=0)
+        gr.HTML(f"<span>mini · {escape(device)}</span>", elem_id="device")
         options = gr.Button("Settings", elem_id="settings-button", min_width=60)
         guide = gr.Button("?", elem_id="help", min_width=40)
+    progress = gr.HTML("<span></span>", elem_id="progress")
     for button, panel in ((photo, "photo"), (options, "settings")):
         button.click(None, None, None, js=TOGGLE % (panel, panel), api_visibility="private")
     with gr.Column(elem_id="photo-panel", elem_classes="lens-panel"), gr.Row():

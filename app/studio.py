@@ -18,7 +18,7 @@ from drople.analysis import Analysis, AnalysisSettings, analyse
 from drople.class_texts import ClassTexts, describe_classes
 from drople.devices import pick_device
 from drople.errors import BackboneError, CheckpointError, ClassListError
-from drople.models.backbone import Backbone, hash_weights, load_backbone
+from drople.models.backbone import BUNDLED, Backbone, hash_weights, load_backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.storage.hub import fetch_prompts, is_hub_id
 from drople.storage.prompts import PromptCard, load_prompts, read_card, shipped_prompts
@@ -27,7 +27,7 @@ from drople.tokens.dropout import DropoutSettings
 NO_PROMPTS = "none"  # the frozen branch alone
 # Offered by name; all that a public page loads.
 BACKBONES = (
-    "mini",
+    *BUNDLED,
     "ViT-B-16/openai",
     "ViT-B-32/openai",
     "ViT-L-14/openai",

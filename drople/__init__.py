@@ -53,27 +53,20 @@ __all__ = [
     "score_tokens",
 ]
 
-_MODULES = {
-    "DROP_MODES": "drople.tokens.dropout",
-    "METHODS": "drople.training.config",
-    "STRATEGIES": "drople.tokens.dropout",
-    "Analysis": "drople.analysis",
-    "AnalysisSettings": "drople.analysis",
-    "DropleError": "drople.errors",
-    "DropoutSettings": "drople.tokens.dropout",
-    "PromptedClip": "drople.models.prompted_clip",
-    "TrainConfig": "drople.training.config",
-    "analyse": "drople.analysis",
-    "describe_classes": "drople.class_texts",
-    "fit": "drople.training.loop",
-    "load_analysis": "drople.storage.analyses",
-    "load_backbone": "drople.models.backbone",
-    "load_prompts": "drople.storage.prompts",
-    "replay": "drople.storage.analyses",
-    "save_analysis": "drople.storage.analyses",
-    "save_prompts": "drople.storage.prompts",
-    "score_tokens": "drople.tokens.importance",
+_NAMES = {  # module -> the public names that it defines
+    "drople.analysis": ("Analysis", "AnalysisSettings", "analyse"),
+    "drople.class_texts": ("describe_classes",),
+    "drople.errors": ("DropleError",),
+    "drople.models.backbone": ("load_backbone",),
+    "drople.models.prompted_clip": ("PromptedClip",),
+    "drople.storage.analyses": ("load_analysis", "replay", "save_analysis"),
+    "drople.storage.prompts": ("load_prompts", "save_prompts"),
+    "drople.tokens.dropout": ("DROP_MODES", "STRATEGIES", "DropoutSettings"),
+    "drople.tokens.importance": ("score_tokens",),
+    "drople.training.config": ("METHODS", "TrainConfig"),
+    "drople.training.loop": ("fit",),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:

@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=text)
         if name in arguments:  # the others' modules are not needed, and take seconds to import
             import_module(f"drople.commands.{module}").add_options(command)
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        given.run(given)
+        args.run(args)
     except DropleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

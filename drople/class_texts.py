@@ -31,19 +31,14 @@ class TextRun:
 
     def trace(self, dropout: DropoutSettings) -> BranchTrace:
         """All classes' layers as arrays; p is what IWTD with these settings would give."""
-        would = STRATEGIES["iwtd"](dropout)
-        everyone = slice(0, len(self.features))
+        everyone, iwtd = slice(0, len(self.features)), STRATEGIES["iwtd"](dropout)
         acts = min(self.depth, dropout.text_depth)
-        layers = tuple(
-            layer.trace(
-                everyone,
-                dropout.weights,
-                would=would if layer.depth < acts and layer.drop is None else None,
-                drawn=layer.drop is not None,
-            )
-            for layer in self.layers
-        )
-        return BranchTrace(layers, self.features.cpu().numpy(), self.words)
+        layers = []
+        for layer in self.layers:
+            drawn = layer.drop is not None
+            would = iwtd if layer.depth < acts and not drawn else None
+            layers.append(layer.trace(everyone, dropout.weights, would=would, drawn=drawn))
+        return BranchTrace(tuple(layers), self.features.cpu().numpy(), self.words)
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def text_layers_of(
     dropout: DropoutSettings | None = None,
     seed: int = 0,
 ) -> TextRun:
-    """The adapted text branch on all classes, with a dropout where one is given."""
+    """The adapted text tower on all classes; without a dropout where that is None."""
     ids = model.backbone.tokenise(model.phrases(names))
     depth = min(model.plan.text_depth, model.backbone.text_layer_count)
     acting = None

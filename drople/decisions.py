@@ -79,6 +79,13 @@ def count_tokens(a: Masks, b: Masks) -> TokenDecisions:
     )
 
 
+def mean_p(one: Masks) -> np.ndarray:
+    """Mean p of each draw and layer over the eligible tokens, (n, D); NaN where there are none."""
+    count = one.eligible.sum(axis=2)
+    total = np.where(one.eligible, one.probability, 0).sum(axis=2)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
 def _mean(values: np.ndarray, of: np.ndarray) -> np.ndarray:
     """Mean over the draws that count, (n, D, T) -> (D, T); NaN where none does."""
     count = of.sum(axis=0)
@@ -90,12 +97,19 @@ class Reason:
     """Why a weighted dropout decides like vanilla dropout at the same rate in one layer."""
 
     kind: Literal["narrow", "one_token", "flat"]
-    share: float  # narrow: decisions that may differ at most; one_token: of the range; in [0, 1]
+    # narrow: decisions that differ at most, on average; one_token: of the range; flat: between the
+    # least and the most important, of an even share
+    share: float
     token: int | None = None  # one_token: which
 
 
 def reason_of(
-    p: np.ndarray, importance: np.ndarray, *, p_min: float, p_max: float
+    p: np.ndarray,
+    importance: np.ndarray,
+    *,
+    p_min: float,
+    p_max: float,
+    rates: np.ndarray | None = None,
 ) -> Reason | None:
     """What in one layer's numbers makes a weighted dropout decide like vanilla; None: nothing.
 
@@ -105,6 +119,7 @@ def reason_of(
     Args:
         p: (T,) what the weighted dropout gives each token; NaN where it is not eligible.
         importance: (T,) what it weighs, as shares; NaN where there is none.
+        rates: (n,) its mean p in each draw, where earlier drops may have moved it; else that of p.
     """
     known = np.flatnonzero(np.isfinite(p))
     if len(known) < 2:
@@ -117,7 +132,8 @@ def reason_of(
     taken = float(p[low[1]] - p[low[0]]) / width if width > 0 else 0.0
     if taken >= ONE_TOKEN:
         return Reason("one_token", taken, int(low[0]))
-    most = most_differing(float(p[known].mean()), p_min, p_max)
+    means = p[known].mean(keepdims=True) if rates is None else rates
+    most = float(np.mean([most_differing(float(mean), p_min, p_max) for mean in means]))
     return Reason("narrow", most) if most <= ALIKE else None
 
 

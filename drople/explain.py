@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from drople.analysis import AnalysisSettings
 from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts
-from drople.conditions import Conditions, rows_of
+from drople.conditions import ConditionRow, Conditions, rows_of
 from drople.errors import DataError, ImageError
 from drople.images import SUFFIXES, image_files, read_image
 from drople.models.backbone import Backbone
@@ -24,16 +25,8 @@ from drople.models.towers import image_features, last
 from drople.selectivity import meter
 from drople.statistics.intervals import wilson_interval
 from drople.storage.tables import Row
+from drople.tokens.dropout import DropoutSettings
 from drople.traces import LayerTrace, scored_layers
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """The draws of a dropout for each image."""
-
-    strategy: str  # a key of STRATEGIES
-    draws: int  # of each image; 0 for none
-    batch: int  # rows at a time
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -51,16 +44,9 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def explain(
-    model: Backbone | PromptedClip,
-    folder: Path,
-    images: Sequence[Path],
-    *,
-    classes: ClassTexts,
-    settings: AnalysisSettings,
-    strategy: str = "iwtd",
-    draws: int = 8,
-    batch: int = 16,
-) -> Iterator[list[Row]]:
+    model: Backbone | PromptedClip, folder: Path, images: Sequence[Path], *, classes: ClassTexts,
+    settings: AnalysisSettings, strategy: str = "iwtd", draws: int = 8, batch: int = 16,
+) -> Iterator[list[Row]]:  # fmt: skip
     """Explains images of a folder, batch by batch.
 
     Args:
@@ -71,7 +57,8 @@ def explain(
         batch: images read at a time; draws are rows of batches of the same size.
     """
     backbone = model.backbone
-    sampling = Sampling(strategy, draws, batch)
+    seeds = range(settings.seed, settings.seed + draws)
+    sampled = rows_of([strategy], seeds, settings.dropout)
     for start in range(0, len(images), batch):
         paths = images[start : start + batch]
         rows: dict[Path, Row] = {}
@@ -86,41 +73,36 @@ def explain(
         readable = [path for path, row in rows.items() if not row.error]
         if readable:
             inputs = backbone.normalise(np.stack(pixels))  # (B, 3, S, S)
-            known = _columns(model, inputs, classes, settings=settings, sampling=sampling)
+            columns = _columns(
+                model, inputs, classes, dropout=settings.dropout, sampled=sampled, batch=batch
+            )
             for i, path in enumerate(readable):
-                rows[path] = Row(
-                    rows[path].image, **{name: values[i] for name, values in known.items()}
-                )
+                rows[path] = replace(rows[path], **{k: values[i] for k, values in columns.items()})
         yield list(rows.values())
 
 
 def _columns(
-    model: Backbone | PromptedClip,
-    inputs: Tensor,
-    classes: ClassTexts,
-    *,
-    settings: AnalysisSettings,
-    sampling: Sampling,
-) -> dict[str, Sequence[Any]]:
-    """The columns of a batch (B, 3, S, S), a value for each image."""
+    model: Backbone | PromptedClip, inputs: Tensor, classes: ClassTexts, *,
+    dropout: DropoutSettings, sampled: Sequence[ConditionRow], batch: int,
+) -> dict[str, Sequence[Any]]:  # fmt: skip
+    """The columns of a batch (B, 3, S, S), a value for each image; draws are rows of `sampled`."""
     backbone = model.backbone
     features = F.normalize(backbone.encode_image(inputs), dim=-1)
     frozen = _probabilities(features, classes.features[FROZEN], backbone.logit_scale)
     columns = _predictions(FROZEN, features, classes, probabilities=frozen)
     if not isinstance(model, PromptedClip):
         return columns
-    features, layers = scored_layers(model, inputs, settings.dropout)
+    features, layers = scored_layers(model, inputs, dropout)
     adapted = _probabilities(features, classes.features[ADAPTED], model.logit_scale)
     predicted = adapted.argmax(dim=-1)
     columns |= _predictions(ADAPTED, features, classes, probabilities=adapted)
     columns["disagree"] = (frozen.argmax(dim=-1) != predicted).tolist()
     columns["total_variation"] = ((frozen - adapted).abs().sum(dim=-1) / 2).tolist()
-    columns |= _selectivity(layers, settings.dropout.p_max, len(inputs))
-    draws = sampling.draws
-    if draws:
+    columns |= _selectivity(layers, dropout.p_max, len(inputs))
+    if draws := len(sampled):
         flips = _flips(
             model, inputs, classes.features[ADAPTED],
-            settings=settings, sampling=sampling, predicted=predicted,
+            dropout=dropout, sampled=sampled, predicted=predicted, batch=batch,
         )  # fmt: skip
         intervals = [wilson_interval(one, draws) for one in flips]
         columns |= {
@@ -151,40 +133,31 @@ def _predictions(
 
 def _selectivity(layers: list[LayerTrace], p_max: float, count: int) -> dict[str, Sequence[Any]]:
     """How far IWTD chooses, as means over the layers it acts after."""
+    each = [[vars(one) for layer in layers if (one := meter(layer, p_max, image))]
+            for image in range(count)]  # fmt: skip
 
-    def mean(image: int, read: Any) -> float | None:
-        measured = [meter(layer, p_max, image) for layer in layers]
-        values = [read(one) for one in measured if one is not None]
-        return float(np.mean(values)) if values else None
+    def means(part: str) -> list[float | None]:
+        return [float(np.mean([one[part] for one in own])) if own else None for own in each]
 
-    reads: dict[str, Any] = {
-        "mean_p": lambda one: one.mean,
-        "spread_p": lambda one: one.spread,
-        "protected": lambda one: one.protected,
-        "divergence": lambda one: one.divergence,
+    return {
+        "mean_p": means("mean"),
+        "spread_p": means("spread"),
+        "protected": means("protected"),
+        "divergence": means("divergence"),
     }
-    return {name: [mean(i, read) for i in range(count)] for name, read in reads.items()}
 
 
 @torch.no_grad()
 def _flips(
-    model: PromptedClip,
-    inputs: Tensor,
-    text: Tensor,
-    *,
-    settings: AnalysisSettings,
-    sampling: Sampling,
-    predicted: Tensor,
-) -> list[int]:
+    model: PromptedClip, inputs: Tensor, text: Tensor, *,
+    dropout: DropoutSettings, sampled: Sequence[ConditionRow], predicted: Tensor, batch: int,
+) -> list[int]:  # fmt: skip
     """For each image, how many draws predict another class than `predicted` (B,)."""
-    seeds = range(settings.seed, settings.seed + sampling.draws)
-    rows = rows_of([sampling.strategy], seeds, settings.dropout)
-    pairs = [(i, row) for i in range(len(inputs)) for row in rows]
-    flips = [0] * len(inputs)
-    for start in range(0, len(pairs), sampling.batch):
-        some = pairs[start : start + sampling.batch]
+    pairs, flips = [*product(range(len(inputs)), sampled)], [0] * len(inputs)
+    for start in range(0, len(pairs), batch):
+        some = pairs[start : start + batch]
         index = [i for i, _ in some]
-        conditions = Conditions.of(model, [row for _, row in some], settings.dropout)
+        conditions = Conditions.of(model, [row for _, row in some], dropout)
         record = last(conditions.layers(inputs[index], readout_only=True))
         features = F.normalize(image_features(model.backbone.visual, record), dim=-1)
         flipped = (features @ text.T).argmax(dim=-1) != predicted[index]

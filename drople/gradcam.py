@@ -7,7 +7,7 @@ very tokens that entered it and with the very drops that were drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drople.errors import SettingsError
-from drople.models.attention import Block, SelfAttention
+from drople.models.attention import Block, BlockParts
 from drople.models.towers import LayerRecord, VisualTower, image_features, last, run_layers
 from drople.tokens.draws import RowsOfDraws
 from drople.tokens.dropout import Replay, TokenDrop, TokenDropout
@@ -36,45 +36,32 @@ class CamMethod:
 
 CAM_METHODS: dict[str, CamMethod] = {
     "gradcam": CamMethod(
-        "Grad-CAM", "GradCAM", True, True, "Signed: below zero speaks against the class."
+        "Grad-CAM", "GradCAM", signed=True, per_class=True,
+        caveat="Signed: below zero speaks against the class.",
     ),
     "gradcam++": CamMethod(
-        "Grad-CAM++",
-        "GradCAMPlusPlus",
-        False,
-        True,
-        "Keeps positive gradients only; made for convolutions whose activations are positive, "
-        "which a transformer's are not.",
+        "Grad-CAM++", "GradCAMPlusPlus", signed=False, per_class=True,
+        caveat="Keeps positive gradients only; made for convolutions whose activations are "
+        "positive, which a transformer's are not.",
     ),
     "layercam": CamMethod(
-        "LayerCAM",
-        "LayerCAM",
-        False,
-        True,
-        "Weighs each patch by its own positive gradient; evidence against the class is cut off.",
+        "LayerCAM", "LayerCAM", signed=False, per_class=True,
+        caveat="Weighs each patch by its own positive gradient; evidence against the class is cut "
+        "off.",
     ),
     "eigencam": CamMethod(
-        "Eigen-CAM",
-        "EigenCAM",
-        False,
-        False,
-        "First principal component of the activations: the same for every class, its sign "
+        "Eigen-CAM", "EigenCAM", signed=False, per_class=False,
+        caveat="First principal component of the activations: the same for every class, its sign "
         "arbitrary.",
     ),
-}
+}  # fmt: skip
 
 
 def class_maps(
-    visual: VisualTower,
-    records: Sequence[LayerRecord],
-    text: Tensor,
-    *,
-    classes: Sequence[int],
-    layer: int | None = None,
-    method: str = "gradcam",
-    prompts: Sequence[PromptStep] = (),
+    visual: VisualTower, records: Sequence[LayerRecord], text: Tensor, *, classes: Sequence[int],
+    layer: int | None = None, method: str = "gradcam", prompts: Sequence[PromptStep] = (),
     dropout: TokenDropout | None = None,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Maps (B, C, G, G) of each image and class at one layer, not rectified, not rescaled.
 
     The target is the cosine of image and class. Grad-CAM: gradients averaged over the patches
@@ -128,14 +115,8 @@ def _package_maps(
                 torch.stack([target(output) for target, output in pairs]).sum().backward()
         activations = cam.activations_and_grads.activations[0].float().numpy()
         gradients = cam.activations_and_grads.gradients
-        maps = cam.get_cam_image(
-            tokens,
-            tail.site,
-            targets,
-            activations,
-            gradients[0].float().numpy() if gradients else None,
-            False,
-        )
+        slopes = gradients[0].float().numpy() if gradients else None
+        maps = cam.get_cam_image(tokens, tail.site, targets, activations, slopes, False)
     finally:
         cam.activations_and_grads.release()
     return np.asarray(maps, dtype=np.float32)
@@ -149,25 +130,16 @@ class CosinesFrom(nn.Module):
     """
 
     def __init__(
-        self,
-        visual: VisualTower,
-        records: Sequence[LayerRecord],
-        text: Tensor,
-        *,
-        times: int,
-        layer: int,
-        prompts: Sequence[PromptStep],
-        dropout: TokenDropout | None,
-    ):
+        self, visual: VisualTower, records: Sequence[LayerRecord], text: Tensor, *, times: int,
+        layer: int, prompts: Sequence[PromptStep], dropout: TokenDropout | None,
+    ):  # fmt: skip
         super().__init__()
         block = visual.transformer.resblocks[layer]
         assert isinstance(block.ln_1, nn.Module)
         self.site = nn.Sequential(block.ln_1)
         self._visual = [visual]  # in a list: held, not registered
         self._blocks: list[Block] = [*visual.transformer.resblocks]
-        self._blocks[layer] = _BlockWithSite(
-            block.attn, self.site, block.ls_1, block.ln_2, block.ls_2, block.mlp
-        )
+        self._blocks[layer] = replace(BlockParts.of(block), ln_1=self.site)
         self._layer = layer
         # Detached: the backward pass is the map's own, and leaves no gradient on the prompts.
         self._prompts = [replace(step, inserted=step.inserted.detach()) for step in prompts]
@@ -189,32 +161,13 @@ class CosinesFrom(nn.Module):
         return tokens[:, self._layout.patches].mT.unflatten(-1, self._layout.grid)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        record = last(
-            run_layers(
-                self._blocks,
-                tokens,
-                self._layout,
-                start=self._layer,
-                prompts=self._prompts,
-                hidden=self._hidden,
-                dropout=self._dropout,
-                readout_only=True,
-            )
-        )
+        records = run_layers(
+            self._blocks, tokens, self._layout, start=self._layer, prompts=self._prompts,
+            hidden=self._hidden, dropout=self._dropout, readout_only=True,
+        )  # fmt: skip
+        record = last(records)
         features = F.normalize(image_features(self._visual[0], record), dim=-1)  # (B*C, E)
         return torch.einsum("be,bke->bk", features, self._text)
-
-
-@dataclass(frozen=True)
-class _BlockWithSite:
-    """A block whose `ln_1` is a module of our own; see `Block`."""
-
-    attn: SelfAttention
-    ln_1: Callable[[Tensor], Tensor]
-    ls_1: Callable[[Tensor], Tensor]
-    ln_2: Callable[[Tensor], Tensor]
-    ls_2: Callable[[Tensor], Tensor]
-    mlp: Callable[[Tensor], Tensor]
 
 
 def _repeat_layout(layout: TokenLayout, times: int) -> TokenLayout:
@@ -230,8 +183,4 @@ def _repeat_layout(layout: TokenLayout, times: int) -> TokenLayout:
 
 
 def _repeat_drop(drop: TokenDrop, times: int) -> TokenDrop:
-    return TokenDrop(
-        drop.probability.repeat_interleave(times, dim=0),
-        drop.uniform.repeat_interleave(times, dim=0),
-        drop.dropped.repeat_interleave(times, dim=0),
-    )
+    return TokenDrop(**{k: rows.repeat_interleave(times, dim=0) for k, rows in vars(drop).items()})

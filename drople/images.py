@@ -31,11 +31,8 @@ def read_image(source: str | Path | IO[bytes]) -> Image.Image:
     Raises:
         ImageError: missing, empty, damaged, too large, small or narrow, or of another format.
     """
-    if (
-        isinstance(source, str | Path)
-        and Path(source).is_file()
-        and not Path(source).stat().st_size
-    ):
+    file = Path(source) if isinstance(source, str | Path) else None
+    if file and file.is_file() and not file.stat().st_size:
         raise ImageError("The file is empty (0 bytes). Choose another picture.")
     try:
         with warnings.catch_warnings():

@@ -53,10 +53,7 @@ class LayerTrace:
         def tensors(values: dict[str, np.ndarray]) -> dict[str, Tensor]:
             return {name: torch.from_numpy(value) for name, value in values.items()}
 
-        shares = tensors(self.shares)
-        importance = TokenImportance(
-            shares["s_self"], shares["s_cls"], shares.get("s_cross"), tensors(self.totals)
-        )
+        importance = TokenImportance(tensors(self.shares), tensors(self.totals))
         content, eligible = torch.from_numpy(self.content), torch.from_numpy(self.eligible)
         return Evidence(self.depth, importance, content, eligible)
 
@@ -127,7 +124,7 @@ class ScoredLayer:
 
         return LayerTrace(
             depth=self.depth,
-            shares={name: array(share) for name, share in self.importance.signals().items()},
+            shares={name: array(share) for name, share in self.importance.shares.items()},
             totals={name: array(total) for name, total in self.importance.totals.items()},
             blend=array(self.importance.blend(weights)),
             content=array(self.content),

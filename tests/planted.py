@@ -20,7 +20,7 @@ def evidence(blend, content=None, eligible=None):
     scores = scores[None] if scores.ndim == 1 else scores
     content = torch.ones_like(scores, dtype=torch.bool) if content is None else content
     eligible = content if eligible is None else eligible
-    return Evidence(0, TokenImportance(scores, scores, None, {}), content, eligible)
+    return Evidence(0, TokenImportance({"s_self": scores}, {}), content, eligible)
 
 
 def acting(strategy, mode="zero", placement="next", *, seed=0, rows=3, depth=DEPTH, sigma=0.03):

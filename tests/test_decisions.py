@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drople.decisions import Masks, count_layers, count_tokens, most_differing, reason_of
+from drople.decisions import Masks, count_layers, count_tokens, mean_p, most_differing, reason_of
 
 LIMITS = {"p_min": 0.1, "p_max": 0.5}
 UNEVEN = np.linspace(1, 3, 20)
+CLOSE = np.linspace(0.28, 0.3, 20)
 
 
 def planted():
@@ -70,8 +71,7 @@ def test_one_token_that_takes_the_range_is_named():
 
 
 def test_a_narrow_range_says_how_much_it_could_change():
-    p = np.linspace(0.28, 0.3, 20)
-    found = reason_of(p, UNEVEN, p_min=0.28, p_max=0.3)
+    found = reason_of(CLOSE, UNEVEN, p_min=0.28, p_max=0.3)
     assert found.kind == "narrow"
     assert found.share == pytest.approx(2 * 0.01 * 0.01 / 0.02)
 
@@ -88,3 +88,17 @@ def test_a_wide_and_even_spread_has_no_reason():
 def test_tokens_that_cannot_be_dropped_are_no_reason():
     p = np.where(np.arange(20) < 19, np.nan, 0.3)
     assert reason_of(p, UNEVEN, **LIMITS) is None
+
+
+def test_the_rates_of_draws_set_the_bound():
+    found = reason_of(CLOSE, UNEVEN, p_min=0.28, p_max=0.3, rates=np.array([0.29, 0.3]))
+    assert found.share == pytest.approx(0.01 / 2)
+    assert reason_of(CLOSE, UNEVEN, **LIMITS, rates=np.array([0.3])) is None
+
+
+def test_mean_p_is_over_what_is_eligible():
+    a, b = planted()
+    np.testing.assert_allclose(mean_p(a), [[0.3], [0.3]])
+    np.testing.assert_allclose(mean_p(b), [[0.3], [0.3]])
+    gone = Masks(b.dropped, b.eligible & False, b.probability)
+    assert np.isnan(mean_p(gone)).all()

@@ -8,10 +8,12 @@ import numpy as np
 
 from app.figures.theme import Scale, number
 from drople.analysis import Analysis
+from drople.tokens.importance import SIGNALS
 from drople.traces import BranchTrace, LayerTrace
 
 SIGNAL_NAMES = {
-    "blend": "Blend of the signals (I)",
+    "blend": "All signals (blend)",
+    **{name: name for name in SIGNALS},  # of a signal without a line below
     "s_self": "Self-attention (s_self)",
     "s_cls": "Class attention (s_cls)",
     "s_cross": "Bridge attention (s_cross)",

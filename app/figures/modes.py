@@ -26,6 +26,6 @@ def modes_figure(effects: list[ModeEffect]) -> go.Figure:
         title="change of logit",
         gridcolor="rgba(100,116,139,0.25)", zerolinecolor="#64748b", zerolinewidth=2,
     )  # fmt: skip
-    plain(figure, height=340, legend=True)
+    plain(figure, height=90 + 50 * len({one.mode for one in effects}), legend=True)
     figure.update_layout(bargap=0.3)
     return figure

@@ -6,7 +6,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
-from drople.branches import ADAPTED
 from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval
 from drople.tokens.dropout import COMPARED
@@ -17,11 +16,6 @@ QUANTITIES = {
     "kept": "cosine with the undropped feature",
     "flipped": "share of draws whose answer flips",
 }
-
-
-def dropout_name(strategy: str) -> str:
-    """What a line is called."""
-    return "No dropout" if strategy == NONE else CONDITION_NAMES[strategy]
 
 
 def interval_of(point: Point, quantity: str) -> tuple[float, float] | None:
@@ -44,7 +38,7 @@ def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
     figure = go.Figure()
     for name in (NONE, *COMPARED):
         points = curves.of(name)
-        colour = CONDITION_COLOURS[ADAPTED if name == NONE else name]
+        colour = CONDITION_COLOURS[name]
         band = [(rate, interval_of(p, quantity)) for rate, p in points.items() if rate > 0]
         known = [(rate, *ends) for rate, ends in band if ends is not None]
         if known and name != NONE:
@@ -57,11 +51,11 @@ def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
         figure.add_scatter(
             x=[*points], y=[vars(p)[quantity].mean() for p in points.values()],
             mode="lines" if name == NONE else "lines+markers",
-            name=dropout_name(name), legendgroup=name,
+            name=CONDITION_NAMES[name], legendgroup=name,
             line={"color": colour, "width": 2.5, "dash": "dash" if name == NONE else "solid"},
             customdata=[[p.reached.mean(), p.count] for p in points.values()],
             hovertemplate=(
-                f"<b>{dropout_name(name)}</b><br>rate %{{x:.2f}}, truly dropped "
+                f"<b>{CONDITION_NAMES[name]}</b><br>rate %{{x:.2f}}, truly dropped "
                 "%{customdata[0]:.3f}<br>%{y:.3f}, mean of %{customdata[1]} draws<extra></extra>"
             ),
         )  # fmt: skip

@@ -30,7 +30,9 @@ def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> np.n
             analysis.pixels, ranks(values), RANKS, opacity=0.75, marked=np.isnan(values)
         )
         like = depth.likeness[name].spearman
-        said = f"last {depth.redrawn}: {spearman_text(like)}" if depth.redrawn else "as trained"
+        said = (
+            f"last {depth.randomised}: {spearman_text(like)}" if depth.randomised else "as trained"
+        )
         columns.append((condition, said, [panel]))
     return sheet_of(columns)
 
@@ -51,16 +53,16 @@ def cascade_figure(found: Sequence[Depth]) -> go.Figure:
         colour = CONDITION_COLOURS.get(name, IMPORTANCE_COLOUR)
         dash = "longdash" if name == IMPORTANCE else "solid"
         figure.add_scatter(
-            x=[depth.redrawn for depth in found],
+            x=[depth.randomised for depth in found],
             y=[depth.likeness[name].spearman for depth in found],
             mode="lines+markers",
             name=short_name(name),
             line={"color": colour, "width": 2.5, "dash": dash},
-            hovertemplate="%{x} blocks drawn anew: ρ = %{y:.2f}<extra></extra>",
+            hovertemplate="%{x} blocks randomised: ρ = %{y:.2f}<extra></extra>",
         )
     figure.update_xaxes(
-        title="last blocks drawn anew", showgrid=False, zeroline=False,
-        tickvals=[depth.redrawn for depth in found],
+        title="last blocks randomised", showgrid=False, zeroline=False,
+        tickvals=[depth.randomised for depth in found],
     )  # fmt: skip
     figure.update_yaxes(
         title="Spearman with trained", gridcolor="rgba(100,116,139,0.25)",

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
 
-# Mid tones: at least 3:1 on the light and on the dark page, so one picture serves both.
+from drople.tokens.dropout import STRATEGIES
+
+# Mid tones: at least 3:1 on the light and on the dark page, so one picture serves both. The
+# overview, which knows which page it is on, has a colour for each in assets/overview.css.
+SPARE_COLOURS = ("#c026d3", "#2563eb", "#b4532a", "#15803d")
 CONDITION_COLOURS = {
+    # A strategy without a line below takes a spare colour, and its key as its name.
+    **dict(zip(STRATEGIES, cycle(SPARE_COLOURS), strict=False)),
     "frozen": "#64748b",
     "adapted": "#6366f1",
+    "none": "#6366f1",
     "vanilla": "#d97706",
     "iwtd": "#0d9488",
     "self": "#0891b2",
@@ -23,8 +31,10 @@ CONDITION_COLOURS = {
     "mpl": "#dc2626",
 }
 CONDITION_NAMES = {
+    **{name: name.replace("-", " ").capitalize() for name in STRATEGIES},
     "frozen": "Frozen",
     "adapted": "Adapted",
+    "none": "No dropout",
     "vanilla": "Vanilla dropout",
     "iwtd": "IWTD",
     "self": "s_self alone",

@@ -18,7 +18,8 @@ from app.tabs.shared import View, picture
 from app.wording import direct_path as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
-from drople.lab.direct_path import Explained, explain_difference, run_branches
+from drople.lab.branch import run_branches
+from drople.lab.direct_path import Explained, explain_difference
 
 INTRO = (
     "What makes the adapted branch give the class looked at another logit than the frozen one, "

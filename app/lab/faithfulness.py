@@ -105,7 +105,7 @@ def compute(
     ):
         name = map_name(analysis, step.name)
         progress((step.done, step.count), desc=f"{step.done} of {step.count}: {name}")
-        yield maps, step.found
+        yield maps, step.result
 
 
 def draw(

@@ -19,7 +19,7 @@ from drople.branches import ADAPTED
 from drople.lab.modes import ModeEffect, mode_effect, variants
 
 INTRO = (
-    "“Dropped” has five meanings: here the same seed's draw is carried out in each, from setting "
+    "“Dropped” has many meanings: here the same seed's draw is carried out in each, from setting "
     "to zero to the released code, which drops nothing."
 )
 PRESS = "Press Compute: it takes about a second with mini."

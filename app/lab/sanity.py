@@ -52,7 +52,7 @@ def build(bench: Bench) -> list[View]:
         bar = gr.HTML(elem_id="sanity-bar")
     plot = gr.Plot(show_label=False, elem_id="sanity-plot")
     note = gr.Markdown(elem_id="sanity-note", elem_classes="lens-note")
-    table = numbers("sanity-table", ("blocks drawn anew",), (110, *[150] * 5))
+    table = numbers("sanity-table", ("blocks randomised",), (110, *[150] * 5))
     gr.Markdown(TERMS, elem_classes="lens-note")
     view = View(draw, [shown], [sheet, plot, note, table, bar])
     return Computation(compute, [view], note, press=PRESS, run=run, stop=stop).on(bench)
@@ -66,7 +66,7 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[tuple[Dept
     for depth in run_cascade(
         question.loaded.model, question.mapped(), question.texts, target=question.target, seed=seed
     ):
-        progress((len(depths), count), desc=f"{depth.redrawn} of {blocks} blocks drawn anew")
+        progress((len(depths), count), desc=f"{depth.randomised} of {blocks} blocks randomised")
         depths = (*depths, depth)
         yield depths
 

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from app.figures.importance import SIGNAL_NAMES
 from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
 from app.overview.undropped import Undropped
 from app.wording.paper import methods_text
 from app.wording.sentences import learnt_classes, provenance_line
 from drople.analysis import Analysis
-from drople.decisions import Masks, count_layers, count_tokens
+from drople.decisions import Masks, count_layers, count_tokens, mean_p
 from drople.gradcam import CAM_METHODS
 from drople.paired_draws import DrawBatch, first_draw, rate_setter
 from drople.statistics.intervals import mean_interval
@@ -32,12 +33,6 @@ from drople.tokens.dropout import STRATEGIES
 SCHEMA = 2
 PAIR = ("iwtd", "vanilla")
 DRAWS, MAP_DRAWS = 32, 16
-SIGNAL_LABELS = {
-    "blend": "All signals (blend)",
-    "s_self": "Self-attention (s_self)",
-    "s_cls": "Class attention (s_cls)",
-    "s_cross": "Bridge attention (s_cross)",
-}
 NO_PROMPTS = "no prompts loaded: our choice"
 APPLIED = "A: applied now, weights fixed"
 ABOUT = (
@@ -100,7 +95,7 @@ class Overview:
         best = [f"{b} says {analysis.classes[one.cosines.argmax()]}" for b, one in said.items()]
         signals = [
             name
-            for name in SIGNAL_LABELS
+            for name in SIGNAL_NAMES
             if any(name in v for v in self.undropped.importance.values())
         ]
         return {
@@ -127,7 +122,7 @@ class Overview:
             "cosines": {branch: floats(one.cosines) for branch, one in said.items()},
             "lens": lens,
             "signals": signals,
-            "signal_labels": {name: SIGNAL_LABELS[name] for name in signals},
+            "signal_labels": {name: SIGNAL_NAMES[name] for name in signals},
             "importance": {
                 branch: {signal: floats(shares) for signal, shares in one.items()}
                 for branch, one in self.undropped.importance.items()
@@ -164,12 +159,14 @@ class Overview:
         )
 
     def _drawn(self, batches: Sequence[DrawBatch]) -> sentences.Drawn:
+        masks = {name: self._masks(batches, name) for name in self.pair}
         return sentences.Drawn(
             seeds=tuple(seed for one in batches for seed in one.seeds),
-            layers=count_layers(*(self._masks(batches, name) for name in self.pair)),
+            layers=count_layers(*masks.values()),
             answers={
                 name: np.concatenate([b.answers(name) for b in batches]) for name in self.pair
             },
+            rates={name: mean_p(one) for name, one in masks.items()},
         )
 
     def _draws_method(self, batches: Sequence[DrawBatch]) -> str:

@@ -27,6 +27,7 @@ class Drawn:
     seeds: tuple[int, ...]  # n
     layers: list[LayerDecisions]  # D
     answers: dict[str, np.ndarray]  # strategy -> (n,) class indices
+    rates: dict[str, np.ndarray]  # strategy -> (n, D) mean p; NaN where nothing was eligible
 
     def over(self) -> str:
         """What a sentence about them begins with."""
@@ -160,21 +161,25 @@ def reason_sentence(
     if not any(even):
         return ""
     weighted = even.index(False)
-    signal = OWN_SIGNAL.get(pair[weighted], "blend")
+    values, signal = (a, b)[weighted], OWN_SIGNAL.get(pair[weighted], "blend")
+    rates = np.nanmean(values, keepdims=True)
+    if drawn is not None:
+        rates = drawn.rates[pair[weighted]][:, layer]
+        rates = rates[np.isfinite(rates)]
     found = reason_of(
-        (a, b)[weighted],
+        values,
         importance.get(signal, importance["blend"])[layer],
         p_min=limits[0],
         p_max=limits[1],
+        rates=rates,
     )
-    mean = float(np.nanmean((a, b)[weighted]))
-    return "" if found is None else _told(found, mean, limits, grid)
+    return "" if found is None else _told(found, float(rates.mean()), limits, grid)
 
 
 def _alike(a: np.ndarray, b: np.ndarray, counted: LayerDecisions | None) -> bool:
     """Whether two dropouts' decisions hardly differ: as counted, or as expected of p (T,)."""
-    if counted is not None and counted.decisions:
-        return counted.differ <= ALIKE * counted.decisions
+    if counted is not None:
+        return counted.decisions > 0 and counted.differ <= ALIKE * counted.decisions
     gap = np.abs(a - b)
     return bool(np.isfinite(gap).any() and np.nanmean(gap) <= ALIKE)
 
@@ -197,8 +202,8 @@ def _told(found: Reason, mean: float, limits: tuple[float, float], grid: tuple[i
         else f"p may only lie between {low:g} and {high:g}"
     )
     return (
-        f"They coincide because {why}: even the most unlike p could change only "
-        f"{100 * found.share:.1f} % of the decisions."
+        f"They coincide because {why}: however unlike the p, on average no more than "
+        f"{100 * found.share:.1f} % of the decisions would differ."
     )
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from app.figures.theme import CONDITION_NAMES
-from drople.lab.modes import ModeEffect
+from drople.lab.modes import OFFICIAL, ModeEffect
+from drople.tokens.dropout import DROP_MODES
 
 HEADERS = ("mode", "dropout", "tokens drawn", "change of logit", "class looked at", "answer")
 MEANINGS = {
-    "zero": "zero: set to 0",
-    "zero_scaled": "zero_scaled: and the kept grow by 1/(1−p)",
-    "hide": "hide: no token attends to it",
-    "noise": "noise: times 1 + σ N(0, 1)",
-    "official code": "official code: noise 0.03, right after the layer",
+    **{name: f"{name}: {mode.description}" for name, mode in DROP_MODES.items()},
+    OFFICIAL: f"{OFFICIAL}: noise 0.03, right after the layer.",
 }
 
 

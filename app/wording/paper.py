@@ -7,6 +7,7 @@ from app.figures.theme import (
 )
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
+from drople.tokens.importance import SIGNALS
 
 
 def caption(analysis: Analysis, layer: int, index: int) -> str:
@@ -66,8 +67,8 @@ def methods_text(analysis: Analysis) -> str:
             + (" and on the text prompts" if settings.drop_text else "")
             + f", mode {dropout.mode}, placement {dropout.placement}, IWTD's p from "
             f"{dropout.p_min:g} to {dropout.p_max:g} with {dropout.normalisation} normalisation "
-            f"and signal weights {dropout.weights.s_self:g}, {dropout.weights.s_cls:g}, "
-            f"{dropout.weights.s_cross:g} (s_self, s_cls, s_cross); {rate}. All dropouts shared "
+            f"and signal weights {', '.join(f'{w:g}' for w in vars(dropout.weights).values())} "
+            f"({', '.join(SIGNALS)}); {rate}. All dropouts shared "
             f"one uniform draw a token and layer (seed {settings.seed})."
         )
     method = CAM_METHODS[analysis.maps.method]

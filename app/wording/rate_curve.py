@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.rate_curve import QUANTITIES, bounded, dropout_name, interval_of
+from app.figures.rate_curve import QUANTITIES, bounded, interval_of
+from app.figures.theme import CONDITION_NAMES
 from drople.lab.rate_curve import NONE, RateCurves
 from drople.statistics.intervals import mean_interval
 from drople.tokens.dropout import COMPARED
@@ -34,7 +35,7 @@ def area_rows(curves: RateCurves) -> list[list[str]]:
             _mean(of, None if name == NONE else bounded(mean_interval(of), quantity))
             for quantity, of in areas.items()
         ]
-        rows.append([dropout_name(name), *cells])
+        rows.append([CONDITION_NAMES[name], *cells])
     return rows
 
 
@@ -51,7 +52,7 @@ def point_rows(curves: RateCurves) -> list[list[str]]:
                 for key in QUANTITIES
             ]
             share, count = f"{point.reached.mean():.3f}", f"{point.count}" if drawn else "–"
-            rows.append([dropout_name(name), f"{rate:.2f}", share, count, *cells])
+            rows.append([CONDITION_NAMES[name], f"{rate:.2f}", share, count, *cells])
     return rows
 
 

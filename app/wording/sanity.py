@@ -15,13 +15,13 @@ BARELY = 0.5  # Spearman above which a map with every block drawn anew is called
 
 def cascade_headers(analysis: Analysis, found: Sequence[Depth]) -> list[str]:
     """Headers of `cascade_rows`."""
-    return ["blocks drawn anew", *(map_name(analysis, name) for name in found[0].maps)]
+    return ["blocks randomised", *(map_name(analysis, name) for name in found[0].maps)]
 
 
 def cascade_rows(found: Sequence[Depth]) -> list[list[str]]:
     """A row a depth: Spearman, and in brackets the top tenth of patches that stays."""
     return [
-        [f"{depth.redrawn}", *(_cell(depth.likeness[name]) for name in found[0].maps)]
+        [f"{depth.randomised}", *(_cell(depth.likeness[name]) for name in found[0].maps)]
         for depth in found
     ]
 
@@ -33,9 +33,9 @@ def _cell(one: Likeness) -> str:
 def cascade_sentence(analysis: Analysis, found: Sequence[Depth], blocks: int) -> str:
     """Which maps lose their likeness, and which do not seem to need what was learnt."""
     last = found[-1]
-    if not last.redrawn:
+    if not last.randomised:
         return "The trained network's maps; now its last block is drawn anew."
-    said = f"{last.redrawn} of {blocks} blocks drawn anew, one draw of new weights. "
+    said = f"{last.randomised} of {blocks} blocks randomised, one draw of new weights. "
     parts = [
         f"{map_name(analysis, name)} {spearman_text(one.spearman)}"
         for name, one in last.likeness.items()
@@ -44,7 +44,7 @@ def cascade_sentence(analysis: Analysis, found: Sequence[Depth], blocks: int) ->
     flat = [name for name, one in last.likeness.items() if one.spearman is None]
     if flat:
         said += f" The same everywhere: {_names(analysis, flat)}."
-    if last.redrawn < blocks:
+    if last.randomised < blocks:
         return said
     stubborn = [
         name for name, one in last.likeness.items()

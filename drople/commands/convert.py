@@ -27,14 +27,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Carries the command out."""
     model, card, report = import_prompts(
-        args.file,
-        load_backbone(args.backbone),
-        method=args.method,
-        phrase=args.phrase,
-        data=args.data,
-        shots=args.shots,
-        seed=args.seed,
-    )
+        args.file, load_backbone(args.backbone), method=args.method, phrase=args.phrase,
+        data=args.data, shots=args.shots, seed=args.seed,
+    )  # fmt: skip
     print("\n".join(report.lines()))
     save_prompts(args.out, model, card)
     print(f"wrote {args.out}")

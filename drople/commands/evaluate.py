@@ -39,15 +39,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     about = "what a training step of each method takes, in turns; the report shows it"
     cost = _comparing(kinds.add_parser("cost", help=about, description=about))
     cost.set_defaults(run=_run_cost, targets="", methods="drople-none,drople-vanilla,drople")
-    report = kinds.add_parser(
-        "report", help="write RESULTS.md and docs/results from the finished runs"
-    )
-    report.add_argument("--runs", type=Path, default=Path("runs"), help="a folder, or its ZIP")
-    report.add_argument("--out", type=Path, default=Path("RESULTS.md"))
-    report.add_argument(
-        "--notes", type=Path, help="Markdown about the runs, for docs/results/accuracies.md"
-    )
-    report.add_argument("--zip", type=Path, help="also pack here what the report is made from")
+    about = "write RESULTS.md and docs/results from the finished runs"
+    report = kinds.add_parser("report", help=about)
+    add = report.add_argument
+    add("--runs", type=Path, default=Path("runs"), help="a folder, or its ZIP")
+    add("--out", type=Path, default=Path("RESULTS.md"))
+    add("--notes", type=Path, help="Markdown about the runs, for docs/results/accuracies.md")
+    add("--zip", type=Path, help="also pack here what the report is made from")
     report.set_defaults(run=lambda g: write_report(g.runs, g.out, notes=g.notes, packed=g.zip))
 
 
@@ -69,13 +67,10 @@ def _run(protocol: str, args: argparse.Namespace) -> None:
     configs = dict.fromkeys([frozen_config(planned[0]), *(c for c in planned if c.learns())])
     for config in configs:
         result = evaluate(
-            protocol,
-            setting,
-            config,
-            runs=args.runs,
+            protocol, setting, config, runs=args.runs,
             data_option=_option([setting.task], args.root),
             targets_option=_option(setting.targets, args.root),
-        )
+        )  # fmt: skip
         if not setting.processes.main:
             continue
         values = figures(result, columns(protocol, list(result.accuracy)))

@@ -23,8 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Carries the command out."""
     if args.backbones:
-        for line in backbone_lines():
-            print(line)
+        print("\n".join(backbone_lines()))
         return
     for path in args.checkpoints or shipped_prompts().values():
         card = read_card(path)

@@ -60,11 +60,9 @@ def run(args: argparse.Namespace) -> None:
     print(f"learnt on {len(task.train)} images of {len(task.classes)} classes in {seconds:.0f} s")
     print(f"every step, its loss terms before their weights: {trained.log}")
     tested = {"base": whole.base(), "novel": whole.novel()} if halves else {"accuracy": whole}
-    found = {
-        name: accuracies(trained.model, one, config, cache=args.runs / "cache")
-        for name, one in tested.items()
-    }
-    metrics = {**trained.card.metrics, **_summed_up(found)}
+    cache = args.runs / "cache"
+    percent = {n: accuracies(trained.model, t, config, cache=cache) for n, t in tested.items()}
+    metrics = {**trained.card.metrics, **_summed_up(percent)}
     sizes = " and ".join(str(len(one.test)) for one in tested.values())
     print(f"percent of {sizes} test images")
     save_prompts(out, trained.model, replace(trained.card, metrics=metrics))
@@ -84,11 +82,7 @@ def _summed_up(accuracies: Mapping[str, tuple[float, float]]) -> dict[str, float
 
 
 def _check_writable(out: Path) -> None:
-    """Before anything is learnt.
-
-    Raises:
-        SettingsError: the file could not be written.
-    """
+    """Refuses a file that could not be written, before anything is learnt."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=out.parent):

@@ -44,8 +44,8 @@ def evaluate_on(
     """
     if test_set.epsilon:
         return _attacked_hits(test_set, model, config)
-    branch = _adapted_hits if config.learns() else _frozen_hits
-    return branch(test_set, model, config, cache=cache)
+    branch_hits = _adapted_hits if config.learns() else _frozen_hits
+    return branch_hits(test_set, model, config, cache=cache)
 
 
 def _adapted_hits(
@@ -80,31 +80,24 @@ def accuracies(
 ) -> tuple[float, float]:
     """Accuracy of the adapted and of the frozen branch on a task's test images, in percent."""
     test_set = EvaluationSet("test", task.classes, task.test, "test")
-    adapted, frozen = (
-        percent(branch(test_set, model, config, cache=cache))
-        for branch in (_adapted_hits, _frozen_hits)
-    )
-    return adapted, frozen
+    adapted = _adapted_hits(test_set, model, config, cache=cache)
+    frozen = _frozen_hits(test_set, model, config, cache=cache)
+    return percent(adapted), percent(frozen)
 
 
 def _attacked_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainConfig) -> Tensor:
-    images, names = test_set.images, test_set.classes
-    backbone = model.backbone
+    images, names, backbone = test_set.images, test_set.classes, model.backbone
     branch = model if config.learns() else backbone
-    text = (
-        F.normalize(model.encode_text(names), dim=-1)
-        if config.learns()
-        else frozen_text_features(backbone, names, config)
-    )
-    mean, std = (
-        torch.tensor(part, device=backbone.device) for part in (backbone.mean, backbone.std)
-    )
+    if config.learns():
+        text = F.normalize(model.encode_text(names), dim=-1)
+    else:
+        text = frozen_text_features(backbone, names, config)
     scale = model.logit_scale.detach().exp()
 
     def features(pixels: Tensor) -> Tensor:
-        scaled = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
         with autocast(backbone, config.precision):
-            record = towers.last(branch.image_layers(scaled, readout_only=True))
+            records = branch.image_layers(backbone.standardise(pixels), readout_only=True)
+            record = towers.last(records)
             return F.normalize(towers.image_features(backbone.visual, record).float(), dim=-1)
 
     right = []

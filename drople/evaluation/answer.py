@@ -8,15 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from drople.errors import DataError
-from drople.evaluation import markdown
-from drople.evaluation.bootstrap import (
-    NO_DIFFERENCE,
-    Interval,
-    Resampled,
-    difference,
-    mean_difference,
-    over_tasks,
-)
+from drople.evaluation import bootstrap, markdown
+from drople.evaluation.bootstrap import Interval, Resampled
 from drople.evaluation.forest import ForestRow
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN
@@ -31,13 +24,12 @@ QUESTIONS = (
     ("Does DroPLe beat the frozen branch?", "drople", FROZEN),
     (
         "Does DroPLe's objective without token dropout beat the frozen branch?",
-        "drople-none",
-        FROZEN,
+        "drople-none", FROZEN,
     ),
     ("Does MPL beat the frozen branch?", "mpl", FROZEN),
     ("Does DroPLe beat MPL?", "drople", "mpl"),
     ("Does DroPLe beat PromptSRC?", "drople", "promptsrc"),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,11 +41,15 @@ class Comparison:
 
     def over_all(self, column: Column) -> Interval:
         """First minus second over the tasks."""
-        return mean_difference([*self.pairs.values()], column)
+        return bootstrap.mean_difference([*self.pairs.values()], column)
+
+    @property
+    def seeds_in_words(self) -> str:
+        return f"{self.seeds} seed{'s' * (self.seeds > 1)}"
 
     def on_each(self, column: Column) -> dict[str, Interval]:
         """First minus second by task."""
-        return {task: difference(*pair, column) for task, pair in self.pairs.items()}
+        return {task: bootstrap.difference(*pair, column) for task, pair in self.pairs.items()}
 
 
 def compare(tables: Sequence[Table], first: str, second: str) -> Comparison:
@@ -89,10 +85,10 @@ def headline(tables: Sequence[Table]) -> list[str]:
         f"at the same mean rate?** In this comparison: {verdict}.",
     ]
     if words:
-        seeds = f"{one.seeds} seed{'s' * (one.seeds > 1)}"
+        over = f"{', '.join(one.pairs)} and {one.seeds_in_words}"
         differences = [f"{column.title} {one.over_all(column)}" for column in columns]
         lines += [
-            f"IWTD minus vanilla dropout, over {', '.join(one.pairs)} and {seeds}, in percent",
+            f"IWTD minus vanilla dropout, over {over}, in percent",
             f"points with 95 % intervals: {', '.join(differences)}.",
         ]
     return lines
@@ -113,7 +109,7 @@ def questions(tables: Sequence[Table]) -> list[str]:
             for column in columns
         ]
         over = "all tasks" if len(one.pairs) == len(tables) else ", ".join(one.pairs)
-        rows.append([question, *cells, f"{over}; {one.seeds} seed{'s' * (one.seeds > 1)}"])
+        rows.append([question, *cells, f"{over}; {one.seeds_in_words}"])
     head = ["", *(column.title for column in columns), "over"]
     return [*markdown.table(head, rows), "", *map(_leaders, tables)]
 
@@ -140,10 +136,11 @@ def _plainly(words: Mapping[str, str]) -> str:
 
 def _of_each(each: Mapping[str, Interval]) -> str:
     """What the tasks show by themselves, where there are several and they show anything."""
-    shown = [f"{name} {one.word}" for name, one in each.items() if one.word != NO_DIFFERENCE]
+    words = {name: one.word for name, one in each.items()}
+    shown = [f"{name} {word}" for name, word in words.items() if word != bootstrap.NO_DIFFERENCE]
     if len(each) == 1 or not shown:
         return ""
-    alike = len(shown) == len(each) and len({one.word for one in each.values()}) == 1
+    alike = len(shown) == len(each) and len({*words.values()}) == 1
     return " (on each task)" if alike else f" ({', '.join(shown)})"
 
 
@@ -159,7 +156,9 @@ def _leaders(table: Table) -> str:
     if reference is None:
         return f"- **Which method leads on {name}?** Open: no run of `drople`."
     alike = [row for row in table.like(reference) if set(row.seeds) >= set(reference.seeds)]
-    means = {row.method: _over(row, reference.seeds, column) for row in alike}
+    means = {
+        row.method: row.figures(column)[np.isin(row.seeds, reference.seeds)].mean() for row in alike
+    }
     leaders = sorted(means, key=lambda method: -means[method])[:4]
     shown = ", ".join(f"`{method}` {means[method]:.2f}" for method in leaders)
     if "drople" not in leaders:
@@ -173,35 +172,20 @@ def _leaders(table: Table) -> str:
     )
 
 
-def _over(row: Row, seeds: Sequence[int], column: Column) -> float:
-    values = dict(zip(row.seeds, row.figures(column), strict=True))
-    return float(np.mean([values[seed] for seed in seeds]))
-
-
 def by_task(tables: Sequence[Table]) -> list[str]:
     """Every method at the reference's settings: a column a task, means over the row's seeds."""
-    rows: dict[str, dict[str, Row]] = {}  # method -> task -> row
+    cells: dict[str, dict[str, str]] = {}  # method -> task -> its figures
     for table in tables:
         reference = table.reference()
         own = table.like(reference) if reference else [r for r in table.rows if not r.extras]
         frozen = table.partner(reference, FROZEN) if reference else None
         for row in [*own, *([frozen] if frozen else [])]:
-            rows.setdefault(row.method, {})[table.one.data] = row
-    columns, tasks = tables[0].columns, [table.one.data for table in tables]
-    lines = [
-        [
-            method,
-            *(
-                " / ".join(f"{rows[method][task].figures(c).mean():.2f}" for c in columns)
-                if task in rows[method]
-                else ""
-                for task in tasks
-            ),
-        ]
-        for method in METHODS
-        if method in rows
-    ]
-    return markdown.table(["method", *tasks], lines)
+            means = [f"{row.figures(column).mean():.2f}" for column in table.columns]
+            cells.setdefault(row.method, {})[table.one.data] = " / ".join(means)
+    tasks = [table.one.data for table in tables]
+    shown = [method for method in METHODS if method in cells]
+    rows = [[method, *(cells[method].get(task, "") for task in tasks)] for method in shown]
+    return markdown.table(["method", *tasks], rows)
 
 
 def averages(tables: Sequence[Table]) -> list[str]:
@@ -223,7 +207,10 @@ def averages(tables: Sequence[Table]) -> list[str]:
     lines = []
     for method, *rows in zip(methods, *complete.values(), strict=True):
         tasks = [of_seeds(row, seeds) for row in rows]
-        lines.append([method, *(f"{over_tasks(tasks, column)[0]:.2f}" for column in columns)])
-    title = f"## Over {', '.join(complete)}, {tables[0].one.on}"
-    shown = markdown.table(["method", *(column.title for column in columns)], lines)
-    return [title, "", f"Seeds {', '.join(map(str, seeds))}.", "", *shown]
+        means = [f"{bootstrap.over_tasks(tasks, column)[0]:.2f}" for column in columns]
+        lines.append([method, *means])
+    return markdown.blocks(
+        f"## Over {', '.join(complete)}, {tables[0].one.on}",
+        f"Seeds {', '.join(map(str, seeds))}.",
+        markdown.table(["method", *(column.title for column in columns)], lines),
+    )

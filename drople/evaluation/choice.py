@@ -84,13 +84,10 @@ def evaluate_choice(
     model = train_run(
         setting.backbone, training.task, training.config, runs=runs, processes=setting.processes
     ).model
-    images = training.test_sets[0].images
-    some = images.select(np.sort(np.random.default_rng(0).permutation(len(images))[:IMAGES]))
-    result = ChoiceResult(
-        **made(setting, config, data_option),
-        images=len(some),
-        choices=tuple(choices(model, some, config.dropout)),
-    )
+    some = training.test_sets[0].images.some(IMAGES)
+    measured = tuple(choices(model, some, config.dropout))
+    how = made(setting, config, data_option)
+    result = ChoiceResult(**how, images=len(some), choices=measured)
     if setting.processes.main:
         write_json(file, asdict(result))
     return result
@@ -102,7 +99,7 @@ def read_choices(runs: Path) -> list[ChoiceResult]:
 
 
 def choices(model: PromptedClip, images: ImageSet, dropout: DropoutSettings) -> list[Choice]:
-    """Measures the undropped image branch under every normalisation, the others as they are."""
+    """Measures the undropped image tower under every normalisation, the others as they are."""
     return choices_of(_scored(model, images, dropout), dropout)
 
 
@@ -121,11 +118,11 @@ def choices_of(batches: Iterable[Sequence[LayerTrace]], dropout: DropoutSettings
     measured: dict[Normalisation, list[np.ndarray]] = {name: [] for name in MEASURED}
     for layers in batches:
         for name, batch in measured.items():
-            instead = [what_if(layer, dropout, name) for layer in layers]
-            rows = range(len(layers[0].blend))
-            batch.append(
-                np.array([[_figures(layer, dropout, i) for i in rows] for layer in instead])
-            )
+            instead, images = [what_if(layer, dropout, name) for layer in layers], layers[0].blend
+            figures = [
+                [_figures(layer, dropout, i) for i in range(len(images))] for layer in instead
+            ]
+            batch.append(np.array(figures))
     return [_choice(name, np.concatenate(each, axis=1)) for name, each in measured.items()]
 
 
@@ -156,26 +153,17 @@ def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[f
     start, stop = layer.prompts
     prompt = np.zeros_like(eligible)
     prompt[start:stop] = True
-    return (
-        float(p[eligible].mean()),
-        metered.differing,
-        metered.protected / metered.eligible,
-        float(selective.sink is not None),
-        _mean(p[eligible & ~prompt]),
-        _mean(p[eligible & prompt]),
-        top_gap(layer.blend[image, layer.content[image]]),
-    )
-
-
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+    patches, prompts = (p[part].mean() if part.any() else np.nan
+                        for part in (eligible & ~prompt, eligible & prompt))  # fmt: skip
+    protected = metered.protected / metered.eligible
+    gap = top_gap(layer.blend[image, layer.content[image]])
+    sink = selective.sink is not None
+    return p[eligible].mean(), metered.differing, protected, sink, patches, prompts, gap
 
 
 def _read(file: Path) -> ChoiceResult:
     fields = json.loads(file.read_text())
-    choices = tuple(read_as(Choice, _tuples(one), file) for one in fields.pop("choices"))
+    stored = [{name: tuple(v) if isinstance(v, list) else v for name, v in one.items()}
+              for one in fields.pop("choices")]  # fmt: skip
+    choices = tuple(read_as(Choice, one, file) for one in stored)
     return read_as(ChoiceResult, fields, file, choices=choices)
-
-
-def _tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}

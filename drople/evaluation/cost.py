@@ -41,15 +41,10 @@ def evaluate_costs(
         DataError: an epoch and the next hold less than two steps.
     """
     trainings = [base_to_novel(setting, config)[0] for config in configs]
+    cache, processes = runs / "cache", setting.processes
     steps = [
-        fit(
-            build_model(setting.backbone, config),
-            training.task,
-            config,
-            cache=runs / "cache",
-            processes=setting.processes,
-        )
-        for training, config in zip(trainings, configs, strict=True)
+        fit(build_model(setting.backbone, c), training.task, c, cache=cache, processes=processes)
+        for training, c in zip(trainings, configs, strict=True)
     ]
     turns = list(islice(zip(*steps, strict=False), 1, TURNS + 1))
     if not turns:
@@ -64,7 +59,7 @@ def evaluate_costs(
         )
         for config, *reports in zip(configs, *turns, strict=True)
     ]
-    if setting.processes.main:
+    if processes.main:
         key = digest([named(c) for c in configs], setting.backbone.weights_hash, device.type)
         file = runs / "costs" / f"{setting.task.name}-{key}.json"
         write_json(file, [asdict(one) for one in measured])

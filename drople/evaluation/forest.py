@@ -64,12 +64,11 @@ def forest(rows: Sequence[ForestRow], title: str) -> str:
         f'<text class="whole" x="12" y="24">{escape(title)}</text>',
     ]
     for tick in ticks:
-        x, name = position(tick, ticks), "grid" if tick else "zero"
+        x = position(tick, ticks)
+        name, value = ("grid", f"{tick:+d}") if tick else ("zero", "0")
         lines += [
             f'<line class="{name}" x1="{x:.2f}" x2="{x:.2f}" y1="{HEAD - 8}" y2="{bottom}"/>',
-            f'<text x="{x:.2f}" y="{bottom + 20}" text-anchor="middle">{tick:+d}</text>'
-            if tick
-            else f'<text x="{x:.2f}" y="{bottom + 20}" text-anchor="middle">0</text>',
+            f'<text x="{x:.2f}" y="{bottom + 20}" text-anchor="middle">{value}</text>',
         ]
     for i, row in enumerate(rows):
         lines += _drawn(row, ticks, HEAD + LINE * i + LINE // 2)

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
-
-import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation.corrupted_sets import corrupted
 from drople.models.backbone import Backbone
 from drople.perturb.attack import EPSILONS
-from drople.perturb.corruptions import FAMILIES, SEVERITIES
+from drople.perturb.corruptions import CORRUPTIONS, FAMILIES, SEVERITIES
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.features import crop_all
@@ -108,12 +107,12 @@ def domain_shift(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     if not whole.domains:
         raise DataError(f"{whole.name} has no domains; domain-shift needs data like PACS.")
     learnt = whole.in_domains([SOURCE_DOMAIN], whole.domains).few(config.shots, config.seed)
-    test_sets = []
-    for domain in whole.domains:
-        images = setting.images(whole)
-        here = np.flatnonzero(images.domains == whole.domains.index(domain))
-        test_sets.append(EvaluationSet(domain, whole.classes, images.select(here), domain))
-    return [TrainingSplit(learnt, config, tuple(test_sets))]
+    images = setting.images(whole)
+    test_sets = tuple(
+        EvaluationSet(domain, whole.classes, images.where(images.domains == i), domain)
+        for i, domain in enumerate(whole.domains)
+    )
+    return [TrainingSplit(learnt, config, test_sets)]
 
 
 def corruptions(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
@@ -122,11 +121,9 @@ def corruptions(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     (clean,) = training.test_sets
     cropped = crop_all(setting.backbone, clean.images)
     test_sets = [clean]
-    for family in FAMILIES.values():
-        for name in family:
-            for severity in SEVERITIES:
-                images = corrupted(clean.images, cropped, name=name, severity=severity)
-                test_sets.append(replace(clean, name=f"{name} {severity}", images=images))
+    for name, severity in product(CORRUPTIONS, SEVERITIES):
+        images = corrupted(clean.images, cropped, name=name, severity=severity)
+        test_sets.append(replace(clean, name=f"{name} {severity}", images=images))
     return [replace(training, test_sets=tuple(test_sets))]
 
 
@@ -155,9 +152,8 @@ def _halves(setting: Setting, base: Task) -> tuple[EvaluationSet, ...]:
 
 def _robust(setting: Setting, config: TrainConfig) -> TrainingSplit:
     (training,) = base_to_novel(setting, config)
-    images = training.test_sets[0].images
-    chosen = np.random.default_rng(0).permutation(len(images))[:ROBUST_IMAGES]
-    clean = replace(training.test_sets[0], name="clean", images=images.select(np.sort(chosen)))
+    base = training.test_sets[0]
+    clean = replace(base, name="clean", images=base.images.some(ROBUST_IMAGES))
     return replace(training, test_sets=(clean,))
 
 

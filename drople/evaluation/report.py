@@ -16,6 +16,7 @@ from drople.evaluation.bootstrap import RESAMPLES, difference
 from drople.evaluation.choice import ChoiceResult, read_choices
 from drople.evaluation.cost import StepCost, read_costs
 from drople.evaluation.forest import forest
+from drople.evaluation.markdown import blocks
 from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
 from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tabulate
@@ -55,7 +56,7 @@ def write_report(
     pages = {
         "accuracies": _accuracies_page(tables, notes.read_text() if notes else ""),
         "differences": _differences_page(tested, backbones),
-        "choices": ["# How far IWTD chooses", "", *sections.choices(choices)],
+        "choices": blocks("# How far IWTD chooses", sections.choices(choices)),
         "methods": _methods_page(tables, costs),
     }
     folder = out.parent / PAGES
@@ -94,26 +95,21 @@ _REPORTED = ("results", "choices", "costs")
 
 def _opening(backbones: Sequence[Sequence[Table]], choices: Sequence[ChoiceResult]) -> list[str]:
     """RESULTS.md: the verdict, the plot and three tables."""
-    lines = ["# Results", ""]
+    parts: list[str | Sequence[str]] = ["# Results"]
     for alike in backbones:
-        lines += [f"With {alike[0].one.on}:", ""] if len(backbones) > 1 else []
-        lines += [*headline(alike), ""]
+        parts += [f"With {alike[0].one.on}:"] if len(backbones) > 1 else []
+        parts.append(headline(alike))
     if not backbones:
-        lines += ["**No base-to-novel run has finished, so the main questions are open.**", ""]
-    lines += [*sections.difference_of_dropouts(choices), f"![{_PLOTTED}]({PAGES}/forest.svg)", ""]
-    lines += [*_READING, ""]
+        parts.append("**No base-to-novel run has finished, so the main questions are open.**")
+    parts.append(sections.difference_of_dropouts(choices))
+    parts += [f"![{_PLOTTED}]({PAGES}/forest.svg)", _READING]
     for alike in backbones:
         columns = [column.title for column in alike[0].columns]
-        lines += [f"## Base-to-novel by task, {alike[0].one.on}", ""]
-        lines += [f"{' / '.join(columns).capitalize()}, means over the seeds.", ""]
-        lines += [*by_task(alike), "", *averages(alike), ""]
-    lines += ["## How far IWTD chooses", "", *sections.choices_in_short(choices), ""]
-    return [
-        *lines,
-        "## More",
-        "",
-        *(f"- [{page}]({PAGES}/{page}.md): {what}" for page, what in _MORE),
-    ]
+        parts.append(f"## Base-to-novel by task, {alike[0].one.on}")
+        parts.append(f"{' / '.join(columns).capitalize()}, means over the seeds.")
+        parts += [by_task(alike), averages(alike)]
+    parts += ["## How far IWTD chooses", sections.choices_in_short(choices)]
+    return blocks(*parts, "## More", [f"- [{p}]({PAGES}/{p}.md): {what}" for p, what in _MORE])
 
 
 _MORE = (
@@ -125,36 +121,33 @@ _MORE = (
 
 
 def _accuracies_page(tables: Sequence[Table], notes: str) -> list[str]:
-    lines = ["# Accuracies", "", *_MEASURED, ""]
-    lines += [*notes.strip().splitlines(), ""] if notes else []
-    for table in (table for table in tables if table.one.split == "test"):
-        lines += [*_accuracies(table), ""]
-    lines += ["## What was tried, on validation data", ""]
-    tried = [table for table in tables if table.one.split == "val"]
-    return lines + (
-        [line for table in tried for line in (*_accuracies(table, level="###"), "")][:-1]
-        or ["No runs with `--split val`."]
-    )
+    tested = [_accuracies(table) for table in tables if table.one.split == "test"]
+    tried = [_accuracies(table, level="###") for table in tables if table.one.split == "val"]
+    return blocks(
+        "# Accuracies", _MEASURED, notes.strip(), *tested,
+        "## What was tried, on validation data", *(tried or [["No runs with `--split val`."]]),
+    )  # fmt: skip
 
 
 def _differences_page(tested: Sequence[Table], backbones: Sequence[Sequence[Table]]) -> list[str]:
-    lines = ["# Differences", "", *_COMPARED, ""]
+    parts: list[str | Sequence[str]] = ["# Differences", _COMPARED]
     for alike in backbones:
-        lines += [f"## The questions, {alike[0].one.on}", "", *questions(alike), ""]
+        parts += [f"## The questions, {alike[0].one.on}", questions(alike)]
     for table in tested:
         one = table.one
-        lines += [f"## {one.protocol}, {one.data}, {one.on}", "", *_differences(table), ""]
-    lines += ["## Every row minus DroPLe: ablations, sensitivity, rivals", ""]
-    return [*lines, *_ablations([table for alike in backbones for table in alike])]
+        parts += [f"## {one.protocol}, {one.data}, {one.on}", _differences(table)]
+    parts.append("## Every row minus DroPLe: ablations, sensitivity, rivals")
+    return blocks(*parts, *_ablations([table for alike in backbones for table in alike]))
 
 
 def _methods_page(tables: Sequence[Table], costs: Sequence[Sequence[StepCost]]) -> list[str]:
     tested = [table for table in tables if table.one.split == "test"]
-    lines = ["# Methods", "", "## Methods as declared", ""]
-    lines += [*sections.methods_as_declared(tables), ""]
-    lines += ["## Cost", "", *sections.costs(costs, tested), ""]
-    lines += ["## Published numbers, not ours", "", *sections.published(), ""]
-    return [*lines, "## What is missing", "", *sections.missing(tested)]
+    return blocks(
+        "# Methods", "## Methods as declared", sections.methods_as_declared(tables),
+        "## Cost", sections.costs(costs, tested),
+        "## Published numbers, not ours", sections.published(),
+        "## What is missing", sections.missing(tested),
+    )  # fmt: skip
 
 
 _READING = (
@@ -192,14 +185,14 @@ def _accuracies(table: Table, level: str = "##") -> list[str]:
         cells = [_mean(row.figures(column)) for column in table.columns]
         seeds = "" if row.method == FROZEN else ", ".join(map(str, row.seeds))
         rows.append([row.label, *cells, seeds, f"`{row.command()}`"])
-    sizes = ", ".join(f"{name} {count}" for name, count in _sizes(table).items())
-    return [
+    # Of each distinct sample.
+    sizes = {sample: one.images[test_set] for test_set, sample in one.samples.items()}
+    counts = ", ".join(f"{name} {count}" for name, count in sizes.items())
+    return blocks(
         f"{level} {one.protocol}, {one.data}, {one.on}",
-        "",
-        f"{_SPLITS[one.split]} images: {sizes}. {_learnt(table)}",
-        "",
-        *markdown.table(["method", *head, "seeds", "command"], rows),
-    ]
+        f"{_SPLITS[one.split]} images: {counts}. {_learnt(table)}",
+        markdown.table(["method", *head, "seeds", "command"], rows),
+    )
 
 
 def _learnt(table: Table) -> str:
@@ -216,12 +209,6 @@ _SPLITS = {"test": "Test", "val": "Validation"}
 _BUDGET = ("shots", "epochs", "batch", "lr")
 
 
-def _sizes(table: Table) -> dict[str, int]:
-    """Test images of each distinct sample."""
-    one = table.one
-    return {sample: one.images[test_set] for test_set, sample in one.samples.items()}
-
-
 def _differences(table: Table) -> list[str]:
     pairs = [
         (f"{first} minus {second}", *pair)
@@ -233,9 +220,9 @@ def _differences(table: Table) -> list[str]:
     return _compared("paired difference", pairs, table.columns)
 
 
-def _ablations(base_to_novel: Sequence[Table]) -> list[str]:
+def _ablations(base_to_novel: Sequence[Table]) -> list[str | Sequence[str]]:
     """All rows against the reference, then, where DroPLe has other settings, those set like it."""
-    lines = []
+    parts: list[str | Sequence[str]] = []
     for table in base_to_novel:
         reference = table.reference()
         if reference is None:
@@ -249,9 +236,9 @@ def _ablations(base_to_novel: Sequence[Table]) -> list[str]:
                 if row.method != FROZEN and row is not against and shared_seeds(row, against)
             ]
             if pairs:
-                lines += [f"{table.one.data}, {table.one.on}:", ""]
-                lines += [*_compared(f"minus {against.label}", pairs, table.columns), ""]
-    return lines[:-1] or ["No ablation has been run."]
+                parts.append(f"{table.one.data}, {table.one.on}:")
+                parts.append(_compared(f"minus {against.label}", pairs, table.columns))
+    return parts or ["No ablation has been run."]
 
 
 def _compared(

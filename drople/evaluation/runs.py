@@ -88,31 +88,22 @@ def frozen_config(config: TrainConfig) -> TrainConfig:
 
 
 def evaluate(
-    protocol: str,
-    setting: Setting,
-    config: TrainConfig,
-    *,
-    runs: Path,
-    data_option: str,
+    protocol: str, setting: Setting, config: TrainConfig, *, runs: Path, data_option: str,
     targets_option: str = "",
-) -> Result:
+) -> Result:  # fmt: skip
     """Carries out a protocol with one method and seed, or reads what came out before."""
     trainings = PROTOCOLS[protocol](setting, config)
     folder = runs / "results" / protocol / setting.task.name
     file = folder / f"{_name(protocol, setting, config, trainings=trainings)}.json"
     if file.is_file():
         return as_asked(_read(file), setting, config, file=file)
-    hits: dict[str, np.ndarray] = {}
-    costs = []
+    hits, costs = {}, []
     for training in trainings:
         if config.learns():
             trained = train_run(
-                setting.backbone,
-                training.task,
-                training.config,
-                runs=runs,
+                setting.backbone, training.task, training.config, runs=runs,
                 processes=setting.processes,
-            )
+            )  # fmt: skip
             model = trained.model
             costs.append(trained.card.metrics)
         else:
@@ -144,12 +135,9 @@ def read_results(runs: Path) -> list[Result]:
 
 def _digest_of_sets(sets: Sequence[EvaluationSet]) -> str:
     """What was tested, by the images' names: the same for all who have the data."""
-    return digest(
-        [
-            (one.name, one.classes, one.images.keys, one.images.labels.tolist(), one.epsilon)
-            for one in sets
-        ]
-    )
+    described = [(s.name, s.classes, s.images.keys, s.images.labels.tolist(), s.epsilon)
+                 for s in sets]  # fmt: skip
+    return digest(described)
 
 
 def _name(

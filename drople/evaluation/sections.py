@@ -60,12 +60,13 @@ def _made_so(one: ChoiceResult) -> str:
 
 
 def difference_of_dropouts(measured: Sequence[ChoiceResult]) -> list[str]:
-    """How far IWTD under min-max differs from vanilla dropout: after the verdict."""
+    """How far IWTD under min-max differs from vanilla dropout: after the verdict, if measured."""
     published = [
         one
         for run in _of_test(measured)
         for one in run.choices
-        if (run.method, one.normalisation) == ("drople", "minmax") and not _changes_dropout(run)
+        if (run.method, one.normalisation) == ("drople", "minmax")
+        and not any(name.startswith("dropout.") for name in run.settings)
     ]
     if not published:
         return []
@@ -76,37 +77,42 @@ def difference_of_dropouts(measured: Sequence[ChoiceResult]) -> list[str]:
         "rate and given the same random numbers, IWTD and vanilla dropout decide differently in",
         f"{min(shares):.2f} to {max(shares):.2f} % of their decisions, and the sets of image",
         f"tokens they drop overlap by {min(overlaps):.0f} to {max(overlaps):.0f} %.",
-        "",
     ]
 
 
 def choices(measured: Sequence[ChoiceResult]) -> list[str]:
     """How far IWTD chooses, a row a model and normalisation."""
-    head = ["data", "method", "normalisation", "mean p", "decisions that differ", "by layer"]
-    head += ["overlap", "spread of protection", "one token stands out", "lead of the first"]
-    head += ["p of patches", "p of prompts"]
-    rows = []
-    for one in _of_test(measured):
-        for choice in one.choices:
-            cells = [(choice.mean_p,), (choice.differing,), choice.differing_by_layer]
-            cells += [(choice.overlap,), (choice.protected,), (choice.one_token,)]
-            cells += [choice.top_gap_by_layer, (choice.p_patches,), (choice.p_prompts,)]
-            figures = [", ".join("" if isnan(x) else f"{x:.2f}" for x in cell) for cell in cells]
-            where = [f"{one.data}, {one.on}", _made_so(one), choice.normalisation]
-            rows.append([*where, *figures, str(one.images)])
+    rows = [
+        {
+            "data": f"{one.data}, {one.on}",
+            "method": _made_so(one),
+            "normalisation": choice.normalisation,
+            "mean p": _figures(choice.mean_p),
+            "decisions that differ": _figures(choice.differing),
+            "by layer": _figures(*choice.differing_by_layer),
+            "overlap": _figures(choice.overlap),
+            "spread of protection": _figures(choice.protected),
+            "one token stands out": _figures(choice.one_token),
+            "lead of the first": _figures(*choice.top_gap_by_layer),
+            "p of patches": _figures(choice.p_patches),
+            "p of prompts": _figures(choice.p_prompts),
+            "images": str(one.images),
+        }
+        for one in _of_test(measured)
+        for choice in one.choices
+    ]
     if not rows:
         return ["Not measured."]
     made = [f"- `{command('choice', one, [one.seed])}`" for one in _of_test(measured)]
-    return [*_CHOOSING, "", *markdown.table([*head, "images"], rows), "", *made]
+    return markdown.blocks(_CHOOSING, markdown.table_of(rows), made)
+
+
+def _figures(*values: float) -> str:
+    return ", ".join("" if isnan(value) else f"{value:.2f}" for value in values)
 
 
 def _of_test(measured: Sequence[ChoiceResult]) -> list[ChoiceResult]:
     return [one for one in measured if one.split == "test"]
-
-
-def _changes_dropout(one: ChoiceResult) -> bool:
-    """Whether its dropout differs from the method's declaration."""
-    return any(name.startswith("dropout.") for name in one.settings)
 
 
 def methods_as_declared(tables: Sequence[Table]) -> list[str]:
@@ -117,25 +123,24 @@ def methods_as_declared(tables: Sequence[Table]) -> list[str]:
         config = METHODS[name]
         plan, dropout = config.plan, config.dropout
         terms = [f"{term} {weight:g}" for term, weight in vars(config.losses).items() if weight]
+        image = f"{plan.image_count} x {plan.image_depth}"
+        text = f"{plan.text_count} x {plan.text_depth}"
         does = f"{dropout.strategy}, {dropout.normalisation}, {dropout.mode}"
-        rows.append(
-            [
-                name,
-                plan.kind,
-                f"{plan.image_count} x {plan.image_depth}" if plan.image_count else "none",
-                f"{plan.text_count} x {plan.text_depth}" if plan.text_count else "none",
-                f"“{plan.phrase}”",
-                "80 templates" if config.teacher == "ensemble" else f"“{config.template}”",
-                ", ".join(terms) or "none",
-                "learnt" if config.learn_logit_scale else "fixed",
-                "none"
-                if dropout.strategy == "none"
-                else f"{does}, p {dropout.p_min:g} to {dropout.p_max:g}",
-            ]
-        )
-    head = ["method", "prompts", "image: count x depth", "text: count x depth", "text"]
-    head += ["frozen text", "terms beside cross entropy", "logit scale", "token dropout"]
-    return [*_AS_DECLARED, "", *markdown.table(head, rows)]
+        does += f", p {dropout.p_min:g} to {dropout.p_max:g}"
+        single = config.teacher == "single"
+        cells = {
+            "method": name,
+            "prompts": plan.kind,
+            "image: count x depth": image if plan.image_count else "none",
+            "text: count x depth": text if plan.text_count else "none",
+            "text": f"“{plan.phrase}”",
+            "frozen text": f"“{config.template}”" if single else "80 templates",
+            "terms beside cross entropy": ", ".join(terms) or "none",
+            "logit scale": "learnt" if config.learn_logit_scale else "fixed",
+            "token dropout": "none" if dropout.strategy == "none" else does,
+        }
+        rows.append(cells)
+    return markdown.blocks(_AS_DECLARED, markdown.table_of(rows))
 
 
 _AS_DECLARED = (
@@ -172,7 +177,7 @@ def costs(measured: Sequence[Sequence[StepCost]], tested: Sequence[Table]) -> li
         return ["Not measured; `evaluate cost` does."]
     head = ["data", "method", "seconds a step", "relative to drople-none", "turns"]
     head += ["peak memory, MiB", "machine"]
-    return [*_COSTING, "", *markdown.table(head, rows), "", *made]
+    return markdown.blocks(_COSTING, markdown.table(head, rows), made)
 
 
 def _peak(one: StepCost, tested: Sequence[Table]) -> str:
@@ -192,16 +197,14 @@ def _peak(one: StepCost, tested: Sequence[Table]) -> str:
 def published() -> list[str]:
     """The numbers that others printed."""
     head = ["method", "base", "novel", "harmonic mean", "source"]
-    return [
+    opening = (
         "ViT-B/16 with OpenAI's weights, as printed by others; not comparable with the rows above,",
         "which use other weights, sizes and test sets. Base-to-novel, average over 11 data sets:",
-        "",
-        *markdown.table(head, AVERAGES),
-        "",
-        "Base-to-novel on Caltech101:",
-        "",
-        *markdown.table(head, CALTECH101),
-    ]
+    )
+    return markdown.blocks(
+        opening, markdown.table(head, AVERAGES),
+        "Base-to-novel on Caltech101:", markdown.table(head, CALTECH101),
+    )  # fmt: skip
 
 
 def missing(tested: Sequence[Table]) -> list[str]:

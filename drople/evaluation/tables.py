@@ -73,10 +73,8 @@ class Table:
 
     def partner(self, row: Row, method: str) -> Row | None:
         """The row of another method with the same settings."""
-        for other in self.rows:
-            if other.method == method and _comparable(other, row):
-                return other
-        return None
+        alike = (r for r in self.rows if r.method == method and _comparable(r, row))
+        return next(alike, None)
 
     def pair(self, first: str, second: str) -> tuple[Row, Row] | None:
         """Two methods at the settings of the reference, where both were run so."""
@@ -101,19 +99,15 @@ def tabulate(results: Sequence[Result]) -> list[Table]:
 
 def figures(result: Result, wanted: Sequence[Column]) -> dict[str, float]:
     """The columns of one run, in percent."""
-    return {
-        column.title: float(
-            figure_of(np.array([result.accuracy[name] for name in column.every]), column)
-        )
-        for column in wanted
-    }
+    accuracies = {c: np.array([result.accuracy[name] for name in c.every]) for c in wanted}
+    return {c.title: float(figure_of(values, c)) for c, values in accuracies.items()}
 
 
 def shared_seeds(first: Row, second: Row) -> tuple[int, ...]:
     """The seeds over which two rows are compared; the frozen branch has none of its own."""
     if FROZEN in (first.method, second.method):
         return first.seeds if second.method == FROZEN else second.seeds
-    return tuple(sorted(set(first.seeds) & set(second.seeds)))
+    return tuple(sorted({*first.seeds} & {*second.seeds}))
 
 
 def resampled(first: Row, second: Row) -> tuple[Resampled, Resampled]:
@@ -137,11 +131,8 @@ def of_seeds(row: Row, seeds: Sequence[int]) -> Resampled:
 
 def _table(results: Sequence[Result]) -> Table:
     learnt = [result.settings for result in results if result.method != FROZEN]
-    common = {
-        name: value
-        for name, value in (learnt[0] if learnt else {}).items()
-        if all(name in settings and settings[name] == value for settings in learnt)
-    }
+    shared = (learnt[0] if learnt else {}).items()
+    common = {k: v for k, v in shared if all(k in s and s[k] == v for s in learnt)}
     rows: dict[tuple[str, str], dict[int, Result]] = defaultdict(dict)
     for result in results:
         mine = rows[result.method, repr(sorted(_extras(result, common).items()))]
@@ -151,26 +142,22 @@ def _table(results: Sequence[Result]) -> Table:
                 f"seed {result.seed} and the same settings; delete the one that is out of date."
             )
         mine[result.seed] = result
-    built = []
-    for by_seed in rows.values():
-        ordered = tuple(by_seed[seed] for seed in sorted(by_seed))
-        built.append(Row(ordered, _extras(ordered[0], common)))
+    ordered = [tuple(by_seed[seed] for seed in sorted(by_seed)) for by_seed in rows.values()]
+    built = [Row(own, _extras(own[0], common)) for own in ordered]
     built.sort(key=lambda row: (row.method != FROZEN, row.method, row.label))
     wanted = columns(results[0].protocol, list(results[0].accuracy))
     return Table(common, tuple(built), tuple(wanted))
 
 
 def _extras(result: Result, common: Mapping[str, Any]) -> dict[str, Any]:
-    settings = result.settings.items()
-    return {name: v for name, v in settings if name not in common or common[name] != v}
+    return {k: v for k, v in result.settings.items() if k not in common or common[k] != v}
 
 
 def _comparable(first: Row, second: Row) -> bool:
     if FROZEN in (first.method, second.method):
         a, b = first.results[0].settings, second.results[0].settings
         return all(a.get(name) == b.get(name) for name in _OF_THE_FROZEN)
-    shared = set(first.seeds) & set(second.seeds)
-    return first.extras == second.extras and bool(shared)
+    return first.extras == second.extras and bool({*first.seeds} & {*second.seeds})
 
 
 def command(

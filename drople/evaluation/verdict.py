@@ -19,7 +19,7 @@ def verdicts(tables: Sequence[Table], measured: Sequence[ChoiceResult]) -> list[
 
     Args:
         tables: base-to-novel tables of one backbone, on test images.
-        measured: what is known of the decisions, of any backbone and split.
+        measured: how far IWTD chooses, of any backbone and split.
     """
     pairs: dict[tuple[object, ...], dict[str, tuple[Row, Row]]] = defaultdict(dict)
     for table in tables:
@@ -37,12 +37,9 @@ def verdicts(tables: Sequence[Table], measured: Sequence[ChoiceResult]) -> list[
 
 
 def _verdict(
-    key: tuple[object, ...],
-    tasks: dict[str, tuple[Row, Row]],
-    table: Table,
-    *,
+    key: tuple[object, ...], tasks: dict[str, tuple[Row, Row]], table: Table, *,
     shares: list[float] | None,
-) -> Verdict:
+) -> Verdict:  # fmt: skip
     """One setting's verdict; any of the tables tells the backbone and the columns."""
     one, column = table.one, table.columns[-1]
     interval = mean_difference([resampled(*pair) for pair in tasks.values()], column)

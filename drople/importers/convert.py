@@ -42,15 +42,9 @@ class ImportReport:
 
 
 def import_prompts(
-    path: str | Path,
-    backbone: Backbone,
-    *,
-    method: str | None = None,
-    phrase: str | None = None,
-    data: str = "unknown",
-    shots: int = 0,
-    seed: int = 0,
-) -> tuple[PromptedClip, PromptCard, ImportReport]:
+    path: str | Path, backbone: Backbone, *, method: str | None = None, phrase: str | None = None,
+    data: str = "unknown", shots: int = 0, seed: int = 0,
+) -> tuple[PromptedClip, PromptCard, ImportReport]:  # fmt: skip
     """Reads a checkpoint of another code base onto a backbone.
 
     Args:
@@ -88,29 +82,21 @@ def import_prompts(
         extracted.method, used, _unused(state.keys() - set(used)), names, (*extracted.notes, *notes)
     )
     card = PromptCard(
-        backbone=backbone.name,
-        backbone_hash=backbone.weights_hash,
-        plan=model.plan,
-        bridge_tokens=extracted.bridge_tokens,
-        lora=extracted.lora,
-        method=extracted.method,
-        classes=names,
-        data=data,
-        shots=shots,
-        seed=seed,
-        dropout=extracted.dropout,
-        training={"imported_from": path.name},
-    )
+        backbone=backbone.name, backbone_hash=backbone.weights_hash,
+        plan=model.plan, bridge_tokens=extracted.bridge_tokens, lora=extracted.lora,
+        method=extracted.method, classes=names, data=data, shots=shots, seed=seed,
+        dropout=extracted.dropout, training={"imported_from": path.name},
+    )  # fmt: skip
     return model, card, report
 
 
 def _unused(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Why each other key was left: reason -> keys."""
-    left: dict[str, list[str]] = {}
+    left: dict[str, tuple[str, ...]] = {}
     for key in sorted(keys):
         why = next((why for pattern, why in REASONS if re.match(pattern, key)), "not known")
-        left.setdefault(why, []).append(key)
-    return {why: tuple(keys) for why, keys in left.items()}
+        left[why] = (*left.get(why, ()), key)
+    return left
 
 
 REASONS = (
@@ -119,7 +105,7 @@ REASONS = (
     (r"(lora_model|clip_model)\..*lora_", "the same low-rank changes once more"),
     (r"(image_encoder|text_encoder|clip_model|lora_model)\.", "the frozen CLIP"),
     (r"(class_token|class_decoder|class_norm|text_proj|llm_prompt_bias)\.", "prompts of an LLM"),
-    (r"(base|new|text)_embeddings\.", "frozen text features, made anew from the backbone"),
+    (r"(base|new|text)_embeddings\.", "frozen text features, made again from the backbone"),
     (r"(adapter|temperature|class_embed_weight|combine_weights)", "never used by its own forward"),
 )
 
@@ -132,13 +118,13 @@ def _empty(model: PromptedClip) -> dict[str, Tensor]:
 def _check_clip(name: str, state: Mapping[str, Tensor], backbone: Backbone) -> None:
     """Compares the CLIP weights that a file happens to hold with the backbone's."""
     visual, text = backbone.visual, backbone.text
-    known = {
+    shared = {
         "image_encoder.class_embedding": visual.class_embedding,
         "image_encoder.proj": visual.proj,
         "text_encoder.positional_embedding": text.positional_embedding,
         "token_prefix": text.token_embedding.weight[backbone.tokenizer.sot_token_id],
     }
-    for key, ours in known.items():
+    for key, ours in shared.items():
         theirs = state.get(key)
         if theirs is None:
             continue

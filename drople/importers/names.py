@@ -37,11 +37,8 @@ def class_names(
             f"it was trained on phrases like “{phrases[0]}”, which do not fit the phrase "
             f"“{plan.phrase}” assumed here; say what it is with --phrase",
         )
-    last = [len(phrase) - len(end.strip()) for phrase in phrases]
-    names = tuple(
-        phrase[len(start) : stop].strip() for phrase, stop in zip(phrases, last, strict=True)
-    )
-    return names, ()
+    ends = end.strip()
+    return tuple(phrase.removeprefix(start).removesuffix(ends).strip() for phrase in phrases), ()
 
 
 def _nearest(rows: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:

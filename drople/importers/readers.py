@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -52,13 +53,9 @@ def _coop(state: Mapping[str, Tensor]) -> Extracted:
             "The file has a context for every class (CSC); only one shared by all can be shown."
         )
     plan = PromptPlan(
-        image_count=0,
-        image_depth=0,
-        text_count=len(context),
-        text_depth=1,
-        phrase="{}.",
-        positioned=True,
-    )
+        image_count=0, image_depth=0, text_count=len(context), text_depth=1,
+        phrase="{}.", positioned=True,
+    )  # fmt: skip
     note = "the class name is taken to stand last, CoOp's `end`: the file does not tell"
     return Extracted("coop", plan, {"prompts.text": context[None]}, ("ctx",), notes=(note,))
 
@@ -68,26 +65,21 @@ def _maple(state: Mapping[str, Tensor]) -> Extracted:
     deeper = _numbered(state, r"compound_prompts_text\.(\d+)")
     depth, count = 1 + len(deeper), len(state["ctx"])
     used = ["ctx", "proj.weight", "proj.bias", *deeper]
-    tensors = {"prompts.text": torch.stack([state["ctx"], *(state[key] for key in deeper)])}
+    tensors = {"prompts.text": _stacked(state, ["ctx", *deeper])}
     for part in ("weight", "bias"):
         keys = _numbered(state, rf"compound_prompt_projections\.(\d+)\.{part}")
         for layer, key in enumerate([f"proj.{part}", *keys]):
             tensors[f"prompts.couple.{layer}.{part}"] = state[key]
         used += keys
     plan = PromptPlan(
-        "coupled",
-        image_count=count,
-        image_depth=depth,
-        text_count=count,
-        text_depth=depth,
-        phrase=_rest_of_words(count),
-        positioned=True,
-    )
+        "coupled", image_count=count, image_depth=depth, text_count=count, text_depth=depth,
+        phrase=_rest_of_words(count), positioned=True,
+    )  # fmt: skip
     return Extracted("maple", plan, tensors, tuple(used))
 
 
 def _independent(state: Mapping[str, Tensor]) -> Extracted:
-    """PromptSRC, IVLP (trainers/promptsrc.py, clip/model.py): deep prompts in both branches."""
+    """PromptSRC, IVLP (trainers/promptsrc.py, clip/model.py): deep prompts in both towers."""
     block = r"transformer\.resblocks\.(\d+)\.VPT_shallow"
     image = _numbered(state, rf"image_encoder\.{block}")
     text = _numbered(state, rf"text_encoder\.{block}")
@@ -95,16 +87,13 @@ def _independent(state: Mapping[str, Tensor]) -> Extracted:
     if "image_encoder.VPT" in state:
         image = ["image_encoder.VPT", *image]
     plan = PromptPlan(
-        image_count=len(state[image[0]]) if image else 0,
-        image_depth=len(image),
-        text_count=len(first),
-        text_depth=1 + len(text),
-        phrase=_rest_of_words(len(first)),
-        positioned=True,
-    )
-    tensors = {"prompts.text": torch.stack([first, *(state[key] for key in text)])}
+        image_count=len(state[image[0]]) if image else 0, image_depth=len(image),
+        text_count=len(first), text_depth=1 + len(text),
+        phrase=_rest_of_words(len(first)), positioned=True,
+    )  # fmt: skip
+    tensors = {"prompts.text": _stacked(state, ["ctx", *text])}
     if image:
-        tensors["prompts.image"] = torch.stack([state[key] for key in image])
+        tensors["prompts.image"] = _stacked(state, image)
     method = "promptsrc" if any(key.startswith("ZS_image_encoder.") for key in state) else "ivlp"
     return Extracted(method, plan, tensors, ("ctx", *image, *text))
 
@@ -114,28 +103,19 @@ def _mpl(state: Mapping[str, Tensor]) -> Extracted:
     deeper = _numbered(state, r"compound_prompts_text\.(\d+)")
     depth, count = 1 + len(deeper), len(state["ctx"])
     adds = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("txt2img_proj."))
-    used = ["ctx", *deeper]
-    tensors = {"prompts.text": torch.stack([state["ctx"], *(state[key] for key in deeper)])}
+    keys = {}  # ours -> theirs
     for part in ("weight", "bias"):
-        tensors[f"prompts.first.{part}"] = state[f"proj.{part}"]
-        used.append(f"proj.{part}")
-        for layer in range(depth - 1):
-            for one in range(adds):
-                key = f"txt2img_proj.{one}.{layer}.{part}"
-                tensors[f"prompts.add.{layer}.{one}.{part}"] = state[key]
-                used.append(key)
+        keys[f"prompts.first.{part}"] = f"proj.{part}"
+        for layer, one in product(range(depth - 1), range(adds)):
+            keys[f"prompts.add.{layer}.{one}.{part}"] = f"txt2img_proj.{one}.{layer}.{part}"
+    tensors = {"prompts.text": _stacked(state, ["ctx", *deeper])}
+    tensors |= {ours: state[theirs] for ours, theirs in keys.items()}
     plan = PromptPlan(
-        "modular",
-        image_count=count,
-        image_depth=depth,
-        text_count=count,
-        text_depth=depth,
-        phrase="a photo of a {}.",
-        positioned=True,
-        n_add=adds,
-    )
+        "modular", image_count=count, image_depth=depth, text_count=count, text_depth=depth,
+        phrase="a photo of a {}.", positioned=True, n_add=adds,
+    )  # fmt: skip
     note = f"n_rm is taken to be {plan.n_rm}, the published default: the file does not tell"
-    return Extracted("mpl", plan, tensors, tuple(used), notes=(note,))
+    return Extracted("mpl", plan, tensors, ("ctx", *deeper, *keys.values()), notes=(note,))
 
 
 def _drople(state: Mapping[str, Tensor]) -> Extracted:
@@ -143,21 +123,14 @@ def _drople(state: Mapping[str, Tensor]) -> Extracted:
     text = _numbered(state, r"text_prompts\.(\d+)")
     image = state["visual_prompts"]  # (L, P, D)
     plan = PromptPlan(
-        image_count=image.shape[1],
-        image_depth=len(image),
-        text_count=len(state[text[0]]),
-        text_depth=len(text),
-        phrase="{}",
-    )
-    tensors = {"prompts.image": image, "prompts.text": torch.stack([state[key] for key in text])}
-    bridge = {
-        "bridge.tokens": "mag_module.learnable_tokens",
-        **{
-            f"bridge.{ours}.{part}": f"mag_module.{theirs}_mapping.{part}"
-            for ours, theirs in (("image", "visual"), ("text", "text"))
-            for part in ("weight", "bias")
-        },
-    }
+        image_count=image.shape[1], image_depth=len(image),
+        text_count=len(state[text[0]]), text_depth=len(text), phrase="{}",
+    )  # fmt: skip
+    tensors = {"prompts.image": image, "prompts.text": _stacked(state, text)}
+    bridge = {"bridge.tokens": "mag_module.learnable_tokens"}
+    for part in ("weight", "bias"):
+        bridge[f"bridge.image.{part}"] = f"mag_module.visual_mapping.{part}"
+        bridge[f"bridge.text.{part}"] = f"mag_module.text_mapping.{part}"
     tensors |= {ours: state[theirs] for ours, theirs in bridge.items()}
     notes = ["DroPLe's dropout is the released code's: noise on chosen tokens, p 0.1 to 0.5"]
     if any(key.startswith("llm_prompt_bias") for key in state):
@@ -167,16 +140,12 @@ def _drople(state: Mapping[str, Tensor]) -> Extracted:
     lora, low_rank, changed = _lora(state)
     if lora:
         notes.append("low-rank changes are merged with alpha 16, the released code's")
+    used = ("visual_prompts", *text, *bridge.values(), *changed)
     return Extracted(
-        "drople",
-        plan,
-        tensors | low_rank,
-        ("visual_prompts", *text, *bridge.values(), *changed),
+        "drople", plan, tensors | low_rank, used,
         bridge_tokens=len(state["mag_module.learnable_tokens"]),
-        lora=lora,
-        dropout=OFFICIAL_CODE,
-        notes=tuple(notes),
-    )
+        lora=lora, dropout=OFFICIAL_CODE, notes=tuple(notes),
+    )  # fmt: skip
 
 
 _LORA = (
@@ -199,7 +168,7 @@ def _lora(state: Mapping[str, Tensor]) -> tuple[LoraPlan | None, dict[str, Tenso
             if layers and numbers != layers:
                 raise KeyError(f"{theirs}_proj.lora_{matrix} of the layers {layers}")
             layers = numbers
-            tensors[f"lora.{ours}_{part}"] = torch.stack([state[key] for key in keys])
+            tensors[f"lora.{ours}_{part}"] = _stacked(state, keys)
             used += keys
     return LoraPlan(layers, tensors["lora.query_down"].shape[1]), tensors, used
 
@@ -208,6 +177,10 @@ def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:
     """The keys that match, in the order of the number in them."""
     matches = [match for key in state if (match := re.fullmatch(pattern, key))]
     return [match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
+
+
+def _stacked(state: Mapping[str, Tensor], keys: Iterable[str]) -> Tensor:
+    return torch.stack([state[key] for key in keys])
 
 
 def _rest_of_words(count: int) -> str:

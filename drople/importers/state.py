@@ -41,13 +41,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             loaded = loaded[key]
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path.name} holds a {type(loaded).__name__}, not a state dict.")
-    tensors = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
-    return {_bare(key): value for key, value in tensors.items()}
-
-
-def _bare(key: str) -> str:
-    """A key without the prefixes that wrappers add."""
-    return key.removeprefix("module.").removeprefix("prompt_learner.")
+    return {
+        str(key).removeprefix("module.").removeprefix("prompt_learner."): value
+        for key, value in loaded.items()
+        if isinstance(value, Tensor)
+    }
 
 
 # What Dassl's checkpoints hold beside tensors: the best accuracy, as a numpy number.

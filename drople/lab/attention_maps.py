@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drople.branches import ADAPTED, FROZEN
+from drople.branches import ADAPTED
+from drople.lab.branch import run_branches
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord
@@ -22,9 +23,7 @@ class AttentionLayer:
 
     depth: int  # from 0
     heads: np.ndarray  # (H, N, N) half precision, rows sum to 1
-    rollout: (
-        np.ndarray
-    )  # (N, 2 + G*G) of each source in each token leaving the layer, rows sum to 1
+    rollout: np.ndarray  # (N, 2 + G*G) each source's share of each token leaving; rows sum to 1
     prompts: tuple[int, int]  # first prompt row, and the row after the last
     grid: tuple[int, int]
 
@@ -33,37 +32,30 @@ class AttentionLayer:
         return patch_values(values, self.grid)
 
 
-@torch.no_grad()
 def attention_layers(
     model: Backbone | PromptedClip, pixels: np.ndarray
 ) -> dict[str, list[AttentionLayer]]:
     """Branch -> its layers; pixels (S, S, 3) uint8 as the model sees them."""
-    backbone = model.backbone
-    batch = backbone.normalise(pixels[None])
-    layers = {FROZEN: _layers(list(backbone.image_layers(batch)), ())}
-    if isinstance(model, PromptedClip):
-        layers[ADAPTED] = _layers(list(model.image_layers(batch)), model.prompts.image_steps())
-    return layers
-
-
-def _layers(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[AttentionLayer]:
-    rolled = roll_out(records, steps)
-    layers = []
-    for record, rollout in zip(records, rolled, strict=True):
-        layout = record.layout
-        assert layout.grid is not None
-        layers.append(
-            AttentionLayer(
-                record.depth,
-                record.attention[0].half().cpu().numpy(),
-                rollout.cpu().numpy(),
-                (layout.prompts.start, layout.prompts.stop),
-                layout.grid,
+    steps = {ADAPTED: model.prompts.image_steps()} if isinstance(model, PromptedClip) else {}
+    return {
+        branch: [
+            _layer(record, rollout)
+            for record, rollout in zip(
+                records, roll_out(records, steps.get(branch, ())), strict=True
             )
-        )
-    return layers
+        ]
+        for branch, records in run_branches(model, pixels).items()
+    }
 
 
+def _layer(record: LayerRecord, rollout: Tensor) -> AttentionLayer:
+    layout, attention = record.layout, record.attention[0].half().cpu().numpy()
+    assert layout.grid is not None
+    prompts = (layout.prompts.start, layout.prompts.stop)
+    return AttentionLayer(record.depth, attention, rollout.cpu().numpy(), prompts, layout.grid)
+
+
+@torch.no_grad()
 def roll_out(records: Sequence[LayerRecord], steps: Sequence[PromptStep]) -> list[Tensor]:
     """How much of each source is in each token leaving each layer, (N, 2 + G*G) a layer.
 

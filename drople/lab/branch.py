@@ -13,8 +13,20 @@ from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import image_features, last
+from drople.models.towers import LayerRecord, image_features, last
 from drople.perturb.attack import attack
+
+Records = dict[str, list[LayerRecord]]  # branch -> every layer of one run
+
+
+@torch.no_grad()
+def run_branches(model: Backbone | PromptedClip, pixels: np.ndarray) -> Records:
+    """The branches there are, without dropout, on pixels (S, S, 3) uint8 as the model sees them."""
+    batch = model.backbone.normalise(pixels[None])
+    records = {FROZEN: list(model.backbone.image_layers(batch))}
+    if isinstance(model, PromptedClip):
+        records[ADAPTED] = list(model.image_layers(batch))
+    return records
 
 
 @dataclass(frozen=True)
@@ -67,12 +79,10 @@ class Branch:
         Args:
             epsilon: how far a channel may move, of 1; whole multiples of 1/255 survive rounding.
         """
-        device = self.backbone.device
-        mean, std = (torch.tensor(part, device=device).view(3, 1, 1)
-                     for part in (self.backbone.mean, self.backbone.std))  # fmt: skip
+        device, standardise = self.backbone.device, self.backbone.standardise
         pixels = torch.from_numpy(picture.copy()).to(device).permute(2, 0, 1)[None].float() / 255
         moved = attack(
-            lambda x: self.logit_scale * self.cosines((x - mean) / std),
+            lambda x: self.logit_scale * self.cosines(standardise(x)),
             pixels, torch.tensor([label], device=device), epsilon=epsilon,
         )  # fmt: skip
         rounded = (moved[0].permute(1, 2, 0) * 255).round()

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts
+from drople.lab.branch import Records
 from drople.models.attention import Block
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord, VisualTower, image_features
@@ -45,15 +46,7 @@ class DirectPath:
         return float(self.start + self.constant + self.layers.sum())
 
     def minus(self, other: DirectPath) -> DirectPath:
-        return DirectPath(
-            self.patches - other.patches,
-            self.prompts - other.prompts,
-            self.cls - other.cls,
-            self.bias - other.bias,
-            self.mlp - other.mlp,
-            self.start - other.start,
-            self.constant - other.constant,
-        )
+        return DirectPath(**{part: own - vars(other)[part] for part, own in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -76,19 +69,6 @@ class Explained:
         return self.difference - (self.image.total + self.text + self.scale)
 
 
-Records = dict[str, list[LayerRecord]]  # branch -> every layer of one run
-
-
-@torch.no_grad()
-def run_branches(model: PromptedClip, pixels: np.ndarray) -> Records:
-    """Both branches without dropout on one picture (S, S, 3) uint8 as the model sees it."""
-    batch = model.backbone.normalise(pixels[None])
-    return {
-        FROZEN: list(model.backbone.image_layers(batch)),
-        ADAPTED: list(model.image_layers(batch)),
-    }
-
-
 @torch.no_grad()
 def explain_difference(
     model: PromptedClip,
@@ -101,7 +81,7 @@ def explain_difference(
     """Adapted minus frozen logit of a class.
 
     Args:
-        records: from `run_branches`.
+        records: of both branches, from `run_branches`.
         target: index of the class.
         against: where given, the lead of `target` over this class instead of its logit.
     """
@@ -111,11 +91,9 @@ def explain_difference(
         branch: F.normalize(image_features(backbone.visual, own[-1]), dim=-1)[0]
         for branch, own in records.items()
     }  # (E,)
-    texts = {
-        branch: classes.features[branch][target]
-        - (0 if against is None else classes.features[branch][against])
-        for branch in records
-    }  # (E,)
+    texts = {branch: classes.features[branch][target] for branch in records}  # (E,)
+    if against is not None:
+        texts = {name: text - classes.features[name][against] for name, text in texts.items()}
     cosines = {branch: images[branch] @ texts[branch] for branch in records}
     scale = (scales[ADAPTED] + scales[FROZEN]) / 2
     text = (texts[ADAPTED] + texts[FROZEN]) / 2
@@ -155,25 +133,18 @@ def direct_path(
         _layer_parts(block, record, functional)
         for block, record in zip(visual.transformer.resblocks, records, strict=True)
     ]
-    first = records[0]
-    layout = first.layout
-    grid = layout.grid
+    first, grid = records[0], records[0].layout.grid
     assert grid is not None
+    tokens = [(one.tokens, record.layout) for one, record in zip(parts, records, strict=True)]
     return DirectPath(
-        patches=np.stack(
-            [one.tokens[r.layout.patches].reshape(grid).cpu().numpy()
-             for one, r in zip(parts, records, strict=True)]
-        ),
-        prompts=np.array(
-            [float(one.tokens[r.layout.prompts].sum())
-             for one, r in zip(parts, records, strict=True)]
-        ),
-        cls=np.array([float(one.tokens[layout.readout[0]]) for one in parts]),
+        patches=np.stack([t[layout.patches].reshape(grid).cpu().numpy() for t, layout in tokens]),
+        prompts=np.array([float(t[layout.prompts].sum()) for t, layout in tokens]),
+        cls=np.array([float(t[layout.readout[0]]) for t, layout in tokens]),
         bias=np.array([one.bias for one in parts]),
         mlp=np.array([one.mlp for one in parts]),
-        start=float(layout.read(first.entering)[0] @ functional),
+        start=float(first.layout.read(first.entering)[0] @ functional),
         constant=float(ln.bias @ back),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,9 @@ class Erasure:
         return Curve(counts / order.size, outputs[:, 0], outputs[:, 1])
 
     def _picture(self, chosen: np.ndarray, *, deletes: bool) -> np.ndarray:
-        shown = np.full(self.grid[0] * self.grid[1], deletes)
-        shown[chosen] = not deletes
         rows, columns = self.grid
+        shown = np.full(rows * columns, deletes)
+        shown[chosen] = not deletes
         tile = np.ones((self.pixels.shape[0] // rows, self.pixels.shape[1] // columns), dtype=bool)
         return np.where(np.kron(shown.reshape(self.grid), tile)[..., None], self.pixels, self.other)
 
@@ -122,13 +122,13 @@ class Faithfulness:
 
     def with_curve(self, measure: Measure, name: str, curve: Curve) -> Faithfulness:
         """The same and one curve more."""
-        known = {**self.curves.get(measure, {}), name: curve}
-        return Faithfulness({**self.curves, measure: known}, self.random)
+        own = {**self.curves.get(measure, {}), name: curve}
+        return Faithfulness({**self.curves, measure: own}, self.random)
 
     def with_random(self, measure: Measure, curve: Curve) -> Faithfulness:
         """The same and one random order's curve more."""
-        known = (*self.random.get(measure, ()), curve)
-        return Faithfulness(self.curves, {**self.random, measure: known})
+        own = (*self.random.get(measure, ()), curve)
+        return Faithfulness(self.curves, {**self.random, measure: own})
 
     def areas(self, measure: Measure, quantity: Quantity) -> dict[str, float]:
         """Area of each map under one measure."""
@@ -151,10 +151,8 @@ class Faithfulness:
         """Of all pairs of maps, how many two measures put in opposite orders; and all pairs."""
         a, b = (self.areas(one, quantity) for one in (first, second))
         pairs = list(combinations(sorted(a.keys() & b.keys()), 2))
-        swapped = sum(
-            first.sign * (a[x] - a[y]) * second.sign * (b[x] - b[y]) < 0 for x, y in pairs
-        )
-        return swapped, len(pairs)
+        sign = first.sign * second.sign
+        return sum(sign * (a[x] - a[y]) * (b[x] - b[y]) < 0 for x, y in pairs), len(pairs)
 
 
 @dataclass(frozen=True)
@@ -164,19 +162,14 @@ class Step:
     done: int
     count: int  # curves in all
     name: str  # of the map just measured, or RANDOM
-    found: Faithfulness
+    result: Faithfulness
 
 
 def run_erasures(
-    ask: Ask,
-    pixels: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    *,
-    replacements: Sequence[str],
-    orders: int,
-    seed: int,
-) -> Iterator[Step]:
-    """Yields what is known after every curve: one replacement after the other.
+    ask: Ask, pixels: np.ndarray, maps: Mapping[str, np.ndarray], *,
+    replacements: Sequence[str], orders: int, seed: int,
+) -> Iterator[Step]:  # fmt: skip
+    """Yields the result after every curve: one replacement after the other.
 
     A random order serves both directions: its deletion is its reverse's insertion, and that is a
     random order too.
@@ -192,17 +185,17 @@ def run_erasures(
     ordered = {name: patch_order(values, rng) for name, values in maps.items()}
     chance = [rng.permutation(grid[0] * grid[1]) for _ in range(orders)]
     count = len(replacements) * (len(DIRECTIONS) * len(maps) + orders)
-    found, done = Faithfulness(), 0
+    result, done = Faithfulness(), 0
     for replacement in replacements:
         deletion, insertion = (Measure(direction, replacement) for direction in DIRECTIONS)
         erasure = Erasure.of(ask, pixels, (grid[0], grid[1]), replacement)
         for name, order in ordered.items():
             for measure in (deletion, insertion):
                 curve = erasure.curve(ask, order, measure.direction)
-                found, done = found.with_curve(measure, name, curve), done + 1
-                yield Step(done, count, name, found)
+                result, done = result.with_curve(measure, name, curve), done + 1
+                yield Step(done, count, name, result)
         for order in chance:
             curve = erasure.curve(ask, order, "deletion")
-            found = found.with_random(deletion, curve).with_random(insertion, curve.mirrored())
+            result = result.with_random(deletion, curve).with_random(insertion, curve.mirrored())
             done += 1
-            yield Step(done, count, RANDOM, found)
+            yield Step(done, count, RANDOM, result)

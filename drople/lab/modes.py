@@ -30,30 +30,17 @@ class ModeEffect:
 
 def variants(dropout: DropoutSettings) -> dict[str, DropoutSettings]:
     """The given dropout in every mode, and with the mode and placement of the released code."""
-    given: dict[str, DropoutSettings] = {m: replace(dropout, mode=m) for m in DROP_MODES}
     code = replace(
-        dropout,
-        mode=OFFICIAL_CODE.mode,
-        placement=OFFICIAL_CODE.placement,
-        drop_sos=OFFICIAL_CODE.drop_sos,
-        sigma=OFFICIAL_CODE.sigma,
-        p_min=OFFICIAL_CODE.p_min,
-        p_max=OFFICIAL_CODE.p_max,
-        weights=OFFICIAL_CODE.weights,
-        normalisation=OFFICIAL_CODE.normalisation,
-    )
-    return {**given, OFFICIAL: code}
+        OFFICIAL_CODE, strategy=dropout.strategy, p=dropout.p,
+        image_depth=dropout.image_depth, text_depth=dropout.text_depth,
+    )  # fmt: skip
+    return {**{mode: replace(dropout, mode=mode) for mode in DROP_MODES}, OFFICIAL: code}
 
 
 def mode_effect(
-    model: PromptedClip,
-    pixels: np.ndarray,
-    classes: ClassTexts,
-    *,
-    settings: AnalysisSettings,
-    target: int,
-    mode: str,
-) -> list[ModeEffect]:
+    model: PromptedClip, pixels: np.ndarray, classes: ClassTexts, *,
+    settings: AnalysisSettings, target: int, mode: str,
+) -> list[ModeEffect]:  # fmt: skip
     """One variant's effect, for each strategy of the settings; all share the seed's u.
 
     Args:
@@ -72,15 +59,10 @@ def mode_effect(
         if name == ADAPTED:
             continue
         prediction = run.prediction(row)
+        change = float(prediction.logits[target] - plain.logits[target])
+        probability = float(prediction.probabilities[target])
+        answer = int(prediction.cosines.argmax())
         drops = [record.drop for record in run.records if record.drop is not None]
-        effects.append(
-            ModeEffect(
-                mode=mode,
-                strategy=name,
-                logit_change=float(prediction.logits[target] - plain.logits[target]),
-                probability=float(prediction.probabilities[target]),
-                answer=int(prediction.cosines.argmax()),
-                drawn=sum(int(drop.dropped[row].sum()) for drop in drops),
-            )
-        )
+        drawn = sum(int(drop.dropped[row].sum()) for drop in drops)
+        effects.append(ModeEffect(mode, name, change, probability, answer, drawn))
     return effects

@@ -68,8 +68,7 @@ def patch_order(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     So a map that says the same everywhere is a random order.
     """
     flat = values.ravel()
-    known = np.where(np.isnan(flat), -np.inf, flat)
-    return np.lexsort((rng.random(flat.size), -known))
+    return np.lexsort((rng.random(flat.size), -np.where(np.isnan(flat), -np.inf, flat)))
 
 
 def target_map(analysis: Analysis, condition: str, target: int) -> np.ndarray | None:

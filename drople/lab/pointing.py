@@ -66,7 +66,7 @@ class Box:
         """The patches (G, G) whose centre lies in the box."""
         rows, columns = ((np.arange(n) + 0.5) / n for n in grid)
         in_rows = (rows >= self.top) & (rows <= self.bottom)
-        return in_rows[:, None] & ((columns >= self.left) & (columns <= self.right))
+        return in_rows[:, None] & (columns >= self.left) & (columns <= self.right)
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,9 @@ class Pointing:
 
 def point(values: np.ndarray, box: Box) -> Pointing | None:
     """Plays once with a map (G, G); None for a map without values, or the same everywhere."""
-    known = values[np.isfinite(values)]
-    if not known.size or known.min() == known.max():
+    finite = values[np.isfinite(values)]
+    if not finite.size or finite.min() == finite.max():
         return None
-    peaks = np.argwhere(values == known.max())
-    inside = box.inside((values.shape[0], values.shape[1]))
-    hit = float(np.mean([inside[row, column] for row, column in peaks]))
+    peaks = np.argwhere(values == finite.max())
+    hit = float(box.inside((values.shape[0], values.shape[1]))[tuple(peaks.T)].mean())
     return Pointing((int(peaks[0][0]), int(peaks[0][1])), hit)

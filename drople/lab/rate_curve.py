@@ -88,15 +88,10 @@ class _Outcome:
 
 
 def run_rates(
-    model: PromptedClip,
-    pixels: np.ndarray,
-    classes: ClassTexts,
-    *,
-    settings: AnalysisSettings,
-    target: int,
-    draws: int,
-) -> Iterator[tuple[int, RateCurves]]:
-    """Yields how many draws are complete, and what is known, after each rate of each draw.
+    model: PromptedClip, pixels: np.ndarray, classes: ClassTexts, *,
+    settings: AnalysisSettings, target: int, draws: int,
+) -> Iterator[tuple[int, RateCurves]]:  # fmt: skip
+    """Yields how many draws are complete, and the curves so far, after each rate of each draw.
 
     Seeds count up from the settings' own. Within a draw all strategies and rates share one u, so
     a higher rate of one strategy drops the same tokens and more wherever its p are alike.

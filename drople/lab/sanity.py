@@ -1,7 +1,7 @@
 """Cascading randomisation: does a map depend on what the network has learned?
 
 Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018: from the last block downwards the
-weights are drawn anew, and the map is compared with the trained network's. The class texts, the
+weights are randomised, and the map is compared with the trained network's. The class texts, the
 prompts, the embeddings and the read-out stay as they were learnt.
 """
 
@@ -26,7 +26,7 @@ from drople.statistics.correlation import spearman
 MOST = 12  # depths shown; of a deeper tower evenly many
 
 
-def with_blocks_redrawn(
+def with_blocks_randomised(
     model: Backbone | PromptedClip, count: int, *, seed: int
 ) -> Backbone | PromptedClip:
     """A copy whose `count` last image blocks hold new weights; the model itself stays untouched.
@@ -71,31 +71,31 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Depth:
-    """The maps with so many of the last blocks drawn anew."""
+    """The maps with so many of the last blocks randomised."""
 
-    redrawn: int
+    randomised: int
     maps: dict[str, np.ndarray]  # (G, G) each, NaN where a drop took a value away
     likeness: dict[str, Likeness]  # with the maps of depth 0
 
 
 def likeness(a: np.ndarray, b: np.ndarray, share: float = 0.1) -> Likeness:
     """Compares two maps (G, G) where both have values."""
-    known = np.isfinite(a) & np.isfinite(b)
-    x, y = a[known], b[known]
+    both = np.isfinite(a) & np.isfinite(b)
+    x, y = a[both], b[both]
     count = max(round(share * x.size), 1)
     tops = [set(np.argsort(-one, kind="stable")[:count].tolist()) for one in (x, y)]
     return Likeness(spearman(x, y), len(tops[0] & tops[1]) / count)
 
 
 def depths_of(blocks: int) -> list[int]:
-    """How many blocks are drawn anew at each step: every number, or `MOST` of them."""
+    """How many blocks are randomised at each step: every number, or `MOST` of them."""
     return sorted({round(n) for n in np.linspace(1, blocks, min(blocks, MOST))})
 
 
 def run_cascade(
     model: Backbone | PromptedClip, analysis: Analysis, texts: ClassTexts, *, target: int, seed: int
 ) -> Iterator[Depth]:
-    """Yields the maps of the trained network, then of ever more blocks drawn anew.
+    """Yields the maps of the trained network, then of ever more blocks randomised.
 
     Args:
         analysis: of the trained network; must hold a map of the class `target`.
@@ -107,7 +107,7 @@ def run_cascade(
     yield Depth(0, clean, {name: likeness(one, one) for name, one in clean.items()})
     blocks = model.backbone.image_layer_count
     for count in depths_of(blocks):
-        redrawn = with_blocks_redrawn(model, count, seed=seed)
-        maps = judged_maps(analyse(redrawn, picture, texts, settings), target)
+        twin = with_blocks_randomised(model, count, seed=seed)
+        maps = judged_maps(analyse(twin, picture, texts, settings), target)
         alike = {name: likeness(one, maps[name]) for name, one in clean.items()}
         yield Depth(count, maps, alike)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from drople.analysis import Analysis, AnalysisSettings
-from drople.branches import ADAPTED, FROZEN
+from drople.branches import ADAPTED
+from drople.lab.branch import run_branches
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
 from drople.models.towers import LayerRecord
@@ -73,15 +73,10 @@ def layer_sinks(record: LayerRecord) -> LayerSinks:
     )  # fmt: skip
 
 
-@torch.no_grad()
 def find_sinks(model: Backbone | PromptedClip, pixels: np.ndarray) -> dict[str, list[LayerSinks]]:
     """Branch -> its layers, both without dropout; pixels (S, S, 3) uint8 as the model sees them."""
-    backbone = model.backbone
-    batch = backbone.normalise(pixels[None])
-    layers = {FROZEN: [layer_sinks(record) for record in backbone.image_layers(batch)]}
-    if isinstance(model, PromptedClip):
-        layers[ADAPTED] = [layer_sinks(record) for record in model.image_layers(batch)]
-    return layers
+    runs = run_branches(model, pixels)
+    return {branch: [layer_sinks(record) for record in records] for branch, records in runs.items()}
 
 
 def without_sinks(settings: AnalysisSettings) -> AnalysisSettings:
@@ -112,16 +107,11 @@ def sink_effects(before: Analysis, after: Analysis) -> list[SinkEffect]:
             continue
         eligible = a.eligible[0]
         p = [a.probability[0, eligible], b.probability[0, eligible]]
-        gone = [_dropped(one, depth) for one in (before, after)]
-        effects.append(
-            SinkEffect(
-                depth=depth,
-                set_aside=int(far_out(a.blend[0], a.content[0]).sum()),
-                mean_p=(float(p[0].mean()), float(p[1].mean())),
-                sd_p=(float(p[0].std()), float(p[1].std())),
-                dropped=(gone[0], gone[1]),
-            )
-        )
+        set_aside = int(far_out(a.blend[0], a.content[0]).sum())
+        mean_p = (float(p[0].mean()), float(p[1].mean()))
+        sd_p = (float(p[0].std()), float(p[1].std()))
+        dropped = (_dropped(before, depth), _dropped(after, depth))
+        effects.append(SinkEffect(depth, set_aside, mean_p, sd_p, dropped))
     return effects
 
 

@@ -38,12 +38,12 @@ class Moments:
 
     def add(self, value: np.ndarray) -> Moments:
         """Takes in one map (G, G) (Welford)."""
-        known = np.isfinite(value)
-        count = self.count + known
+        present = np.isfinite(value)
+        count = self.count + present
         before = np.where(self.count > 0, self.mean, 0.0)
-        step = np.where(known, value - before, 0.0)
+        step = np.where(present, value - before, 0.0)
         mean = before + step / np.maximum(count, 1)
-        squares = self.squares + step * np.where(known, value - mean, 0.0)
+        squares = self.squares + step * np.where(present, value - mean, 0.0)
         return Moments(count, np.where(count > 0, mean, np.nan), squares)
 
     @property
@@ -75,17 +75,9 @@ class DrawStatistics:
 
 
 def run_draws(
-    model: PromptedClip,
-    pixels: np.ndarray,
-    classes: ClassTexts,
-    *,
-    settings: AnalysisSettings,
-    target: int,
-    plain: int,
-    most: int,
-    width: float,
-    minimum: int = MINIMUM,
-) -> Iterator[dict[str, DrawStatistics]]:
+    model: PromptedClip, pixels: np.ndarray, classes: ClassTexts, *, settings: AnalysisSettings,
+    target: int, plain: int, most: int, width: float, minimum: int = MINIMUM,
+) -> Iterator[dict[str, DrawStatistics]]:  # fmt: skip
     """Yields the running statistics of each strategy, after one draw and then batch by batch.
 
     Seeds count up from the settings' own, so the first draw is the analysis itself. Ends at
@@ -97,11 +89,9 @@ def run_draws(
     """
     grid = (model.backbone.grid_size,) * 2
     batch = model.backbone.normalise(pixels[None])
-    nothing = np.zeros(0)
-    known = {
-        name: DrawStatistics(
-            name, plain, nothing, nothing.astype(int), Moments.none(grid), Moments.none(grid)
-        )
+    nothing, none = np.zeros(0), Moments.none(grid)
+    statistics = {
+        name: DrawStatistics(name, plain, nothing, nothing.astype(int), none, none)
         for name in settings.strategies
     }
     done = 0
@@ -113,33 +103,32 @@ def run_draws(
         rows = rows_of(settings.strategies, seeds, settings.dropout)
         conditions = Conditions.of(model, rows, settings.dropout, match=settings.matched)
         run = conditions.run(batch, classes, drop_text=settings.drop_text)
-        known = _added(known, run, settings=settings, target=target)
+        statistics = _added(statistics, run, settings=settings, target=target)
         done += size
-        yield known
-        if all(
-            narrow_enough(one.flips, one.count, width, minimum=minimum) for one in known.values()
-        ):
+        yield statistics
+        every = statistics.values()
+        if all(narrow_enough(one.flips, one.count, width, minimum=minimum) for one in every):
             return
 
 
 def _added(
-    known: dict[str, DrawStatistics], run: Run, *, settings: AnalysisSettings, target: int
+    statistics: dict[str, DrawStatistics], run: Run, *, settings: AnalysisSettings, target: int
 ) -> dict[str, DrawStatistics]:
     """The statistics with a run's rows added."""
     layer = len(run.records) - 1 if settings.cam_layer is None else settings.cam_layer
     maps = run.maps([target], layer=layer, method=settings.cam_method)[:, 0]  # (R, G, G)
-    sums = dict(known)
+    added = dict(statistics)
     for row, name in run.rows():
-        one, prediction = sums[name], run.prediction(row)
+        one, prediction = added[name], run.prediction(row)
         cam = np.where(run.unavailable(row, layer), np.nan, maps[row])
-        sums[name] = replace(
+        added[name] = replace(
             one,
             probabilities=np.append(one.probabilities, prediction.probabilities[target]),
             answers=np.append(one.answers, prediction.cosines.argmax()),
             cam=one.cam.add(cam),
             kept=one.kept.add(_kept(run, row)),
         )
-    return sums
+    return added
 
 
 def _kept(run: Run, row: int) -> np.ndarray:

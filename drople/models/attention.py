@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -37,6 +38,22 @@ class Block(Protocol):
     def ls_2(self) -> Callable[[Tensor], Tensor]: ...
     @property
     def mlp(self) -> Callable[[Tensor], Tensor]: ...
+
+
+@dataclass(frozen=True)
+class BlockParts:
+    """A `Block` out of the parts of another; `replace` puts one of our own among them."""
+
+    attn: SelfAttention
+    ln_1: Callable[[Tensor], Tensor]
+    ls_1: Callable[[Tensor], Tensor]
+    ln_2: Callable[[Tensor], Tensor]
+    ls_2: Callable[[Tensor], Tensor]
+    mlp: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, block: Block) -> BlockParts:
+        return cls(block.attn, block.ln_1, block.ls_1, block.ln_2, block.ls_2, block.mlp)
 
 
 def attend(

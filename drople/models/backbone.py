@@ -22,21 +22,10 @@ from torch import Tensor, nn
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from drople.errors import BackboneError, ClassListError
+from drople.models import towers
 from drople.models.coverage import refusal, refuse_uncovered, uncovered_part
 from drople.models.stem import Stem, has_stem, load_with_stem
-from drople.models.towers import (
-    LayerRecord,
-    ReadBridge,
-    TextTower,
-    VisualTower,
-    embed_image,
-    embed_text,
-    image_features,
-    in_batches_by_length,
-    last,
-    run_layers,
-    text_features,
-)
+from drople.models.towers import LayerRecord, ReadBridge, TextTower, VisualTower, last
 from drople.tokens.dropout import TokenDropout
 from drople.tokens.layout import PromptStep, eos_rows
 
@@ -59,14 +48,9 @@ class Backbone:
 
     @classmethod
     def of_clip(
-        cls,
-        name: str,
-        clip: nn.Module,
-        preprocess: Compose,
-        tokenizer: SimpleTokenizer,
-        *,
+        cls, name: str, clip: nn.Module, preprocess: Compose, tokenizer: SimpleTokenizer, *,
         weights_hash: str | None = None,
-    ) -> Backbone:
+    ) -> Backbone:  # fmt: skip
         """Wraps an open_clip model and freezes it.
 
         Raises:
@@ -159,9 +143,14 @@ class Backbone:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) float on the backbone's device, normalised."""
         if isinstance(pixels, np.ndarray):
             pixels = torch.from_numpy(pixels.copy())  # a picture's array may be read-only
-        scaled = pixels.to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean = torch.tensor(self.mean, device=self.device).view(3, 1, 1)
-        return (scaled - mean) / torch.tensor(self.std, device=self.device).view(3, 1, 1)
+        return self.standardise(pixels.to(self.device).permute(0, 3, 1, 2).float() / 255)
+
+    def standardise(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] with the mean and deviation of the training pictures taken out."""
+        mean, std = (
+            torch.tensor(part, device=pixels.device).view(3, 1, 1) for part in (self.mean, self.std)
+        )
+        return (pixels - mean) / std
 
     def tokenise(self, phrases: Sequence[str]) -> Tensor:
         """Token ids (K, N), [SOS] phrase [EOS], zero-padded to the longest phrase only.
@@ -188,84 +177,56 @@ class Backbone:
     def words(self, ids: Tensor) -> list[str]:
         """The word pieces of one row of ids (N,), up to and with [EOS]; for display."""
         names = {self.tokenizer.sot_token_id: "[SOS]", self.tokenizer.eot_token_id: "[EOS]"}
-        known = ids[: int(eos_rows(ids)) + 1].tolist()
-        decoder = self.tokenizer.decoder
-        return [names.get(i) or decoder[i].removesuffix("</w>") for i in known]
+        decoder, real = self.tokenizer.decoder, ids[: int(eos_rows(ids)) + 1].tolist()
+        return [names.get(i) or decoder[i].removesuffix("</w>") for i in real]
 
     def image_layers(
-        self,
-        pixels: Tensor,
-        *,
-        visual: VisualTower | None = None,
-        prompts: Sequence[PromptStep] = (),
-        bridge: ReadBridge | None = None,
-        score: bool = False,
-        watched: int | None = None,
-        dropout: TokenDropout | None = None,
-        readout_only: bool = False,
-    ) -> Iterator[LayerRecord]:
+        self, pixels: Tensor, *, visual: VisualTower | None = None,
+        prompts: Sequence[PromptStep] = (), bridge: ReadBridge | None = None, score: bool = False,
+        watched: int | None = None, dropout: TokenDropout | None = None, readout_only: bool = False,
+    ) -> Iterator[LayerRecord]:  # fmt: skip
         """Runs the image tower, or `visual` in its place, on (B, 3, S, S), normalised.
 
         See `run_layers`.
         """
         visual = visual or self.visual
-        tokens, layout = embed_image(visual, pixels, prompts)
-        return run_layers(
-            visual.transformer.resblocks,
-            tokens,
-            layout,
-            prompts=prompts,
-            bridge=bridge,
-            score=score,
-            watched=watched,
-            dropout=dropout,
-            readout_only=readout_only,
-        )
+        tokens, layout = towers.embed_image(visual, pixels, prompts)
+        return towers.run_layers(
+            visual.transformer.resblocks, tokens, layout, prompts=prompts, bridge=bridge,
+            score=score, watched=watched, dropout=dropout, readout_only=readout_only,
+        )  # fmt: skip
 
     def text_layers(
-        self,
-        ids: Tensor,
-        *,
-        prompts: Sequence[PromptStep] = (),
-        slots: int = 0,
-        positioned: bool = False,
-        bridge: ReadBridge | None = None,
-        score: bool = False,
-        watched: int | None = None,
-        dropout: TokenDropout | None = None,
-        drop_sos: bool = False,
+        self, ids: Tensor, *, prompts: Sequence[PromptStep] = (), slots: int = 0,
+        positioned: bool = False, bridge: ReadBridge | None = None, score: bool = False,
+        watched: int | None = None, dropout: TokenDropout | None = None, drop_sos: bool = False,
         readout_only: bool = False,
-    ) -> Iterator[LayerRecord]:
+    ) -> Iterator[LayerRecord]:  # fmt: skip
         """Runs the text tower on token ids (K, N); see `embed_text` and `run_layers`."""
-        tokens, layout = embed_text(
-            self.text, ids, prompts, slots=slots, positioned=positioned, drop_sos=drop_sos
+        text, N = self.text, ids.shape[1]
+        tokens, layout = towers.embed_text(
+            text, ids, prompts, slots=slots, positioned=positioned, drop_sos=drop_sos
         )
-        N = ids.shape[1]
-        return run_layers(
-            self.text.transformer.resblocks,
-            tokens,
-            layout,
-            prompts=prompts,
-            mask=self.text.attn_mask[:N, :N],
-            bridge=bridge,
-            score=score,
-            watched=watched,
-            dropout=dropout,
-            readout_only=readout_only,
-        )
+        return towers.run_layers(
+            text.transformer.resblocks, tokens, layout, prompts=prompts,
+            mask=text.attn_mask[:N, :N], bridge=bridge, score=score, watched=watched,
+            dropout=dropout, readout_only=readout_only,
+        )  # fmt: skip
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Frozen image features (B, E) of (B, 3, S, S); equal to open_clip's, not normalised."""
-        return image_features(self.visual, last(self.image_layers(pixels, readout_only=True)))
+        record = last(self.image_layers(pixels, readout_only=True))
+        return towers.image_features(self.visual, record)
 
     @torch.no_grad()
     def encode_text(self, phrases: Sequence[str]) -> Tensor:
         """Frozen text features (K, E) of whole phrases; equal to open_clip's, not normalised."""
-        return in_batches_by_length(
-            self.tokenise(phrases),
-            lambda ids: text_features(self.text, last(self.text_layers(ids, readout_only=True))),
-        )
+
+        def encode(ids: Tensor) -> Tensor:
+            return towers.text_features(self.text, last(self.text_layers(ids, readout_only=True)))
+
+        return towers.in_batches_by_length(self.tokenise(phrases), encode)
 
 
 def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Backbone:
@@ -290,8 +251,7 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
         source, weights, tokenizer = name, None, None
     else:
         source, _, tag = name.partition("/")
-        known = {*open_clip.list_pretrained(as_str=False)}
-        if (source, tag) not in known:
+        if (source, tag) not in open_clip.list_pretrained(as_str=False):
             raise BackboneError(
                 f"No CLIP is called {name!r}. Use 'mini', 'hf-hub:user/repo', or "
                 "'architecture/weights' from open_clip.list_pretrained(), e.g. 'ViT-B-16/openai'."

@@ -84,7 +84,7 @@ def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
         for block in tower.transformer.resblocks:
             if type(block.attn) is not nn.MultiheadAttention and not _plain(block.attn):
                 raise refuse(f"attention of type {type(block.attn).__name__}")
-            if any(True for _ in block._modules.get("ln_attn", nn.Identity()).parameters()):
+            if [*block._modules.get("ln_attn", nn.Identity()).parameters()]:
                 raise refuse("a norm after its attention")
             if not isinstance(block.mlp[0], nn.Linear):
                 raise refuse(f"an MLP of type {type(block.mlp[0]).__name__}")
@@ -94,13 +94,7 @@ def refuse_uncovered(name: str, clip: nn.Module, tokenizer: object) -> None:
 
 def _plain(attn: nn.Module) -> bool:
     """Whether open_clip's own attention holds CLIP's four parts and nothing else (no qk-norm)."""
-    parts = {
-        name for name, module in attn.named_modules() if any(True for _ in module.parameters())
-    }
+    parts = {name for name, module in attn.named_modules() if [*module.parameters()]}
     weights = {name for name, _ in attn.named_parameters()}
-    return parts <= {"", "out_proj"} and weights == {
-        "in_proj_weight",
-        "in_proj_bias",
-        "out_proj.weight",
-        "out_proj.bias",
-    }
+    own = {"in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"}
+    return parts <= {"", "out_proj"} and weights == own

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from drople.models.attention import Block, SelfAttention
-from drople.models.towers import Transformer, VisualTower
+from drople.models.attention import Block, BlockParts, SelfAttention
+from drople.models.towers import VisualTower
 
 
 @dataclass(frozen=True)
@@ -43,30 +44,20 @@ class ImageLora(nn.Module):
         blocks = list(visual.transformer.resblocks)
         with torch.no_grad():
             for place, layer in enumerate(self.plan.layers):
-                blocks[layer] = _with_weight(blocks[layer], self._weight(blocks[layer], place))
-        return _Tower(
-            visual.image_size,
-            visual.patch_size,
-            visual.conv1,
-            visual.class_embedding,
-            visual.positional_embedding,
-            visual.ln_pre,
-            _Blocks(blocks),
-            visual.ln_post,
-            visual.proj,
-        )
+                parts = BlockParts.of(blocks[layer])
+                weight = self._weight(parts, place)
+                attn = _instead(SelfAttention, parts.attn, {"in_proj_weight": weight})
+                blocks[layer] = replace(parts, attn=cast(SelfAttention, attn))
+        transformer = SimpleNamespace(resblocks=blocks)
+        return cast(VisualTower, _instead(VisualTower, visual, {"transformer": transformer}))
 
     def _weight(self, block: Block, place: int) -> Tensor:
         """in_proj_weight (3 D, D) of one block: query, key and value rows, two of them changed."""
         query, key, value = block.attn.in_proj_weight.chunk(3)
         scale = self.ALPHA / self.plan.rank
-        return torch.cat(
-            [
-                query + scale * self.query_up[place] @ self.query_down[place],
-                key,
-                value + scale * self.value_up[place] @ self.value_down[place],
-            ]
-        )
+        query = query + scale * self.query_up[place] @ self.query_down[place]
+        value = value + scale * self.value_up[place] @ self.value_down[place]
+        return torch.cat([query, key, value])
 
     query_down: Tensor
     query_up: Tensor
@@ -74,48 +65,7 @@ class ImageLora(nn.Module):
     value_up: Tensor
 
 
-@dataclass
-class _Blocks:
-    resblocks: Sequence[Block]
-
-
-@dataclass
-class _Tower:
-    """A `VisualTower` put together from the parts of another."""
-
-    image_size: tuple[int, int]
-    patch_size: tuple[int, int]
-    conv1: nn.Module
-    class_embedding: Tensor
-    positional_embedding: Tensor
-    ln_pre: nn.Module
-    transformer: Transformer
-    ln_post: nn.Module
-    proj: Tensor
-
-
-@dataclass
-class _Attention:
-    num_heads: int
-    in_proj_weight: Tensor
-    in_proj_bias: Tensor
-    out_proj: nn.Linear
-
-
-@dataclass
-class _Block:
-    """A `Block` with other attention weights; its modules are the given block's own."""
-
-    attn: SelfAttention
-    ln_1: nn.Module
-    ls_1: nn.Module
-    ln_2: nn.Module
-    ls_2: nn.Module
-    mlp: nn.Module
-
-
-def _with_weight(block: Block, weight: Tensor) -> Block:
-    attn = block.attn
-    changed = _Attention(attn.num_heads, weight, attn.in_proj_bias, attn.out_proj)
-    parts = (getattr(block, name) for name in ("ln_1", "ls_1", "ln_2", "ls_2", "mlp"))
-    return _Block(changed, *parts)
+def _instead(protocol: type, original: object, parts: dict[str, object]) -> SimpleNamespace:
+    """What a protocol names, from an original but for some parts."""
+    own = {name: getattr(original, name) for name in protocol.__annotations__}
+    return SimpleNamespace(**own | parts)

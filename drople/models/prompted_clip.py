@@ -1,4 +1,4 @@
-"""A frozen CLIP with learned prompts in both branches and, for DroPLe, the cross-modal bridge."""
+"""A frozen CLIP with learned prompts in both towers and, for DroPLe, the cross-modal bridge."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from drople.models import towers
 from drople.models.backbone import Backbone
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompts import PromptPlan, build_prompts
-from drople.models.towers import (
-    LayerRecord,
-    VisualTower,
-    image_features,
-    in_batches_by_length,
-    last,
-    text_features,
-)
+from drople.models.towers import LayerRecord, VisualTower, last
 from drople.tokens.dropout import TokenDropout
 from drople.tokens.importance import Bridge
 from drople.tokens.layout import eos_rows, text_prompt_rows
@@ -36,13 +30,9 @@ class PromptedClip(nn.Module):
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        plan: PromptPlan,
-        *,
-        bridge_tokens: int = 0,
+        self, backbone: Backbone, plan: PromptPlan, *, bridge_tokens: int = 0,
         lora: LoraPlan | None = None,
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.backbone = backbone
         self.plan = plan.capped(backbone.image_layer_count, backbone.text_layer_count)
@@ -50,11 +40,8 @@ class PromptedClip(nn.Module):
         words = self._first_words()
         if words is not None:
             self.prompts.start_from(words)
-        self.bridge = (
-            Bridge(bridge_tokens, backbone.joint_width, backbone.image_width, backbone.text_width)
-            if bridge_tokens
-            else None
-        )
+        widths = (backbone.joint_width, backbone.image_width, backbone.text_width)
+        self.bridge = Bridge(bridge_tokens, *widths) if bridge_tokens else None
         self.lora = ImageLora(lora, backbone.image_width) if lora else None
         self.logit_scale = nn.Parameter(backbone.logit_scale.detach().clone().cpu())
         self.to(backbone.device)
@@ -81,63 +68,41 @@ class PromptedClip(nn.Module):
         return [slots + self.plan.phrase.replace("{}", name) for name in names]
 
     def image_layers(
-        self,
-        pixels: Tensor,
-        *,
-        read_bridge: bool = False,
-        score: bool = False,
-        watched: int | None = None,
-        dropout: TokenDropout | None = None,
-        readout_only: bool = False,
-    ) -> Iterator[LayerRecord]:
+        self, pixels: Tensor, *, read_bridge: bool = False, score: bool = False,
+        watched: int | None = None, dropout: TokenDropout | None = None, readout_only: bool = False,
+    ) -> Iterator[LayerRecord]:  # fmt: skip
         """Runs the prompted image tower on (B, 3, S, S); see `run_layers`."""
+        bridge = self.bridge.read_image if self.bridge and (read_bridge or score) else None
         return self.backbone.image_layers(
-            pixels,
-            visual=self.visual,
-            prompts=self.prompts.image_steps(),
-            bridge=self.bridge.read_image if self.bridge and (read_bridge or score) else None,
-            score=score,
-            watched=watched,
-            dropout=dropout,
-            readout_only=readout_only,
-        )
+            pixels, visual=self.visual, prompts=self.prompts.image_steps(), bridge=bridge,
+            score=score, watched=watched, dropout=dropout, readout_only=readout_only,
+        )  # fmt: skip
 
     def text_layers(
-        self,
-        ids: Tensor,
-        *,
-        read_bridge: bool = False,
-        score: bool = False,
-        watched: int | None = None,
-        dropout: TokenDropout | None = None,
-        drop_sos: bool = False,
+        self, ids: Tensor, *, read_bridge: bool = False, score: bool = False,
+        watched: int | None = None, dropout: TokenDropout | None = None, drop_sos: bool = False,
         readout_only: bool = False,
-    ) -> Iterator[LayerRecord]:
+    ) -> Iterator[LayerRecord]:  # fmt: skip
         """Runs the prompted text tower on the ids (K, N) of `phrases`; see `run_layers`."""
+        bridge = self.bridge.read_text if self.bridge and (read_bridge or score) else None
         return self.backbone.text_layers(
-            ids,
-            prompts=self.prompts.text_steps(),
-            slots=self.plan.text_count,
-            positioned=self.plan.positioned,
-            bridge=self.bridge.read_text if self.bridge and (read_bridge or score) else None,
-            score=score,
-            watched=watched,
-            dropout=dropout,
-            drop_sos=drop_sos,
-            readout_only=readout_only,
-        )
+            ids, prompts=self.prompts.text_steps(), slots=self.plan.text_count,
+            positioned=self.plan.positioned, bridge=bridge, score=score, watched=watched,
+            dropout=dropout, drop_sos=drop_sos, readout_only=readout_only,
+        )  # fmt: skip
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Adapted image features (B, E) of (B, 3, S, S), without dropout, not normalised."""
-        records = self.image_layers(pixels, readout_only=True)
-        return image_features(self.backbone.visual, last(records))
+        record = last(self.image_layers(pixels, readout_only=True))
+        return towers.image_features(self.backbone.visual, record)
 
     @torch.no_grad()
     def encode_text(self, names: Sequence[str]) -> Tensor:
         """Adapted text features (K, E) of class names, without dropout, not normalised."""
 
         def encode(ids: Tensor) -> Tensor:
-            return text_features(self.backbone.text, last(self.text_layers(ids, readout_only=True)))
+            record = last(self.text_layers(ids, readout_only=True))
+            return towers.text_features(self.backbone.text, record)
 
-        return in_batches_by_length(self.backbone.tokenise(self.phrases(names)), encode)
+        return towers.in_batches_by_length(self.backbone.tokenise(self.phrases(names)), encode)

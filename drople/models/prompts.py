@@ -6,7 +6,7 @@ Every plan ends in one `PromptStep` a layer and branch, so the forward knows a s
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -24,7 +24,7 @@ FIRST_WORDS = "a photo of a"  # what the first text prompts of all but MPL start
 class PromptPlan:
     """A prompt plan in plain values, as a checkpoint stores it. The defaults are DroPLe's.
 
-    `replace`: independent prompts in both branches, fresh ones at each of the first layers
+    `replace`: independent prompts in both towers, fresh ones at each of the first layers
     (METHOD.md 1.2, 1.3; CoOp and KgCoOp are text only with depth 1).
     `coupled`: image prompts are linear images of the text prompts (MaPLe, METHOD.md 8).
     `modular`: image prompts are added, removed and carried (MPL, METHOD.md 8.1).
@@ -78,14 +78,10 @@ class PromptPlan:
 
     def capped(self, image_layers: int, text_layers: int) -> PromptPlan:
         """The plan with its depths capped at the towers' depths."""
-        fields = dict(vars(self))
-        fields["image_depth"] = min(self.image_depth, image_layers)
-        fields["text_depth"] = min(self.text_depth, text_layers)
+        image, text = min(self.image_depth, image_layers), min(self.text_depth, text_layers)
         if self.kind != "replace":  # image prompts are made from the text prompts of their layer
-            fields["image_depth"] = fields["text_depth"] = min(
-                fields["image_depth"], fields["text_depth"]
-            )
-        return PromptPlan(**fields)
+            image = text = min(image, text)
+        return replace(self, image_depth=image, text_depth=text)
 
 
 def _replacing(layers: Tensor) -> tuple[PromptStep, ...]:
@@ -101,8 +97,27 @@ def _uniform(shape: tuple[int, int, int]) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
-class DeepPrompts(nn.Module):
-    """Independent prompts in both branches: image (L, P, D) and text (L, P, D)."""
+class _TextPrompts(nn.Module):
+    """Text prompts (L, P, D) that replace one another; what makes image prompts is a subclass's."""
+
+    text: nn.Parameter
+
+    def start_from(self, words: Tensor) -> None:
+        """Sets the first text prompts (P, D) to the embedding of words."""
+        with torch.no_grad():
+            self.text[0].copy_(words)
+
+    def text_steps(self) -> tuple[PromptStep, ...]:
+        """A step a layer; the first replace the placeholders of the tokenised phrase."""
+        return tuple(PromptStep(len(p), p) for p in self.text) if self.text.shape[1] else ()
+
+
+def _normal_text(plan: PromptPlan, width: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(plan.text_depth, plan.text_count, width).normal_(std=0.02))
+
+
+class DeepPrompts(_TextPrompts):
+    """Independent prompts in both towers: image (L, P, D) and text (L, P, D)."""
 
     def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
         super().__init__()
@@ -111,19 +126,11 @@ class DeepPrompts(nn.Module):
         text = torch.empty(plan.text_depth, plan.text_count, text_width).uniform_(-bound, bound)
         self.text = nn.Parameter(text)
 
-    def start_from(self, words: Tensor) -> None:
-        """Sets the first text prompts (P, D) to the embedding of words."""
-        with torch.no_grad():
-            self.text[0].copy_(words)
-
     def image_steps(self) -> tuple[PromptStep, ...]:
         return _replacing(self.image) if self.image.shape[1] else ()
 
-    def text_steps(self) -> tuple[PromptStep, ...]:
-        return _text_steps(self.text)
 
-
-class CoupledPrompts(nn.Module):
+class CoupledPrompts(_TextPrompts):
     """Text prompts (L, P, D) and one linear map a layer that makes the image prompts (MaPLe).
 
     The first map is drawn by itself; those of the deeper layers start as clones of one
@@ -132,27 +139,17 @@ class CoupledPrompts(nn.Module):
 
     def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
         super().__init__()
-        self.text = nn.Parameter(
-            torch.empty(plan.text_depth, plan.text_count, text_width).normal_(std=0.02)
-        )
+        self.text = _normal_text(plan, text_width)
         first, deeper = (nn.Linear(text_width, image_width) for _ in range(2))
         clones = [deepcopy(deeper) for _ in range(1, plan.image_depth)]
         self.couple = nn.ModuleList([first, *clones][: plan.image_depth])
-
-    def start_from(self, words: Tensor) -> None:
-        """Sets the first text prompts (P, D) to the embedding of words."""
-        with torch.no_grad():
-            self.text[0].copy_(words)
 
     def image_steps(self) -> tuple[PromptStep, ...]:
         made = [couple(self.text[depth]) for depth, couple in enumerate(self.couple)]
         return _replacing(torch.stack(made))
 
-    def text_steps(self) -> tuple[PromptStep, ...]:
-        return _text_steps(self.text)
 
-
-class ModularPrompts(nn.Module):
+class ModularPrompts(_TextPrompts):
     """MPL: text prompts replace one another; image prompts are added, removed and carried.
 
     Image prompts entering layer l number n_ctx + (l - 1)(n_add n_ctx - n_rm) (METHOD.md 8.1).
@@ -163,20 +160,13 @@ class ModularPrompts(nn.Module):
     def __init__(self, plan: PromptPlan, image_width: int, text_width: int):
         super().__init__()
         self.n_rm = plan.n_rm
-        self.text = nn.Parameter(
-            torch.empty(plan.text_depth, plan.text_count, text_width).normal_(std=0.02)
-        )
+        self.text = _normal_text(plan, text_width)
         self.first = nn.Linear(text_width, image_width)
         deeper = nn.Linear(text_width, image_width)
         self.add = nn.ModuleList(
             nn.ModuleList(deepcopy(deeper) for _ in range(plan.n_add))
             for _ in range(1, plan.image_depth)
         )
-
-    def start_from(self, words: Tensor) -> None:
-        """Sets the first text prompts (P, D) to the embedding of words."""
-        with torch.no_grad():
-            self.text[0].copy_(words)
 
     def image_steps(self) -> tuple[PromptStep, ...]:
         steps = [PromptStep(0, self.first(self.text[0]))]
@@ -186,17 +176,9 @@ class ModularPrompts(nn.Module):
             steps.append(PromptStep(self.n_rm, added))
         return tuple(steps)
 
-    def text_steps(self) -> tuple[PromptStep, ...]:
-        return _text_steps(self.text)
-
-
-def _text_steps(text: Tensor) -> tuple[PromptStep, ...]:
-    """Text prompts (L, P, D); the first replace the placeholders of the tokenised phrase."""
-    return tuple(PromptStep(len(prompt), prompt) for prompt in text) if text.shape[1] else ()
-
 
 Prompts = DeepPrompts | CoupledPrompts | ModularPrompts
-_MODULES: dict[PromptKind, type[DeepPrompts] | type[CoupledPrompts] | type[ModularPrompts]] = {
+_MODULES: dict[PromptKind, type[Prompts]] = {
     "replace": DeepPrompts,
     "coupled": CoupledPrompts,
     "modular": ModularPrompts,

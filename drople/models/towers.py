@@ -132,8 +132,10 @@ def run_layers(
             importance = score_tokens(attention, claims, layout)
         pending = None
         if dropout and depth < dropout.depth and not last:
-            evidence = _evidence(depth, importance, layout, hidden=hidden, batch=len(tokens))
-            pending = dropout.draw(evidence)
+            batch = len(tokens)
+            eligible = layout.eligible(hidden, batch=batch)
+            content = layout.content.expand(batch, -1)
+            pending = dropout.draw(Evidence(depth, importance, content, eligible))
         yield LayerRecord(
             depth, layout, entering, hidden, tokens, attention, reading, importance, pending
         )
@@ -158,19 +160,7 @@ def _follow(drop: TokenDrop, layout: TokenLayout, step: PromptStep) -> TokenDrop
         fresh = rows.new_zeros(len(rows), count - heirs.shape[1])
         return layout.splice(rows, step.removed, torch.cat([heirs, fresh], dim=1))
 
-    return TokenDrop(spliced(drop.probability), spliced(drop.uniform), spliced(drop.dropped))
-
-
-def _evidence(
-    depth: int,
-    importance: TokenImportance | None,
-    layout: TokenLayout,
-    *,
-    hidden: Tensor | None,
-    batch: int,
-) -> Evidence:
-    eligible = layout.eligible(hidden, batch=batch)
-    return Evidence(depth, importance, layout.content.expand(batch, -1), eligible)
+    return TokenDrop(**{name: spliced(rows) for name, rows in vars(drop).items()})
 
 
 def _attention_mask(mask: Tensor | None, hidden: Tensor | None, tokens: Tensor) -> Tensor | None:
@@ -215,14 +205,9 @@ def image_features(visual: VisualTower, record: LayerRecord) -> Tensor:
 
 
 def embed_text(
-    text: TextTower,
-    ids: Tensor,
-    prompts: Sequence[PromptStep] = (),
-    *,
-    slots: int = 0,
-    positioned: bool = False,
-    drop_sos: bool = False,
-) -> tuple[Tensor, TokenLayout]:
+    text: TextTower, ids: Tensor, prompts: Sequence[PromptStep] = (), *, slots: int = 0,
+    positioned: bool = False, drop_sos: bool = False,
+) -> tuple[Tensor, TokenLayout]:  # fmt: skip
     """(K, N) token ids -> tokens (K, N, D), ordered [SOS], prompts, class phrase, [EOS], padding.
 
     Args:
@@ -234,13 +219,11 @@ def embed_text(
     layout = TokenLayout.of_text(ids, slots=slots, drop_sos=drop_sos)
     tokens = text.token_embedding(ids)
     places = text.positional_embedding[: ids.shape[1]].to(tokens.dtype)
-    if prompts and positioned:
-        tokens = layout.write_prompts(tokens, prompts[0]) + places
-    else:
-        tokens = tokens + places
-        if prompts:
-            tokens = layout.write_prompts(tokens, prompts[0])
-    return tokens, layout
+    if not prompts:
+        return tokens + places, layout
+    if positioned:
+        return layout.write_prompts(tokens, prompts[0]) + places, layout
+    return layout.write_prompts(tokens + places, prompts[0]), layout
 
 
 def text_features(text: TextTower, record: LayerRecord) -> Tensor:

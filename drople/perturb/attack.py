@@ -13,13 +13,9 @@ STEPS = 10
 
 
 def attack(
-    classify: Callable[[Tensor], Tensor],
-    pixels: Tensor,
-    labels: Tensor,
-    *,
-    epsilon: float,
-    steps: int = STEPS,
-) -> Tensor:
+    classify: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor, *,
+    epsilon: float, steps: int = STEPS,
+) -> Tensor:  # fmt: skip
     """Pixels (B, 3, S, S) in [0, 1] moved by at most `epsilon` each, so that the loss rises.
 
     L-inf PGD (Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR

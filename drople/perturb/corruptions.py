@@ -76,9 +76,8 @@ def _defocus_blur(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
 
 def _glass_blur(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     """Swaps each pixel with one close by, in the published order, between two blurs."""
-    sigma, reach, rounds = ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))[
-        severity - 1
-    ]
+    constants = ((0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
+    sigma, reach, rounds = constants[severity - 1]
     size = x.shape[0]
     rows, columns = np.mgrid[size - reach : reach : -1, size - reach : reach : -1]
     order = list(range(size * size))
@@ -115,9 +114,8 @@ def _snow(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
         (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
     )[severity - 1]
     flakes = zoom(rng.normal(mean, sd, size=x.shape[:2])[..., None], factor)
-    flakes = convolve(
-        np.where(flakes < least, 0, flakes.clip(0, 1)), streak(radius, sigma, rng.uniform(45, 135))
-    )
+    flakes = np.where(flakes < least, 0, flakes.clip(0, 1))
+    flakes = convolve(flakes, streak(radius, sigma, rng.uniform(45, 135)))
     pale = np.maximum(x, grey(x) * 1.5 + 0.5)
     return keep * x + (1 - keep) * pale + flakes + flakes[::-1, ::-1]
 
@@ -160,22 +158,13 @@ def _elastic_transform(x: Pixels, severity: int, rng: np.random.Generator) -> Pi
     ones = np.ones((3, 1))
     affine = np.linalg.solve(np.hstack([moved, ones]), corners)  # (3, 2), back to the source
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
-    shifts = np.stack(
-        [
-            ndimage.gaussian_filter(rng.uniform(-1, 1, (size, size)), sigma, truncate=3)
-            for _ in range(2)
-        ],
-        axis=-1,
-    )
-    where = grid + strength * shifts
-    source = where @ affine[:2] + affine[2]  # (S, S, 2)
-    return np.stack(
-        [
-            ndimage.map_coordinates(x[..., c], source.transpose(2, 0, 1), order=1, mode="reflect")
-            for c in range(3)
-        ],
-        axis=-1,
-    )
+    shifts = [ndimage.gaussian_filter(rng.uniform(-1, 1, (size, size)), sigma, truncate=3)
+              for _ in range(2)]  # fmt: skip
+    where = grid + strength * np.stack(shifts, axis=-1)
+    source = (where @ affine[:2] + affine[2]).transpose(2, 0, 1)  # (2, S, S)
+    channels = [ndimage.map_coordinates(x[..., c], source, order=1, mode="reflect")
+                for c in range(3)]  # fmt: skip
+    return np.stack(channels, axis=-1)
 
 
 def _pixelate(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:

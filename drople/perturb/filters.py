@@ -34,15 +34,10 @@ def streak(radius: int, sigma: float, degrees: float) -> np.ndarray:
 def zoom(x: np.ndarray, factor: float) -> np.ndarray:
     """The middle of a picture enlarged to the whole, bilinear."""
     centre = (x.shape[0] - 1) / 2
-    return np.stack(
-        [
-            ndimage.affine_transform(
-                channel, [1 / factor] * 2, centre - centre / factor, order=1, mode="nearest"
-            )
-            for channel in np.moveaxis(x, 2, 0)
-        ],
-        axis=2,
-    )
+    scale, offset = [1 / factor] * 2, centre - centre / factor
+    channels = [ndimage.affine_transform(one, scale, offset, order=1, mode="nearest")
+                for one in np.moveaxis(x, 2, 0)]  # fmt: skip
+    return np.stack(channels, axis=2)
 
 
 def grey(x: np.ndarray) -> np.ndarray:
@@ -65,12 +60,10 @@ def clouds(size: int, decay: float, rng: np.random.Generator) -> np.ndarray:
         pairs = corners + np.roll(corners, -1, axis=0)
         centres = wobbled(pairs + np.roll(pairs, -1, axis=1))
         plasma[half::step, half::step] = centres
-        plasma[::step, half::step] = wobbled(
-            centres + np.roll(centres, 1, axis=0) + corners + np.roll(corners, -1, axis=1)
-        )
-        plasma[half::step, ::step] = wobbled(
-            centres + np.roll(centres, 1, axis=1) + corners + np.roll(corners, -1, axis=0)
-        )
+        across = centres + np.roll(centres, 1, axis=0) + corners + np.roll(corners, -1, axis=1)
+        plasma[::step, half::step] = wobbled(across)
+        down = centres + np.roll(centres, 1, axis=1) + corners + np.roll(corners, -1, axis=0)
+        plasma[half::step, ::step] = wobbled(down)
         step, wobble = half, wobble / decay
     plasma -= plasma.min()
     return plasma[:size, :size] / plasma.max()

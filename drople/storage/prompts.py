@@ -53,9 +53,7 @@ class PromptCard:
 def save_prompts(path: str | Path, model: PromptedClip, card: PromptCard) -> None:
     """Writes a model's prompts, bridge and logit scale; the frozen CLIP stays where it is."""
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(card)}
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
+    tensors = {k: value.detach().cpu().contiguous() for k, value in model.state_dict().items()}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
@@ -73,17 +71,15 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
     card, tensors = _read(Path(path), tensors=True)
     name = Path(path).name
     if card.backbone_hash != backbone.weights_hash:
-        raise CheckpointError(
-            f"{name} was {other_weights(card.backbone, card.backbone_hash, backbone)}"
-        )
+        why = other_weights(card.backbone, card.backbone_hash, backbone)
+        raise CheckpointError(f"{name} was {why}")
     if card.lora and max(card.lora.layers, default=0) >= backbone.image_layer_count:
         raise CheckpointError(f"{name} changes layers that {backbone.name} does not have.")
     expected = _shapes(name, card, backbone)
     actual = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != actual:
-        raise CheckpointError(
-            f"{name} does not fit its own header: {_difference(expected, actual)}."
-        )
+        problem = _difference(expected, actual)
+        raise CheckpointError(f"{name} does not fit its own header: {problem}.")
     if not all(bool(value.isfinite().all()) for value in tensors.values()):
         raise CheckpointError(f"{name} holds values that are not finite; training went wrong.")
     with torch.random.fork_rng():

@@ -30,14 +30,14 @@ def generator_of(*names: int | str) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class SeededDraws:
-    """u is a function of (seed, branch, layer, token position, class name) alone (METHOD.md 3.8).
+    """u is a function of (seed, tower, layer, token position, class name) alone (METHOD.md 3.8).
 
     Batching, other rows, longer sequences and the mode change no u; noise has its own stream.
     """
 
     seeds: Sequence[int]  # one a row
-    branch: Literal["image", "text"]
-    names: Sequence[str] | None = None  # of the classes, in the text branch
+    tower: Literal["image", "text"]
+    names: Sequence[str] | None = None  # of the classes, in the text tower
 
     def uniform(self, depth: int, shape: tuple[int, int]) -> Tensor:
         return self._rows("uniform", depth, lambda stream: stream.random(shape[1], "f4"))
@@ -52,7 +52,7 @@ class SeededDraws:
         drawn: dict[tuple[int, str], np.ndarray] = {}
         for key in zip(self.seeds, names, strict=True):
             if key not in drawn:
-                drawn[key] = sample(generator_of(key[0], self.branch, depth, kind, key[1]))
+                drawn[key] = sample(generator_of(key[0], self.tower, depth, kind, key[1]))
         return torch.from_numpy(np.stack([drawn[k] for k in zip(self.seeds, names, strict=True)]))
 
 

@@ -112,7 +112,7 @@ class DropoutSettings:
                 raise SettingsError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
         if self.p_min > self.p_max:
             raise SettingsError(f"p_min ({self.p_min}) is above p_max ({self.p_max}); swap them.")
-        if min(self.weights.s_self, self.weights.s_cls, self.weights.s_cross) < 0:
+        if min(vars(self.weights).values()) < 0:
             raise SettingsError(f"Signal weights must be at least 0, got {self.weights}.")
         if not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise SettingsError(f"sigma is {self.sigma}; it must be at least 0.")

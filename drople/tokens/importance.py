@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from drople.tokens.layout import TokenLayout
 
-SIGNALS = ("s_self", "s_cls", "s_cross")
-
 
 @dataclass(frozen=True)
 class SignalWeights:
-    """Weights of the three signals in the blend; at least 0, renormalised to sum 1."""
+    """Weights of the signals in the blend; at least 0, renormalised to sum 1.
+
+    A signal is a field here and a line of `raw_signals`. A further one weighs 0 unless asked for,
+    so that settings stored before it keep their meaning.
+    """
 
     s_self: float = 1.0
     s_cls: float = 1.0
     s_cross: float = 1.0
 
     def shares(self, signals: Collection[str]) -> dict[str, float]:
-        """The weights of the signals there are, summing to 1; equal where all are zero."""
-        weights = {name: float(getattr(self, name)) for name in SIGNALS if name in signals}
+        """The weights of the signals there are, summing to 1; the defaults where all are zero."""
+        weights = {name: float(w) for name, w in vars(self).items() if name in signals}
         if sum(weights.values()) <= 0:
-            weights = dict.fromkeys(weights, 1.0)
+            weights = {name: vars(SignalWeights())[name] for name in weights}
         total = sum(weights.values())
         return {name: weight / total for name, weight in weights.items()}
 
 
+SIGNALS = tuple(one.name for one in fields(SignalWeights))
+
+
 @dataclass(frozen=True)
 class TokenImportance:
-    """Three signals; each (B, N), zero off the content rows, each row summing to 1."""
+    """The signals there are, in the order of SIGNALS; s_cross is there with a bridge alone."""
 
-    s_self: Tensor  # its strongest attention to another content token
-    s_cls: Tensor  # attention the readout token pays to it
-    s_cross: Tensor | None  # the strongest claim a bridge token lays on it; None without a bridge
-    totals: dict[str, Tensor]  # signal -> (B, 1); share times total is the raw signal
+    shares: Mapping[str, Tensor]  # signal -> (B, N), zero off the content rows, rows sum to 1
+    totals: Mapping[str, Tensor]  # signal -> (B, 1); share times total is the raw signal
 
     def blend(self, weights: SignalWeights | None = None) -> Tensor:
         """The weighted mean of the signals there are, (B, N); rows sum to 1.
 
         Equal weights by default, as in the released code (utils/token_importance.py).
         """
-        signals = self.signals()
-        blended = torch.zeros_like(self.s_self)
-        for name, weight in (weights or SignalWeights()).shares(signals).items():
-            blended = blended + signals[name] * weight
+        shared = (weights or SignalWeights()).shares(self.shares)
+        blended = torch.zeros_like(next(iter(self.shares.values())))
+        for name, weight in shared.items():
+            blended = blended + self.shares[name] * weight
         return blended
-
-    def signals(self) -> dict[str, Tensor]:
-        """The signals there are, in the order of SIGNALS."""
-        known = {"s_self": self.s_self, "s_cls": self.s_cls}
-        return known if self.s_cross is None else {**known, "s_cross": self.s_cross}
 
 
 def raw_signals(
     attention: Tensor, bridge_attention: Tensor | None, layout: TokenLayout
 ) -> dict[str, Tensor]:
-    """The three signals before normalisation, name -> (B, N), zero off the content rows.
+    """The signals before normalisation, name -> (B, N), zero off the content rows.
 
+    s_self: a token's strongest attention to another content token. s_cls: the attention the
+    readout token pays to it. s_cross: the strongest claim a bridge token lays on it.
     METHOD.md 2.2; utils/token_importance.py and utils/multimodal_alignment.py of the released code.
 
     Args:
@@ -80,7 +80,7 @@ def raw_signals(
     }
     if bridge_attention is not None:
         signals["s_cross"] = bridge_attention.amax(dim=1)
-    return {name: signal.masked_fill(~content, 0) for name, signal in signals.items()}
+    return {name: signals[name].masked_fill(~content, 0) for name in SIGNALS if name in signals}
 
 
 @torch.no_grad()
@@ -98,7 +98,7 @@ def score_tokens(
         name: signal / totals[name].clamp_min(torch.finfo(signal.dtype).tiny)
         for name, signal in raw.items()
     }
-    return TokenImportance(shares["s_self"], shares["s_cls"], shares.get("s_cross"), totals)
+    return TokenImportance(shares, totals)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class BridgeReading:
 
 
 class Bridge(nn.Module):
-    """Learned tokens shared by all layers and both branches; each claims the tokens it resembles.
+    """Learned tokens shared by all layers and both towers; each claims the tokens it resembles.
 
     METHOD.md 2.3; MultimodalAlignmentGuidance in the released code. The claims on an image do not
     depend on the class list, nor those on a class on the image: the other modality enters only

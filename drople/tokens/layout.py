@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -117,15 +117,10 @@ class TokenLayout:
         def spliced(mask: Tensor) -> Tensor:
             return self.splice(mask, step.removed, mask.new_ones(len(mask), len(step.inserted)))
 
-        return replace(
-            self,
-            readout=torch.where(
-                self.readout >= self.prompts.stop, self.readout + added, self.readout
-            ),
-            content=spliced(self.content),
-            droppable=spliced(self.droppable),
-            prompts=slice(self.prompts.start, self.prompts.stop + added),
-        )
+        start, stop = self.prompts.start, self.prompts.stop
+        readout = torch.where(self.readout >= stop, self.readout + added, self.readout)
+        content, droppable = spliced(self.content), spliced(self.droppable)
+        return TokenLayout(readout, content, droppable, slice(start, stop + added), self.grid)
 
     def readout_only(self) -> TokenLayout:
         """The layout of tokens (B, 1, D) that hold nothing but the readout row."""

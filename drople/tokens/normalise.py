@@ -24,16 +24,15 @@ def _rank(scores: Tensor, scope: Tensor) -> Tensor:
 
 
 def _robust(scores: Tensor, scope: Tensor) -> Tensor:
-    known = scores.masked_fill(~scope, torch.nan)
-    low = known.nanquantile(0.05, dim=-1, keepdim=True)
-    high = known.nanquantile(0.95, dim=-1, keepdim=True)
+    inside = scores.masked_fill(~scope, torch.nan)
+    low, high = (inside.nanquantile(q, dim=-1, keepdim=True) for q in (0.05, 0.95))
     return (scores - low) / (high - low).clamp_min(torch.finfo(scores.dtype).tiny)
 
 
 def _no_sinks(scores: Tensor, scope: Tensor) -> Tensor:
     """Min-max over what lies below Tukey's outer fence, Q3 + 3 (Q3 - Q1); the rest is above it."""
-    known = scores.masked_fill(~scope, torch.nan)
-    first, third = (known.nanquantile(q, dim=-1, keepdim=True) for q in (0.25, 0.75))
+    inside = scores.masked_fill(~scope, torch.nan)
+    first, third = (inside.nanquantile(q, dim=-1, keepdim=True) for q in (0.25, 0.75))
     return _minmax(scores, scope & (scores <= third + 3 * (third - first)))
 
 

@@ -36,9 +36,10 @@ class Evidence:
         one = slice(index, index + 1)
         scored = self.importance
         if scored is not None:
-            cross = None if scored.s_cross is None else scored.s_cross[one]
-            totals = {name: total[one] for name, total in scored.totals.items()}
-            scored = TokenImportance(scored.s_self[one], scored.s_cls[one], cross, totals)
+            scored = TokenImportance(
+                {name: share[one] for name, share in scored.shares.items()},
+                {name: total[one] for name, total in scored.totals.items()},
+            )
         return Evidence(self.depth, scored, self.content[one], self.eligible[one])
 
 

@@ -56,9 +56,7 @@ class TrainConfig:
     bridge_tokens: int = 64
     learn_logit_scale: bool = True
     template: str = "a photo of a {}."  # of the frozen text branch
-    teacher: Literal["single", "ensemble"] = (
-        "single"  # frozen text: that template, or open_clip's 80
-    )
+    teacher: Literal["single", "ensemble"] = "single"  # that template, or open_clip's 80
     residual_lambda: float = 0.1
     # PromptSRC's mean over epochs: its weights' peak, as a share of the run, and their sd in epochs
     gaussian_epochs: tuple[float, float] | None = None
@@ -91,18 +89,23 @@ class TrainConfig:
 
 _DROPLE = TrainConfig(dropout=OUR_DROPOUT)
 _IVLP = replace(
-    _DROPLE,
-    method="ivlp",
-    losses=CROSS_ENTROPY_ONLY,
-    dropout=NO_DROPOUT,
-    bridge_tokens=0,
-    learn_logit_scale=False,
-)
+    _DROPLE, method="ivlp", losses=CROSS_ENTROPY_ONLY, dropout=NO_DROPOUT,
+    bridge_tokens=0, learn_logit_scale=False,
+)  # fmt: skip
 _COOP = replace(
     _IVLP,
     method="coop",
     plan=PromptPlan(image_count=0, image_depth=0, text_depth=1, phrase="{}.", positioned=True),
 )
+
+
+_MAPLE = PromptPlan(
+    "coupled", image_count=2, image_depth=9, text_count=2, phrase="of a {}.", positioned=True
+)
+_MPL = PromptPlan(
+    "modular", image_count=1, image_depth=9, text_count=1, phrase="a photo of a {}.",
+    positioned=True,
+)  # fmt: skip
 
 
 def _drople(method: str, **changes: object) -> TrainConfig:
@@ -123,18 +126,7 @@ METHODS: dict[str, TrainConfig] = {
         replace(_IVLP, method="zero-shot"),
         _COOP,
         replace(_COOP, method="kgcoop", losses=replace(CROSS_ENTROPY_ONLY, knowledge=8.0)),
-        replace(
-            _IVLP,
-            method="maple",
-            plan=PromptPlan(
-                "coupled",
-                image_count=2,
-                image_depth=9,
-                text_count=2,
-                phrase="of a {}.",
-                positioned=True,
-            ),
-        ),
+        replace(_IVLP, method="maple", plan=_MAPLE),
         _IVLP,
         replace(
             _IVLP,
@@ -144,18 +136,7 @@ METHODS: dict[str, TrainConfig] = {
             teacher="ensemble",
             gaussian_epochs=(0.75, 1.0),  # N(15, 1) in 20 epochs
         ),
-        replace(
-            _IVLP,
-            method="mpl",
-            plan=PromptPlan(
-                "modular",
-                image_count=1,
-                image_depth=9,
-                text_count=1,
-                phrase="a photo of a {}.",
-                positioned=True,
-            ),
-        ),
+        replace(_IVLP, method="mpl", plan=_MPL),
         _DROPLE,
         _dropout("drople-none", strategy="none"),
         _dropout("drople-vanilla", strategy="vanilla-matched"),

@@ -37,16 +37,12 @@ class Task:
         new = {old: i for i, old in enumerate(classes)}
 
         def keep(images: ImageSet) -> ImageSet:
-            kept = images.select(np.flatnonzero(np.isin(images.labels, list(new))))
+            kept = images.where(np.isin(images.labels, list(new)))
             return replace(kept, labels=np.array([new[int(c)] for c in kept.labels], dtype=int))
 
-        return replace(
-            self,
-            classes=tuple(self.classes[i] for i in classes),
-            train=keep(self.train),
-            val=keep(self.val),
-            test=keep(self.test),
-        )
+        train, val, test = (keep(part) for part in (self.train, self.val, self.test))
+        names = tuple(self.classes[i] for i in classes)
+        return replace(self, classes=names, train=train, val=val, test=test)
 
     def base(self) -> Task:
         """The first half of the classes, rounded up (CoOp's rule, METHOD.md 5.4)."""
@@ -67,15 +63,10 @@ class Task:
             unknown = set(names) - set(self.domains)
             if unknown:
                 raise DataError(f"{self.name} has the domains {self.domains}, not {unknown}.")
-            wanted = [self.domains.index(name) for name in names]
-            return images.select(np.flatnonzero(np.isin(images.domains, wanted)))
+            return images.where(np.isin(images.domains, [self.domains.index(n) for n in names]))
 
-        return replace(
-            self,
-            train=keep(self.train, train),
-            val=keep(self.val, train),
-            test=keep(self.test, test),
-        )
+        learnt, val = keep(self.train, train), keep(self.val, train)
+        return replace(self, train=learnt, val=val, test=keep(self.test, test))
 
     def few(self, shots: int, seed: int) -> Task:
         """At most `shots` training images a class, drawn with the seed (METHOD.md 5.4)."""
@@ -136,14 +127,11 @@ def join_tasks(tasks: Sequence[Task]) -> Task:
 
     def joined(part: str) -> ImageSet:
         sets = [(task, getattr(task, part)) for task in tasks]
-        labels = [[number[task.classes[c]] for c in images.labels] for task, images in sets]
-        whole = np.array([label for part in labels for label in part], dtype=int)
-        return ImageSet(
-            [source for _, images in sets for source in images.sources],
-            whole,
-            np.zeros_like(whole),
-            tuple(f"{task.name}/{key}" for task, images in sets for key in images.keys),
-        )
+        sources = [source for _, images in sets for source in images.sources]
+        labels = [number[task.classes[c]] for task, images in sets for c in images.labels]
+        whole = np.array(labels, dtype=int)
+        keys = tuple(f"{task.name}/{key}" for task, images in sets for key in images.keys)
+        return ImageSet(sources, whole, np.zeros_like(whole), keys)
 
     name = "+".join(task.name for task in tasks)
     return Task(name, classes, joined("train"), joined("val"), joined("test"))
@@ -162,18 +150,16 @@ def load_task(path: str | Path) -> Task:
     path = Path(path)
     if path.is_dir():
         return _load_folder(path)
-    pack = path.with_suffix(".npz")
-    if pack.is_file() and pack.with_suffix(".json").is_file():
+    pack, manifest = path.with_suffix(".npz"), path.with_suffix(".json")
+    if pack.is_file() and manifest.is_file():
         try:
             return _load_pack(pack)
         except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise DataError(
-                f"{pack.name} is not a pack that can be read ({error}). Copy it and "
-                f"{pack.with_suffix('.json').name} again."
-            ) from error
+            what = f"{pack.name} is not a pack that can be read ({error})."
+            raise DataError(f"{what} Copy it and {manifest.name} again.") from error
     raise DataError(
         f"No data at {path}. Expected a folder with one folder of images a class, or a pack "
-        f"({pack.name} beside {pack.with_suffix('.json').name})."
+        f"({pack.name} beside {manifest.name})."
     )
 
 
@@ -195,37 +181,29 @@ def _load_pack(pack: Path) -> Task:
         blob, offsets = arrays["blob"], arrays["offsets"]
         labels, split = arrays["labels"].astype(int), arrays["split"]
         domains = arrays["domain"].astype(int) if "domain" in arrays else np.zeros_like(labels)
-
     classes = tuple(manifest["classes"])
     if not np.isin(labels, np.arange(len(classes))).all():
         raise ValueError(f"labels beyond its {len(classes)} classes")
-
-    images = ImageSet(
-        [PackedImage(blob, int(a), int(b)) for a, b in pairwise(offsets)],
-        labels,
-        domains,
-        tuple(f"{pack.stem}[{i}]" for i in range(len(labels))),
-    )
-    parts = [images.select(np.flatnonzero(split == part)) for part in (TRAIN, VAL, TEST)]
-    domains_named = tuple(manifest.get("domains", ()))
-    return Task(pack.stem, classes, parts[0], parts[1], parts[2], domains_named)
+    sources = [PackedImage(blob, int(a), int(b)) for a, b in pairwise(offsets)]
+    keys = tuple(f"{pack.stem}[{i}]" for i in range(len(labels)))
+    images = ImageSet(sources, labels, domains, keys)
+    train, val, test = (images.where(split == part) for part in (TRAIN, VAL, TEST))
+    return Task(pack.stem, classes, train, val, test, tuple(manifest.get("domains", ())))
 
 
 def _load_folder(root: Path) -> Task:
     named = [root / part for part in ("train", "val", "test")]
     if named[0].is_dir() and named[2].is_dir():
         classes = tuple(sorted(p.name for p in named[0].iterdir() if p.is_dir()))
-        parts = [_folder_images(part, classes) for part in named]
-        # The parts may hold files of the same names.
-        parts = [
-            replace(images, keys=tuple(f"{part.name}/{key}" for key in images.keys))
-            for part, images in zip(named, parts, strict=True)
-        ]
+        parts = []
+        for part in named:  # these may hold files of the same names
+            images = _folder_images(part, classes)
+            parts.append(replace(images, keys=tuple(f"{part.name}/{k}" for k in images.keys)))
     else:
         classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir()))
         images = _folder_images(root, classes)
-        part = draw_parts(images.labels, _readable(classes), (0.6, 0.7))
-        parts = [images.select(np.flatnonzero(part == split)) for split in (TRAIN, VAL, TEST)]
+        dealt = draw_parts(images.labels, _readable(classes), (0.6, 0.7))
+        parts = [images.where(dealt == split) for split in (TRAIN, VAL, TEST)]
     readable = f"read here: {', '.join(SUFFIXES)}"
     if not len(parts[TRAIN]):
         raise DataError(

@@ -56,47 +56,35 @@ class NamedDataset:
 _ALL, _TWO = ("train", "val", "test"), ("train", "test")
 DATASETS = {
     "caltech101": NamedDataset(
-        "caltech101/101_ObjectCategories",
-        "Caltech101",
+        "caltech101/101_ObjectCategories", "Caltech101",
         ("caltech-101/101_ObjectCategories", "caltech101/101_ObjectCategories"),
-        vision.Caltech101,
-        _caltech,
+        vision.Caltech101, _caltech,
     ),
     "oxford_pets": NamedDataset(
-        "oxford-iiit-pet",
-        "OxfordPets",
-        ("oxford_pets/images", "oxford-iiit-pet/images"),
-        vision.OxfordIIITPet,
-        lambda dataset: zip(dataset._images, dataset._labels, strict=True),
+        "oxford-iiit-pet", "OxfordPets", ("oxford_pets/images", "oxford-iiit-pet/images"),
+        vision.OxfordIIITPet, lambda dataset: zip(dataset._images, dataset._labels, strict=True),
         ("trainval", "test"),
     ),
     "stanford_cars": NamedDataset(
-        "stanford_cars",
-        "StanfordCars",
-        ("stanford_cars",),
-        vision.StanfordCars,
-        lambda dataset: dataset._samples,
-        _TWO,
+        "stanford_cars", "StanfordCars", ("stanford_cars",),
+        vision.StanfordCars, lambda dataset: dataset._samples, _TWO,
     ),
     "flowers102": NamedDataset(
-        "flowers-102",
-        "OxfordFlowers",
-        ("oxford_flowers/jpg", "flowers-102/jpg"),
-        vision.Flowers102,
-        parts=_ALL,
+        "flowers-102", "OxfordFlowers", ("oxford_flowers/jpg", "flowers-102/jpg"),
+        vision.Flowers102, parts=_ALL,
     ),
     "food101": NamedDataset(
-        "food-101", "Food101", ("food-101/images",), vision.Food101, parts=_TWO
+        "food-101", "Food101", ("food-101/images",), vision.Food101, parts=_TWO,
     ),
     "fgvc_aircraft": NamedDataset("fgvc-aircraft-2013b", None, (), vision.FGVCAircraft, parts=_ALL),
     "sun397": NamedDataset("SUN397", "SUN397", ("sun397/SUN397", "SUN397"), vision.SUN397),
     "dtd": NamedDataset(
-        "dtd", "DescribableTextures", ("dtd/images", "dtd/dtd/images"), vision.DTD, parts=_ALL
+        "dtd", "DescribableTextures", ("dtd/images", "dtd/dtd/images"), vision.DTD, parts=_ALL,
     ),
     "eurosat": NamedDataset("eurosat", "EuroSAT", ("eurosat/2750",), vision.EuroSAT, _samples),
     "ucf101": NamedDataset("", "UCF101", ("ucf101/UCF-101-midframes",), None),
     "imagenet": NamedDataset("train", None, (), vision.ImageNet, _samples, ("train", "val")),
-}
+}  # fmt: skip
 
 
 def open_task(data: str, root: Path | None = None) -> Task:
@@ -123,9 +111,8 @@ def open_task(data: str, root: Path | None = None) -> Task:
 
 def _find_split(root: Path, dataset: NamedDataset) -> Path | None:
     file = f"split_zhou_{dataset.coop_split}.json"
-    return next(
-        (path for path in (root / file, *sorted(root.glob(f"*/{file}"))) if path.is_file()), None
-    )
+    places = (root / file, *sorted(root.glob(f"*/{file}")))
+    return next((path for path in places if path.is_file()), None)
 
 
 def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> Task:
@@ -139,11 +126,10 @@ def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> 
             f"{root}. Unpack the images of {name} there."
         )
     names = {label: title for part in rows.values() for _, label, title in part}
-    parts = [
+    train, val, test = (
         images_of_files([(base / path, label) for path, label, _ in rows[part]]) for part in _ALL
-    ]
-    titles = [names[i] for i in range(len(names))]
-    return Task(name, _readable(name, titles), parts[0], parts[1], parts[2])
+    )
+    return Task(name, _readable(name, [names[i] for i in range(len(names))]), train, val, test)
 
 
 def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
@@ -159,10 +145,9 @@ def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
             f"{name} is not there: torchvision reads it from {expected}, which is no folder. "
             "Nothing is downloaded; unpack it there."
         )
+    splits = [{"split": part} for part in dataset.parts] or [{}]
     try:
-        loaded = [dataset.kind(str(root), split=part) for part in dataset.parts] or [
-            dataset.kind(str(root))
-        ]
+        loaded = [dataset.kind(str(root), **split) for split in splits]
     except (RuntimeError, OSError, ValueError) as error:
         raise DataError(f"{name} is not complete under {expected}: {error}") from error
     sets = [
@@ -183,8 +168,7 @@ def _three_parts(sets: Sequence[ImageSet], classes: Sequence[str]) -> list[Image
         return list(sets)
     drawn = draw_parts(sets[0].labels, classes, (0.5, 0.7) if len(sets) == 1 else (0.8,))
     wanted = (TRAIN, VAL, TEST) if len(sets) == 1 else (TRAIN, VAL)
-    parts = [sets[0].select(np.flatnonzero(drawn == part)) for part in wanted]
-    return [*parts, *sets[1:]]
+    return [*(sets[0].where(drawn == part) for part in wanted), *sets[1:]]
 
 
 def _readable(name: str, titles: Sequence[str | Sequence[str]]) -> tuple[str, ...]:

@@ -39,13 +39,9 @@ def crop_all(backbone: Backbone, images: ImageSet) -> np.ndarray:
 
 @torch.no_grad()
 def encode_all(
-    backbone: Backbone,
-    images: ImageSet,
-    encode: Callable[[Tensor], Tensor],
-    *,
-    precision: Precision,
-    progress: str | None = None,
-) -> Tensor:
+    backbone: Backbone, images: ImageSet, encode: Callable[[Tensor], Tensor], *,
+    precision: Precision, progress: str | None = None,
+) -> Tensor:  # fmt: skip
     """Unit features (I, E) of an image set, on the CPU, in fp32.
 
     Args:
@@ -53,9 +49,8 @@ def encode_all(
         progress: what a progress bar says; None for no bar.
     """
     parts = []
-    for start in tqdm(
-        range(0, len(images), BATCH), desc=progress, disable=progress is None, leave=False
-    ):
+    starts = range(0, len(images), BATCH)
+    for start in tqdm(starts, desc=progress, disable=progress is None, leave=False):
         index = np.arange(start, min(start + BATCH, len(images)))
         pixels = torch.from_numpy(crop_all(backbone, images.select(index)))
         with autocast(backbone, precision):

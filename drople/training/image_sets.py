@@ -68,12 +68,17 @@ class ImageSet:
 
     def select(self, index: np.ndarray) -> ImageSet:
         """The images at `index` (J,), in that order."""
-        return ImageSet(
-            [self.sources[i] for i in index],
-            self.labels[index],
-            self.domains[index],
-            tuple(self.keys[i] for i in index),
-        )
+        sources, keys = [self.sources[i] for i in index], tuple(self.keys[i] for i in index)
+        return ImageSet(sources, self.labels[index], self.domains[index], keys)
+
+    def where(self, mask: np.ndarray) -> ImageSet:
+        """The images of a mask (I,) bool."""
+        return self.select(np.flatnonzero(mask))
+
+    def some(self, count: int) -> ImageSet:
+        """At most so many images, always the same ones, in their order."""
+        drawn = np.random.default_rng(0).permutation(len(self))[:count]
+        return self.select(np.sort(drawn))
 
     def read(self, index: int) -> Image.Image:
         """One picture, RGB.
@@ -105,9 +110,5 @@ class ImageSet:
 def images_of_files(files: Sequence[tuple[Path, int]]) -> ImageSet:
     """A set of (path, label) pairs; a key is the file with its folder, which names the class."""
     labels = np.array([label for _, label in files], dtype=int)
-    return ImageSet(
-        [ImageFile(path) for path, _ in files],
-        labels,
-        np.zeros_like(labels),
-        tuple(f"{path.parent.name}/{path.name}" for path, _ in files),
-    )
+    keys = tuple(f"{path.parent.name}/{path.name}" for path, _ in files)
+    return ImageSet([ImageFile(path) for path, _ in files], labels, np.zeros_like(labels), keys)

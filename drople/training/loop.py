@@ -58,14 +58,9 @@ def lr_at(config: TrainConfig, *, epoch: int, step: int, steps: int) -> float:
 
 
 def fit(
-    model: PromptedClip,
-    task: Task,
-    config: TrainConfig,
-    *,
-    state: Path | None = None,
-    cache: Path | None = None,
-    processes: Processes = ALONE,
-) -> Iterator[StepReport]:
+    model: PromptedClip, task: Task, config: TrainConfig, *, state: Path | None = None,
+    cache: Path | None = None, processes: Processes = ALONE,
+) -> Iterator[StepReport]:  # fmt: skip
     """Trains a model's prompts on `task.train`, one report a step.
 
     Args:
@@ -90,13 +85,8 @@ def fit(
         if state is not None and processes.main:
             state.parent.mkdir(parents=True, exist_ok=True)
             partial = state.with_suffix(".part")
-            saved = {
-                "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "average": average,
-                "epoch": epoch,
-            }
-            torch.save(saved, partial)
+            saved = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save(saved | {"average": average, "epoch": epoch}, partial)
             partial.rename(state)
     if average:
         total = average.pop("weight")

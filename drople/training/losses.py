@@ -19,12 +19,8 @@ def distillation(logits: Tensor, frozen_logits: Tensor) -> Tensor:
 
     METHOD.md 5.1, its third line; the division by B K rather than B is the released code's.
     """
-    return F.kl_div(
-        logits.log_softmax(dim=-1),
-        frozen_logits.log_softmax(dim=-1),
-        reduction="sum",
-        log_target=True,
-    ) / (logits.shape[0] * logits.shape[1])
+    adapted, frozen = (one.log_softmax(dim=-1) for one in (logits, frozen_logits))
+    return F.kl_div(adapted, frozen, reduction="sum", log_target=True) / logits.numel()
 
 
 def residual(adapted: Tensor, frozen: Tensor, lam: float) -> Tensor:
@@ -48,14 +44,9 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def residual_entropy(
-    image: Tensor,
-    text: Tensor,
-    *,
-    frozen_image: Tensor,
-    frozen_text: Tensor,
-    scale: Tensor,
-    lam: float,
-) -> tuple[Tensor, Tensor]:
+    image: Tensor, text: Tensor, *,
+    frozen_image: Tensor, frozen_text: Tensor, scale: Tensor, lam: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """H_v and H_t, which training maximises (METHOD.md 4.1).
 
     Residual image features are classified by the frozen text, frozen image features by the
@@ -83,7 +74,7 @@ def alignment(image: Sequence[Tensor], text: Sequence[Tensor], labels: Tensor) -
 
     Args:
         image: one (B, M, E) a layer.
-        text: one (K, M, E) a layer; the layers both branches have are paired in order.
+        text: one (K, M, E) a layer; the layers both towers have are paired in order.
         labels: (B,) class of each image.
     """
     gaps = [

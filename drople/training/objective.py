@@ -36,28 +36,18 @@ class Objective:
 
     @classmethod
     def of(
-        cls,
-        model: PromptedClip,
-        task: Task,
-        config: TrainConfig,
-        *,
-        cache: Path | None,
-        processes: Processes,
-    ) -> Objective:
+        cls, model: PromptedClip, task: Task, config: TrainConfig, *,
+        cache: Path | None, processes: Processes,
+    ) -> Objective:  # fmt: skip
         """The objective on `task.train`; `cache` keeps the frozen branch's features."""
         backbone, device = model.backbone, model.backbone.device
         images = frozen_image_features(
             backbone, task.train, precision=config.precision, cache=cache
         )
-        return cls(
-            model,
-            config,
-            torch.from_numpy(task.train.labels).to(device),
-            backbone.tokenise(model.phrases(task.classes)),
-            images.to(device),
-            frozen_text_features(backbone, task.classes, config),
-            processes,
-        )
+        labels = torch.from_numpy(task.train.labels).to(device)
+        ids = backbone.tokenise(model.phrases(task.classes))
+        text = frozen_text_features(backbone, task.classes, config)
+        return cls(model, config, labels, ids, images.to(device), text, processes)
 
     def terms(
         self, index: np.ndarray, pixels: Tensor, draws: Draws, *, lam: float
@@ -117,30 +107,19 @@ class Objective:
         scored = dropout.strategy not in ("none", "vanilla")
         image_depth = min(dropout.image_depth, plan.image_depth)
         text_depth = min(dropout.text_depth, plan.text_depth)
+        own = TokenDropout.of(dropout, RowsOfDraws(draws, mine, batch), depth=image_depth)
+        shared = TokenDropout.of(dropout, draws, depth=text_depth)
         with autocast(model.backbone, config.precision):
-            image_record, image_bridge = _walk(
-                model.image_layers(
-                    pixels[mine],
-                    read_bridge=self._reads,
-                    score=scored,
-                    watched=image_depth,
-                    dropout=TokenDropout.of(
-                        dropout, RowsOfDraws(draws, mine, batch), depth=image_depth
-                    ),
-                    readout_only=True,
-                )
-            )
-            text_record, text_bridge = _walk(
-                model.text_layers(
-                    self.ids,
-                    read_bridge=self._reads,
-                    score=scored,
-                    watched=text_depth,
-                    dropout=TokenDropout.of(dropout, draws, depth=text_depth),
-                    drop_sos=dropout.drop_sos,
-                    readout_only=True,
-                )
-            )
+            image_layers = model.image_layers(
+                pixels[mine], read_bridge=self._reads, score=scored, watched=image_depth,
+                dropout=own, readout_only=True,
+            )  # fmt: skip
+            image_record, image_bridge = _walk(image_layers)
+            text_layers = model.text_layers(
+                self.ids, read_bridge=self._reads, score=scored, watched=text_depth,
+                dropout=shared, drop_sos=dropout.drop_sos, readout_only=True,
+            )  # fmt: skip
+            text_record, text_bridge = _walk(text_layers)
             z_v = processes.whole(image_features(model.backbone.visual, image_record), batch)
             z_t = text_features(model.backbone.text, text_record)
         gathered = [processes.whole(one, batch) for one in image_bridge]

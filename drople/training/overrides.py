@@ -66,17 +66,13 @@ def contradictions(stored: Mapping[str, Any], config: TrainConfig) -> list[str]:
 def changes(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What of a method's settings, as `flat` gives them, differs from its declaration today."""
     declared = flat(METHODS[method]) if method in METHODS else {}
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in declared or value != declared[name]
-    }
+    return {k: v for k, v in settings.items() if k not in declared or v != declared[k]}
 
 
 def _replaced(part: Any, path: Sequence[str], value: Any, *, name: str) -> Any:
-    known = [f.name for f in fields(part) if f.name != "method"]
-    if path[0] not in known:
-        raise SettingsError(f"There is no setting “{name}”; known here: {', '.join(known)}.")
+    names = [f.name for f in fields(part) if f.name != "method"]
+    if path[0] not in names:
+        raise SettingsError(f"There is no setting “{name}”; known here: {', '.join(names)}.")
     old = getattr(part, path[0])
     if len(path) > 1 and is_dataclass(old):
         return replace(part, **{path[0]: _replaced(old, path[1:], value, name=name)})

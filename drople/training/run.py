@@ -87,16 +87,10 @@ def training_name(backbone: Backbone, task: Task, config: TrainConfig) -> str:
 
 
 def _check_asked(card: PromptCard, backbone: Backbone, config: TrainConfig, *, file: Path) -> None:
-    """Whether stored prompts are those of a configuration.
-
-    Raises:
-        DataError: they were learnt in another way than their name says.
-    """
+    """Refuses stored prompts that were learnt in another way than their name says."""
     parts = {name: asdict(getattr(card, name)) for name in ("plan", "dropout")}
-    stored = flattened({**card.training, **parts}) | {
-        "shots": card.shots,
-        "bridge_tokens": card.bridge_tokens,
-    }
+    counts = {"shots": card.shots, "bridge_tokens": card.bridge_tokens}
+    stored = flattened({**card.training, **parts}) | counts
     plan = config.plan.capped(backbone.image_layer_count, backbone.text_layer_count)
     wrong = contradictions(stored, replace(config, plan=plan))
     if wrong:
@@ -125,22 +119,16 @@ def describe(model: PromptedClip, task: Task, config: TrainConfig) -> PromptCard
     """The card of a model that was trained on a task, without metrics."""
     own = ("method", "plan", "dropout", "bridge_tokens", "shots", "seed")
     return PromptCard(
-        backbone=model.backbone.name,
-        backbone_hash=model.backbone.weights_hash,
-        plan=model.plan,
-        bridge_tokens=config.bridge_tokens,
-        method=config.method,
-        classes=task.classes,
-        data=task.name,
-        shots=config.shots,
-        seed=config.seed,
-        dropout=config.dropout,
+        backbone=model.backbone.name, backbone_hash=model.backbone.weights_hash,
+        plan=model.plan, bridge_tokens=config.bridge_tokens, dropout=config.dropout,
+        method=config.method, classes=task.classes, data=task.name,
+        shots=config.shots, seed=config.seed,
         training={key: value for key, value in asdict(config).items() if key not in own},
-    )
+    )  # fmt: skip
 
 
 def _forget_peak_memory(backbone: Backbone) -> bool:
-    """Starts measuring memory anew; False where this system cannot."""
+    """Starts measuring memory again; False where this system cannot."""
     if backbone.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(backbone.device)
         return True

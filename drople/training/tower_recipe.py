@@ -37,9 +37,8 @@ class Recipe:
     stem_weights: str | None = option("its state dict, .pth or .safetensors", None)
     teacher_names: str | None = option(
         "the classes of its classifier, in order: 'imagenet', or a file with one name a line; "
-        "without this it does not teach",
-        None,
-    )
+        "without this it does not teach", None,
+    )  # fmt: skip
     size: int = option("pixels a side, a multiple of 16", 224)
     width: int = option("of the transformer, a multiple of 64 (the width of a head)", 256)
     layers: int = option("of the transformer", 12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from furnished import FurnishedStudio
 from tiny import noise_picture
 
 from app import examples
-from app.examples import EXAMPLES, FOLDER, precomputed
+from app.examples import EXAMPLES, FOLDER, precomputed, stored_draws
 from app.form import Form, dropout_values
+from app.overview.payload import DRAWS, MAP_DRAWS, PAIR
 from app.page import Page
 from app.studio import Studio
 from drople.analysis import AnalysisSettings, analyse
@@ -114,6 +116,19 @@ def test_a_stored_analysis_is_of_what_ships_now(example, card, model):
     assert stored.settings == AnalysisSettings(dropout=card.dropout), REBUILD
     assert stored.provenance["drople"] == VERSION, REBUILD
     assert stored.provenance["backbone_hash"] == model.backbone.weights_hash, REBUILD
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
+def test_an_example_has_the_draws_that_the_page_asks_for(example):
+    analysis = load_analysis(FOLDER / f"{example.name}.npz")
+    draws = stored_draws(analysis)
+    assert [seed for one in draws for seed in one.seeds] == [*range(DRAWS)], REBUILD
+    assert sum(len(one.seeds) for one in draws if one.maps is not None) == MAP_DRAWS, REBUILD
+    for name in PAIR:
+        first = [one.dropped for one in analysis.images[name].layers if one.dropped is not None]
+        kept = draws[0].dropped[name][0]
+        assert all((row[0, 1:] == one).all() for row, one in zip(first, kept, strict=True)), REBUILD
+    assert stored_draws(replace(analysis, provenance={})) == ()
 
 
 @pytest.mark.slow

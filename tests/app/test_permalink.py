@@ -11,12 +11,13 @@ from furnished import FurnishedStudio, save_fresh_prompts
 
 from app import permalink
 from app.examples import EXAMPLES
-from app.form import Form
+from app.form import Form, dropout_values
 from app.inputs import CUSTOM, build_inputs
 from app.permalink import restored
 from app.studio import NO_PROMPTS, Studio
 from drople.models.backbone import load_backbone
 from drople.storage.prompts import read_card, shipped_prompts
+from drople.tokens.dropout import DropoutSettings
 
 SHIPPED = sorted(shipped_prompts())
 
@@ -60,7 +61,9 @@ def test_a_link_brings_every_setting_back(page):
     assert found.pop("dropout") == CUSTOM
     numbers = {"p_min": 0.25, "p_max": 0.75, "w_self": 2, "w_cls": 0, "w_cross": 0.5, "p": 0.4}
     del link["prompts"]
-    assert found == link | numbers | {"matched": False, "drop_text": True, "seed": 7}
+    others = dropout_values(DropoutSettings())  # of a knob that this link does not name
+    expected = others | link | numbers | {"matched": False, "drop_text": True, "seed": 7}
+    assert found == expected
 
 
 def test_every_setting_there_is_can_be_in_a_link(page):

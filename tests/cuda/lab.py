@@ -14,11 +14,11 @@ from drople import AnalysisSettings, PromptedClip
 from drople.class_texts import ClassTexts
 from drople.explain import explain
 from drople.lab.attention_maps import attention_layers
-from drople.lab.branch import Branch
-from drople.lab.direct_path import explain_difference, run_branches
+from drople.lab.branch import Branch, run_branches
+from drople.lab.direct_path import explain_difference
 from drople.lab.modes import mode_effect
 from drople.lab.rate_curve import run_rates
-from drople.lab.sanity import with_blocks_redrawn
+from drople.lab.sanity import with_blocks_randomised
 from drople.lab.sinks import find_sinks
 from drople.lab.uncertainty import run_draws
 from tests.cuda.pairs import RELATIVE, Pair, Row, apart, failed, photographs
@@ -62,7 +62,7 @@ def lab(pair: Pair) -> Iterator[Row]:
 
     def redrawn(model: PromptedClip, texts: ClassTexts) -> object:
         # A little of the tower only: each layer drawn anew multiplies what rounding began.
-        return Branch.of(with_blocks_redrawn(model, 1, seed=0), texts).answers(image[None])
+        return Branch.of(with_blocks_randomised(model, 1, seed=0), texts).answers(image[None])
 
     def attacked(model: PromptedClip, texts: ClassTexts) -> object:
         branch = Branch.of(model, texts)

@@ -79,7 +79,7 @@ def scores(pair: Pair) -> Iterator[Row]:
             count = record.layout.content.sum(dim=-1, keepdim=True)  # an even share is 1 / count
             evidence = evidence_of(record)
             for name in SIGNALS:
-                share = getattr(evidence.scores(), name) * count
+                share = evidence.scores().shares[name] * count
                 found.setdefault(f"token scores {name} (even share 1)", []).append(share.flatten())
             p = strategy.probability(evidence).where(evidence.eligible, 0)
             found.setdefault("drop probabilities", []).append(p.flatten())

@@ -17,7 +17,8 @@ from app.figures.direct_path import layers_figure, map_scale, patch_map
 from app.lab import direct_path as tab
 from app.wording.direct_path import parts_rows, parts_sentence
 from drople.class_texts import describe_classes
-from drople.lab.direct_path import direct_path, explain_difference, run_branches
+from drople.lab.branch import run_branches
+from drople.lab.direct_path import direct_path, explain_difference
 from drople.models.prompts import PromptPlan
 
 MODEL = prompted(tiny())

@@ -85,7 +85,7 @@ def flat_curve(area):
 
 def test_the_planted_patch_wins_both_and_its_opposite_loses_both():
     maps = {"planted": planted_map(), "reversed": planted_map(-1), "flat": np.ones((G, G))}
-    found = toy(maps)[-1].found
+    found = toy(maps)[-1].result
     for measure in MEASURES:
         areas = found.areas(measure, "probability")
         best, worst = ("planted", "reversed")
@@ -95,7 +95,7 @@ def test_the_planted_patch_wins_both_and_its_opposite_loses_both():
 
 
 def test_the_planted_maps_areas_are_known_in_closed_form():
-    areas = toy({"planted": planted_map()})[-1].found
+    areas = toy({"planted": planted_map()})[-1].result
     # One patch of sixteen in four steps: deletion falls to 0 at the first step, a triangle.
     assert areas.areas(DELETION, "probability")["planted"] == pytest.approx(0.5 / G)
     assert areas.areas(INSERTION, "probability")["planted"] == pytest.approx(1 - 0.5 / G)
@@ -150,7 +150,7 @@ def test_the_area_of_a_straight_line_is_its_middle():
 
 def test_both_ends_are_the_whole_and_the_wholly_replaced_picture():
     for step in toy({"planted": planted_map(), "flat": np.ones((G, G))}):
-        for measure, curves in step.found.curves.items():
+        for measure, curves in step.result.curves.items():
             for curve in curves.values():
                 ends = curve.probability[[0, -1]].tolist()
                 assert ends == ([1, 0] if measure.direction == "deletion" else [0, 1])
@@ -250,7 +250,7 @@ def measured():
 
 def test_the_whole_picture_is_what_the_analysis_saw(measured):
     said = analysed().predictions["adapted"]
-    curve = measured[1][-1].found.curves[DELETION]["iwtd"]
+    curve = measured[1][-1].result.curves[DELETION]["iwtd"]
     assert curve.probability[0] == pytest.approx(said.probabilities[0], abs=1e-5)
     assert curve.cosine[0] == pytest.approx(said.cosines[0], abs=1e-5)
 
@@ -259,7 +259,7 @@ def test_curves_come_one_at_a_time_and_are_counted(measured):
     maps, steps = measured
     assert [step.done for step in steps] == [*range(1, steps[-1].count + 1)]
     assert steps[-1].count == 2 * (2 * len(maps) + 2)
-    assert all(len(a.found.curves) <= len(b.found.curves) for a, b in pairwise(steps))
+    assert all(len(a.result.curves) <= len(b.result.curves) for a, b in pairwise(steps))
 
 
 @pytest.mark.parametrize("quantity", ["probability", "cosine"])
@@ -267,18 +267,18 @@ def test_every_step_can_be_drawn_and_said(measured, quantity):
     maps, steps = measured
     analysis = analysed()
     for step in steps:
-        assert faithfulness_sentence(analysis, step.found, 0, quantity).startswith(NAMES[0])
-        rows = faithfulness_rows(analysis, maps, step.found, quantity)
+        assert faithfulness_sentence(analysis, step.result, 0, quantity).startswith(NAMES[0])
+        rows = faithfulness_rows(analysis, maps, step.result, quantity)
         assert {len(row) for row in rows} == {len(HEADERS)}
-        curves_figure(analysis, step.found, BLURRED, quantity)
+        curves_figure(analysis, step.result, BLURRED, quantity)
     assert len(rows) == len(maps) + 1
-    figure = curves_figure(analysis, step.found, MEAN_COLOUR, quantity)
+    figure = curves_figure(analysis, step.result, MEAN_COLOUR, quantity)
     assert sum(trace.showlegend for trace in figure.data) == len(maps) + 2
 
 
 def test_a_map_that_beats_nothing_is_called_no_evidence():
     maps = {"iwtd": planted_map(-1), CENTRE: planted_map(), EDGES: planted_map()}
-    found = toy(maps)[-1].found
+    found = toy(maps)[-1].result
     said = faithfulness_sentence(analysed(), found, 0, "probability")
     assert "no measure: Grad-CAM: IWTD" in said and "no evidence" in said
 

@@ -66,9 +66,11 @@ def test_the_preset_keeps_the_depths_of_the_prompts():
 
 
 def test_rows_words_and_bars_name_every_mode():
-    found = [effect for mode in variants(SETTINGS.dropout) for effect in effects_of(mode)]
-    assert len(modes_rows(found, NAMES)) == 10
-    assert [len(trace.y) for trace in modes_figure(found).data] == [5, 5]
+    modes = variants(SETTINGS.dropout)
+    assert len(modes) > 4
+    found = [effect for mode in modes for effect in effects_of(mode)]
+    assert len(modes_rows(found, NAMES)) == 2 * len(modes)
+    assert [len(trace.y) for trace in modes_figure(found).data] == [len(modes)] * 2
     flipped = [replace(found[0], answer=0), *found[1:]]
     assert "zero" in modes_sentence(flipped, NAMES[1], NAMES)
 

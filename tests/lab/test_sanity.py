@@ -16,7 +16,14 @@ from app.wording.sanity import cascade_headers, cascade_rows, cascade_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.patch_maps import IMPORTANCE
-from drople.lab.sanity import Depth, Likeness, depths_of, likeness, run_cascade, with_blocks_redrawn
+from drople.lab.sanity import (
+    Depth,
+    Likeness,
+    depths_of,
+    likeness,
+    run_cascade,
+    with_blocks_randomised,
+)
 from drople.models.backbone import hash_weights
 from drople.tokens.dropout import DropoutSettings
 
@@ -37,7 +44,7 @@ def weights(model):
 @pytest.mark.parametrize("count", [0, 1, 3, 4])
 def test_the_last_blocks_are_redrawn_and_nothing_else(count):
     before = weights(MODEL)
-    twin = with_blocks_redrawn(MODEL, count, seed=0)
+    twin = with_blocks_randomised(MODEL, count, seed=0)
     changed = {
         name for name, value in weights(twin).items() if not torch.equal(value, before[name])
     }
@@ -56,7 +63,7 @@ def test_the_last_blocks_are_redrawn_and_nothing_else(count):
 def test_the_model_itself_is_never_touched():
     before, text = weights(MODEL), hash_weights(MODEL.state_dict())
     clean = analyse(MODEL, noise_picture(), NAMES)
-    twin = with_blocks_redrawn(MODEL, 4, seed=0)
+    twin = with_blocks_randomised(MODEL, 4, seed=0)
     analyse(twin, noise_picture(), NAMES)
     assert all(torch.equal(value, before[name]) for name, value in weights(MODEL).items())
     assert hash_weights(MODEL.state_dict()) == text
@@ -66,14 +73,14 @@ def test_the_model_itself_is_never_touched():
 
 
 def test_all_that_is_not_redrawn_is_shared_memory():
-    twin = with_blocks_redrawn(MODEL, 1, seed=0)
+    twin = with_blocks_randomised(MODEL, 1, seed=0)
     theirs = dict(twin.backbone.clip.named_parameters())
     for name, mine in MODEL.backbone.clip.named_parameters():
         assert (mine is theirs[name]) == (".resblocks.3." not in name or "visual" not in name)
 
 
 def test_a_redrawn_tensor_keeps_its_mean_and_spread():
-    twin = with_blocks_redrawn(MODEL, 1, seed=0)
+    twin = with_blocks_randomised(MODEL, 1, seed=0)
     old, new = (m.backbone.visual.transformer.resblocks[3].mlp[0].weight for m in (MODEL, twin))
     assert float(new.mean()) == pytest.approx(float(old.mean()), abs=4 * float(old.std()) / 128)
     assert float(new.std()) == pytest.approx(float(old.std()), rel=0.05)
@@ -82,7 +89,7 @@ def test_a_redrawn_tensor_keeps_its_mean_and_spread():
 
 def test_deeper_copies_hold_the_same_new_weights_and_seeds_differ():
     one, two, other = (
-        with_blocks_redrawn(MODEL, count, seed=seed) for count, seed in ((1, 0), (2, 0), (1, 1))
+        with_blocks_randomised(MODEL, count, seed=seed) for count, seed in ((1, 0), (2, 0), (1, 1))
     )
     last = [m.backbone.visual.transformer.resblocks[3].mlp[0].weight for m in (one, two, other)]
     assert torch.equal(last[0], last[1])
@@ -90,7 +97,7 @@ def test_deeper_copies_hold_the_same_new_weights_and_seeds_differ():
 
 
 def test_a_backbone_without_prompts_is_redrawn_too():
-    twin = with_blocks_redrawn(tiny(), 2, seed=0)
+    twin = with_blocks_randomised(tiny(), 2, seed=0)
     clean = analyse(tiny(), noise_picture(), NAMES)
     changed = analyse(twin, noise_picture(), NAMES)
     assert not np.allclose(clean.maps.values["frozen"], changed.maps.values["frozen"])
@@ -100,7 +107,7 @@ def test_a_backbone_without_prompts_is_redrawn_too():
 
 
 def test_depth_zero_is_the_analysis_and_wholly_like_itself(cascade):
-    assert [one.redrawn for one in cascade] == [0, 1, 2, 3, 4]
+    assert [one.randomised for one in cascade] == [0, 1, 2, 3, 4]
     for name, found in cascade[0].likeness.items():
         assert (found.spearman, found.top) == pytest.approx((1, 1))
         if name != IMPORTANCE:

@@ -77,6 +77,9 @@ GOLDEN = {
 }
 
 
+RELEASED = ("s_self", "s_cls", "s_cross")  # the signals of the released code
+
+
 @pytest.fixture(params=GOLDEN)
 def golden(request):
     return GOLDEN[request.param]
@@ -87,7 +90,7 @@ def assert_printed(got: Tensor, expected: list[float]):
     torch.testing.assert_close(got, torch.tensor(expected, dtype=got.dtype), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("signal", RELEASED)
 def test_raw_signals_equal_the_released_code(golden, signal):
     raw = raw_signals(golden.attention(), golden.bridge_attention(), golden.layout())
     assert_printed(raw[signal][0, golden.content], getattr(golden, signal))
@@ -106,8 +109,8 @@ def test_probabilities_equal_the_released_code(golden):
 
 def test_share_times_total_is_the_raw_signal(golden):
     scored = golden.scored()
-    for signal in SIGNALS:
-        raw = getattr(scored, signal) * scored.totals[signal]
+    for signal in RELEASED:
+        raw = scored.shares[signal] * scored.totals[signal]
         assert_printed(raw[0, golden.content], getattr(golden, signal))
 
 
@@ -121,7 +124,7 @@ def test_shares_sum_to_one_and_are_zero_off_the_content(model, pixels, branch):
     )
     for record in records:
         scored, content = record.importance, record.layout.content
-        for share in (scored.s_self, scored.s_cls, scored.s_cross, scored.blend()):
+        for share in (*scored.shares.values(), scored.blend()):
             torch.testing.assert_close(share.sum(dim=-1), torch.ones(3))
             assert not share.masked_fill(content, 0).any()
             assert (share >= 0).all()
@@ -131,7 +134,7 @@ def test_neither_eos_nor_padding_has_importance(model):
     ids = model.backbone.tokenise(model.phrases(NAMES))
     before_eos = torch.arange(ids.shape[1]) < ids.argmax(dim=-1, keepdim=True)
     for record in model.text_layers(ids, score=True):
-        assert torch.equal(record.importance.s_cls > 0, before_eos)
+        assert torch.equal(record.importance.shares["s_cls"] > 0, before_eos)
 
 
 def test_every_patch_and_prompt_has_importance_and_cls_none(model, pixels):
@@ -142,7 +145,7 @@ def test_every_patch_and_prompt_has_importance_and_cls_none(model, pixels):
 def test_sos_attends_to_no_one_before_it(model):
     ids = model.backbone.tokenise(model.phrases(NAMES))
     for record in model.text_layers(ids, score=True):
-        assert not record.importance.s_self[:, 0].any()
+        assert not record.importance.shares["s_self"][:, 0].any()
 
 
 def test_self_importance_asks_for_the_best_partner_of_each_head():
@@ -157,13 +160,14 @@ def test_self_importance_asks_for_the_best_partner_of_each_head():
 
 def test_without_a_bridge_the_other_two_signals_share_the_weight(golden):
     scored = score_tokens(golden.attention(), None, golden.layout())
-    assert scored.s_cross is None
-    torch.testing.assert_close(scored.blend(), (scored.s_self + scored.s_cls) / 2)
+    assert "s_cross" not in scored.shares
+    expected = (scored.shares["s_self"] + scored.shares["s_cls"]) / 2
+    torch.testing.assert_close(scored.blend(), expected)
 
 
 def test_weights_are_relative(golden):
     scored = golden.scored()
-    expected = 0.25 * scored.s_self + 0.75 * scored.s_cross
+    expected = 0.25 * scored.shares["s_self"] + 0.75 * scored.shares["s_cross"]
     blend = scored.blend(SignalWeights(s_self=2, s_cls=0, s_cross=6))
     torch.testing.assert_close(blend, expected)
 
@@ -218,9 +222,9 @@ def test_a_longer_neighbour_changes_no_score_of_a_class(model):
     short = scores(["cat"])
     long = scores(["cat", "a neighbour whose name takes many more tokens than the other one"])
     for (alone, bridge), (beside, wider) in zip(short, long, strict=True):
-        N = alone.s_self.shape[1]
+        N = alone.shares["s_self"].shape[1]
         for signal in SIGNALS:
-            ours, theirs = getattr(alone, signal)[0], getattr(beside, signal)[0]
+            ours, theirs = alone.shares[signal][0], beside.shares[signal][0]
             torch.testing.assert_close(theirs[:N], ours, rtol=1e-4, atol=1e-6)
             assert not theirs[N:].any()
         torch.testing.assert_close(wider.features[0], bridge.features[0], rtol=1e-4, atol=1e-5)

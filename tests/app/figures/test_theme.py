@@ -67,6 +67,12 @@ def test_the_text_of_a_cell_stands_out_from_its_colour(diverging):
         assert contrast(ground, ink) >= 4.5, (value, cell)
 
 
+@pytest.mark.parametrize("page", ["ffffff", "020617"])
+def test_every_colour_of_a_condition_stands_out_on_both_pages(page):
+    for colour in (*theme.CONDITION_COLOURS.values(), *theme.SPARE_COLOURS):
+        assert contrast(bytes.fromhex(colour[1:]), bytes.fromhex(page)) >= 3, colour
+
+
 def contrast(*colours):
     """The contrast ratio of two colours (WCAG 2.2)."""
     lights = []

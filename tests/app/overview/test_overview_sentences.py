@@ -24,13 +24,14 @@ def layer(decisions=400, differ=4, both=100, chance=36.2):
     )
 
 
-def drawn(count=32, flips=(0, 0), **counts) -> Drawn:
+def drawn(count=32, flips=(0, 0), rate=0.3, **counts) -> Drawn:
     """Draws in which so many answers are not the first class."""
     answers = {
         name: np.array([1] * flipped + [0] * (count - flipped))
         for name, flipped in zip(PAIR, flips, strict=True)
     }
-    return Drawn(tuple(range(count)), [layer(**counts)], answers)
+    rates = dict.fromkeys(PAIR, np.full((count, 1), rate))
+    return Drawn(tuple(range(count)), [layer(**counts)], answers, rates)
 
 
 def answered(adapted=(0.9, 0.1, 0.1)):
@@ -125,8 +126,8 @@ WIDE = np.linspace(0.1, 0.5, 20)
 def test_the_reason_is_chosen_from_the_numbers():
     assert "one token, row 2, column 3, takes 100 % of the range" in reason(SINK, even(SINK))
     narrow = reason(CLOSE, even(CLOSE), limits=(0.28, 0.3))
-    assert "p may only lie between 0.28 and 0.3: even" in narrow
-    assert "could change only 1.0 % of the decisions" in narrow
+    assert "p may only lie between 0.28 and 0.3: however" in narrow
+    assert "no more than 1.0 % of the decisions would differ" in narrow
     top = np.where(np.arange(20) < 2, np.array([0.3, 0.32] * 10), 0.5)
     assert "p averages 0.48, near its upper end 0.5" in reason(top, even(top))
     flat = reason(SINK, even(SINK), importance=np.linspace(1, 1.01, 20))
@@ -136,10 +137,20 @@ def test_the_reason_is_chosen_from_the_numbers():
     assert "prompt P2" in reason(prompt, even(prompt))
 
 
+def test_the_bound_is_of_the_draws_where_there_are_any():
+    # At a mean of 0.494, 2 * 0.394 * 0.006 / 0.4 of the decisions differ at most.
+    top = np.where(np.arange(20) < 2, np.array([0.3, 0.32] * 10), 0.5)
+    said = reason(top, even(top), found=drawn(rate=0.494))
+    assert "p averages 0.49, near its upper end 0.5" in said
+    assert "no more than 1.2 % of the decisions would differ" in said
+    assert reason(top, even(top), found=drawn(rate=0.3)) == ""
+
+
 def test_no_reason_is_given_where_the_two_do_not_coincide():
     assert reason(WIDE, even(WIDE)) == ""
     assert reason(SINK, even(SINK), found=drawn(differ=21)) == ""
     assert reason(SINK, even(SINK), found=drawn(differ=20)) != ""
+    assert reason(SINK, even(SINK), found=drawn(decisions=0, differ=0)) == ""
     assert reason(SINK, SINK + np.linspace(0, 1e-3, 20)) == ""  # none of the two is even
 
 

@@ -15,7 +15,7 @@ from app.overview.payload import MAP_DRAWS, Overview
 from drople.analysis import Analysis, analyse
 from drople.class_texts import describe_classes
 from drople.models.prompted_clip import PromptedClip
-from drople.paired_draws import DrawBatch, run_paired
+from drople.paired_draws import DrawBatch, first_draw, run_paired
 
 PAIR = ("iwtd", "vanilla")
 
@@ -88,6 +88,17 @@ def test_every_kind_of_analysis_has_an_overview(kind):
     for p in found["p"].values():
         assert decoded(p).shape == (found["depth"], tokens)
     assert len(found["sentences"]["ranked"]) == found["depth"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_analysis_tells_of_its_own_draw(kind):
+    draw = first_draw(analysed(kind), PAIR)
+    assert (draw is None) == (kind == "frozen only")
+    if draw is not None:
+        found = sent(Overview(analysed(kind)), [draw])
+        assert found["draws"]["count"] == 1
+        assert len(found["draws"]["summary"]["layers"]) == found["depth"]
+        assert len(found["sentences"]["reason"]) == found["depth"]
 
 
 def test_what_is_sent_equals_the_arrays():
