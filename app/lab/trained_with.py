@@ -33,7 +33,7 @@ from drople.lab.trained_with import (
 INTRO = (
     "**B: trained with.** Checkpoints that learnt the same task with different dropouts, each "
     "asked with dropout off. Views with a dropout show **A: applied "
-    "now**, to the one checkpoint chosen on the left."
+    "now**, to the one checkpoint chosen above."
 )
 NOTHING_TO_COMPARE = (
     "No two trained prompts for this backbone differ in the method alone "
@@ -87,9 +87,7 @@ def compute(
         loaded = studio.load(question.backbone, name)
         one = studio.analyse(loaded, image, analysis.classes, settings)
         if not same_picture(one, analysis):
-            raise SettingsError(
-                "The backbone on the left is no longer that of this analysis. Press Analyse first."
-            )
+            raise SettingsError("The form names another backbone by now. Press Analyse first.")
         frozen, adapted = answers(one, name, card, target=question.target)
         all_answers = (*all_answers, adapted) if all_answers else (frozen, adapted)
         yield all_answers
