@@ -56,13 +56,10 @@ def read_bars(html: str) -> list[Bar]:
 
 
 def read_cells(html: str) -> list[list[str]]:
-    """The rows of coloured cells, as `importance.text_table` and `prompt_cells` wrote them."""
+    """The rows of coloured cells, as `importance.text_table` wrote them."""
     rows = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
-    if rows:
-        found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
-        return [[_text(cell) for cell in row] for row in found]
-    cells = re.findall(r"<b>(.*?)</b><i>(.*?)</i>", html)
-    return [[_text(name), _text(value)] for name, value in cells]
+    found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[_text(cell) for cell in row] for row in found]
 
 
 def _text(html: str) -> str:

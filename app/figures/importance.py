@@ -1,4 +1,4 @@
-"""Token importance: a layer large, all layers as tiles, prompts and words as cells."""
+"""Token importance as values, and the words of a class as coloured cells."""
 
 from __future__ import annotations
 
@@ -83,16 +83,8 @@ def _luminance(*rgb: int) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def text_table(
-    analysis: Analysis, branch: str, target: int, signal: str, scale: Scale | None = None
-) -> str:
-    """One class's words, a row a layer, coloured by a signal, HTML.
-
-    Args:
-        scale: None for one of this class alone.
-    """
-    trace = analysis.texts[branch]
-    scale = scale or scale_of(analysis, trace, signal, None, target)
+def text_table(trace: BranchTrace, target: int, signal: str, scale: Scale) -> str:
+    """One class's words, a row a layer, coloured by a signal, HTML."""
     words = trace.words[target]
     rows = []
     for layer in trace.layers:

@@ -119,13 +119,6 @@ def number(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
-def chip(condition: str, text: str | None = None) -> str:
-    """A condition's name beside its colour, HTML."""
-    colour = CONDITION_COLOURS.get(condition, "#64748b")
-    label = escape(text or CONDITION_NAMES.get(condition, condition))
-    return f'<span class="lens-chip" style="--dot:{colour}">{label}</span>'
-
-
 def plain(figure: go.Figure, *, height: int | None, legend: bool = False) -> go.Figure:
     """The page's own background; text colours are set by the page's style."""
     figure.update_layout(

@@ -22,7 +22,7 @@ from drople.errors import SettingsError
 T = TypeVar("T")
 NO_DROPOUT_HERE = (
     "Without trained prompts there is no adapted branch and nothing to drop. Choose trained "
-    "prompts in the bar and press Analyse."
+    "prompts above and press Analyse."
 )
 
 

@@ -88,8 +88,6 @@ def saved(
         rest = iter(values)
         for view in views:
             own = [next(rest) for _ in view.own]
-            if not view.saved:
-                continue
             outputs = view.drawn(analysis, target, *own)
             shown = _Shown.of(view, list(outputs) if len(view.outputs) > 1 else [outputs])
             notes |= dict.fromkeys([*(bar.line for bar in shown.bars), *shown.notes])

@@ -10,7 +10,6 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from app.figures.theme import CONDITION_NAMES, chip
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
@@ -42,7 +41,6 @@ class View:
     controls: Sequence[Component]
     outputs: Sequence[Block]
     held: Sequence[gr.State] = ()  # given to `draw` before the controls; their change is no event
-    saved: bool = True  # False where its pictures are those of another view
 
     @property
     def own(self) -> list[Component]:
@@ -72,14 +70,6 @@ def target_index(analysis: Analysis, target: str | None) -> int:
         return analysis.classes.index(target)
     best = analysis.predictions["adapted" if analysis.adapted else "frozen"].cosines
     return int(best.argmax())
-
-
-def panel(condition: str, elem_id: str, note: str = "") -> tuple[gr.Column, gr.Image]:
-    """A picture under its condition's name; two fit side by side on a phone."""
-    with gr.Column(min_width=140) as column:
-        gr.HTML(chip(condition, CONDITION_NAMES[condition] + note))
-        shown = picture(CONDITION_NAMES[condition], elem_id)
-    return column, shown
 
 
 def picture(label: str, elem_id: str) -> gr.Image:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.theme import CONDITION_NAMES
 from drople.analysis import Analysis
-from drople.measures import agreement, drop_counts, selectivity, top_kept
+from drople.measures import selectivity
 from drople.traces import LayerTrace
 
 
@@ -53,16 +52,6 @@ def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
     return ""
 
 
-def stem_sentence(analysis: Analysis) -> str:
-    """What dropping a patch hides where its token sees beyond it; else nothing."""
-    if not analysis.provenance.get("has_stem"):
-        return ""
-    return (
-        "A patch token of this backbone sees more than its patch (its patch embedding is a "
-        "convolutional stem), so dropping it hides less than in a plain ViT."
-    )
-
-
 def learnt_classes(
     listed: tuple[str, ...], learnt: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -70,49 +59,6 @@ def learnt_classes(
     known = {name.casefold() for name in learnt}
     yes = tuple(name for name in listed if name.casefold() in known)
     return yes, tuple(name for name in listed if name.casefold() not in known)
-
-
-def dropped_sentence(analysis: Analysis, layer: int, target_map: np.ndarray | None) -> str:
-    """What vanilla and IWTD drop after one layer, and how alike the two are."""
-    names = analysis.conditions[2:]
-    traces = {name: analysis.images[name].layers[layer] for name in names}
-    if any(trace.dropped is None for trace in traces.values()):
-        return (
-            f"No dropout acts after layer {layer + 1}. {hidden_sentence(analysis, layer)}".strip()
-        )
-    parts = []
-    for name, trace in traces.items():
-        count = drop_counts(trace)
-        part = (
-            f"{CONDITION_NAMES[name]} drops {count.dropped} of {count.eligible} tokens (mean p "
-            f"{count.rate:.2f}) and keeps {100 * count.mass_kept:.0f} % of the importance"
-        )
-        if target_map is not None:
-            kept = top_kept(trace, target_map)
-            part += f" and {100 * kept:.0f} % of the top tenth of Grad-CAM patches"
-        parts.append(part)
-    found = agreement(traces[names[0]], traces[names[-1]])
-    sentences = [
-        f"After layer {layer + 1}, one draw (seed {analysis.settings.seed}): {'; '.join(parts)}.",
-        f"The two sets overlap by {found.jaccard:.2f} (Jaccard, shared over all that either drops; "
-        f"with these p and one u for both, {found.by_chance:.2f} is expected).",
-        hidden_sentence(analysis, layer),
-        disguise_sentence(analysis, traces["iwtd"]) if "iwtd" in traces else "",
-        stem_sentence(analysis),
-    ]
-    return " ".join(filter(None, sentences))
-
-
-def hidden_sentence(analysis: Analysis, layer: int) -> str:
-    """How many patches earlier layers have hidden for good; nothing where none are."""
-    counts = {
-        c: int(analysis.images[c].layers[layer].hidden_patches().sum())
-        for c in analysis.conditions[2:]
-    }
-    if not any(counts.values()):
-        return ""
-    said = ", ".join(f"{count} by {CONDITION_NAMES[c]}" for c, count in counts.items())
-    return f"Earlier layers have hidden {said} (grey); they stay hidden."
 
 
 def provenance_line(analysis: Analysis, draws: int = 0) -> str:
