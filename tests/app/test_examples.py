@@ -14,12 +14,13 @@ from app import examples
 from app.examples import EXAMPLES, FOLDER, precomputed, stored_draws
 from app.form import Form, dropout_values
 from app.overview.payload import DRAWS, MAP_DRAWS, PAIR
-from app.page import Page
+from app.overview.payload import DRAWS
+from app.page import PRECOMPUTED, Page
 from app.studio import Studio
 from drople.analysis import AnalysisSettings, analyse
 from drople.classes import parse_class_list
 from drople.images import read_image
-from drople.storage.analyses import load_analysis, replay
+from drople.storage.analyses import load_analysis, load_draws, replay
 from drople.storage.prompts import read_card, shipped_prompts
 from drople.version import VERSION
 
@@ -188,29 +189,43 @@ class CountingStudio(Studio):
         return super().load(*names)
 
 
-def open_page(studio, example, card, seed=0):
-    """What the page shows first of an example."""
-    form = form_of(example, target="cat", seed=seed, **dropout_values(card.dropout))
-    return [*Page(studio).open(**vars(form))]
+def shown_form(example, card, **changes):
+    """The form as the page opens with an example, a class looked at before."""
+    return form_of(example, target="cat", **dropout_values(card.dropout) | changes)
 
 
-def test_the_page_opens_without_a_model(card):
+def test_the_page_opens_without_a_model_and_with_the_draws_there_are(card):
     studio = CountingStudio("cpu")
-    ((analysis, answer, target, _),) = open_page(studio, EXAMPLES[1], card)
-    assert studio.loads == 0
+    page, asked = Page(studio), vars(shown_form(EXAMPLES[1], card))
+    ((analysis, drawn, payload, target),) = page.open(**asked)
     assert analysis.classes[0] == "dog"
-    assert "Precomputed example" in answer
+    assert payload["note"] == PRECOMPUTED
+    assert [one["seeds"] for one in payload["draws"]["batches"]] == [
+        [*one.seeds] for one in load_draws(FOLDER / "dog.npz")
+    ]
+    assert payload["draws"]["count"] == payload["draws_wanted"] == DRAWS
+    assert "Over 32 draws" in payload["sentences"]["answer"]
     best = analysis.classes[analysis.predictions["adapted"].cosines.argmax()]
     assert target.value == best
+    assert [*page.draw(drawn, **asked)] == []
+    assert studio.loads == 0
+
+
+def test_the_stored_draws_of_another_pair_are_not_shown(card):
+    asked = shown_form(EXAMPLES[1], card, compared="cls")
+    ((_, (overview, batches), payload, _),) = Page(Studio("cpu")).open(**vars(asked))
+    assert overview.pair == ("cls", "vanilla")
+    assert (batches, payload["draws"]) == ((), None)
 
 
 @pytest.mark.slow
-def test_what_is_not_stored_is_computed_and_said_to_be(card):
+def test_what_is_not_stored_is_computed_and_not_said_to_be_stored(card):
     studio = CountingStudio("cpu")
-    *_, (analysis, answer, _, _) = open_page(studio, EXAMPLES[0], card, seed=5)
+    asked = shown_form(EXAMPLES[0], card, seed=5)
+    *_, (analysis, _, payload, _) = Page(studio).open(**vars(asked))
     assert studio.loads == 1
     assert analysis.settings.seed == 5
-    assert "Precomputed" not in answer
+    assert (payload["note"], payload["draws"]) == ("", None)
 
 
 def test_prompts_of_the_visitor_are_never_answered_beforehand(card, tmp_path):

@@ -14,33 +14,49 @@ import gradio as gr
 import numpy as np
 import pytest
 from analysed import KINDS, ODD_NAMES, analysed, ask
+from furnished import FurnishedStudio
 from PIL import Image
 
+from app.demo import MODEL
 from app.export.files import Bar, archive, as_csv, as_png, as_svg, read_bars, read_cells, stem_of
-from app.figures.importance import prompt_cells, text_table
+from app.figures.cams import cam_panel, cam_scale
+from app.figures.importance import text_table
 from app.figures.theme import Scale, colour_bar
-from app.tabs import cams, dropped, export, importance, predictions
+from app.lab import faithfulness, selectivity
+from app.lab.bench import Bench
+from app.markdown import plain_text
+from app.tabs import export, texts
+from app.tabs.shared import View
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (30, 40, 4), dtype=np.uint8)
 SIGNED = Scale(-0.25, 0.25, "for & <against>", diverging=True)
 
 
+def draw_map(analysis, target):
+    """A map with its scale and a note, as a view of the lab draws them."""
+    scale = cam_scale(analysis.maps, 0)
+    shown = cam_panel(analysis, analysis.maps, "frozen", 0, opacity=0.5)
+    return gr.Image(shown, alt_text="a map"), colour_bar(scale), plain_text("It *is* a map.")
+
+
 @pytest.fixture(scope="module")
 def tabs():
-    """The views of each tab."""
+    """The views of a few tabs, one of them with a picture."""
     with gr.Blocks():
-        state = gr.State(None)
+        source = gr.Textbox(), gr.Textbox()
+        bench = Bench(FurnishedStudio(), gr.State(None), gr.Dropdown([]), source, MODEL)
+        outputs = [gr.Image(label="Map", elem_id="map"), gr.HTML(), gr.Markdown()]
         return {
-            "predictions": predictions.build(),
-            "importance": importance.build(state),
-            "dropped": dropped.build(),
-            "cams": cams.build()[0],
+            "text": texts.build(),
+            "map": [View(draw_map, [], outputs)],
+            "selectivity": selectivity.build(bench),
+            "faithfulness": faithfulness.build(bench),
         }
 
 
 def saved(views, analysis, plots="{}"):
     """The archive of a tab, its controls as they stand at first: file name -> content."""
-    values = [c.value for view in views for c in (*view.held, *view.controls)]
+    values = [c.value for view in views for c in view.own]
     found = export.saved("tab", views, plots, analysis, None, *values)
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(found["data"]))) as packed:
         return {name: packed.read(name) for name in packed.namelist()}
@@ -90,11 +106,11 @@ def test_a_csv_is_read_back_but_for_what_a_spreadsheet_would_run():
 
 def test_cells_are_read_as_rows():
     analysis = analysed()
-    rows = read_cells(text_table(analysis, "adapted", 0, "blend"))
-    assert len(rows) == len(analysis.texts["adapted"].layers)
+    trace = analysis.texts["adapted"]
+    rows = read_cells(text_table(trace, 0, "blend", Scale(0, 1, "")))
+    assert len(rows) == len(trace.layers)
     assert rows[0][0] == "layer 1"
-    cells = read_cells(prompt_cells(analysis, "adapted", 0, "blend", Scale(0, 1, "")))
-    assert [name for name, _ in cells] == ["P1", "P2", "P3", "P4"]
+    assert [cell.split()[0] for cell in rows[0][1:6]] == [*trace.words[0][:5]]
 
 
 @pytest.mark.parametrize("target", range(len(ODD_NAMES)))
@@ -114,51 +130,53 @@ def test_an_archive_is_the_same_for_the_same_files():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_tab_can_be_saved_for_every_kind_of_analysis(tabs, kind):
-    for views in tabs.values():
-        files = saved(views, analysed(kind))
-        assert len(files) > 1
-        for file, content in files.items():
-            if file.endswith("svg"):
-                ElementTree.fromstring(content)
+@pytest.mark.parametrize("name", ["text", "map"])
+def test_a_tab_can_be_saved_for_every_kind_of_analysis(tabs, name, kind):
+    files = saved(tabs[name], analysed(kind))
+    assert len(files) > 1
+    for file, content in files.items():
+        if file.endswith("svg"):
+            ElementTree.fromstring(content)
 
 
 def test_pictures_are_those_on_the_page_and_carry_their_scale(tabs):
-    view = tabs["cams"][0]
-    shown = view.drawn(analysed(), None, *(c.value for c in view.controls))
-    on_page = shown[1].constructor_args["value"]
-    files = saved(tabs["cams"], analysed())
-    (png,) = [v for k, v in files.items() if k.startswith("cam-frozen") and k.endswith("png")]
-    (svg,) = [v for k, v in files.items() if k.startswith("cam-frozen") and k.endswith("svg")]
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), on_page)
-    texts, _ = texts_of(svg)
+    shown, _, _ = draw_map(analysed(), 0)
+    files = {name.rpartition(".")[2]: file for name, file in saved(tabs["map"], analysed()).items()}
+    png = np.asarray(Image.open(io.BytesIO(files["png"])))
+    np.testing.assert_array_equal(png, shown.constructor_args["value"])
+    texts, _ = texts_of(files["svg"])
     assert any("orange for, blue against" in text for text in texts)
+    assert "It is a map." in [text.replace("*", "") for text in texts]
     assert "one draw" in " ".join(texts)
-    assert not [k for k in files if k.startswith("cam-flipped")]
 
 
 def test_plots_are_what_the_browser_handed_over(tabs):
     svg = '<svg xmlns="http://www.w3.org/2000/svg"/>'
-    plots = {"predictions-plot": {"svg": svg, "png": base64.b64encode(b"png").decode()},
+    plots = {"meter-plot": {"svg": svg, "png": base64.b64encode(b"png").decode()},
              "another": {"svg": svg, "png": ""}}  # fmt: skip
-    files = saved(tabs["predictions"], analysed(), json.dumps(plots))
+    files = saved(tabs["selectivity"], analysed(), json.dumps(plots))
     contents = {name.rpartition(".")[2]: content for name, content in files.items()}
     assert contents["svg"] == svg.encode()
     assert contents["png"] == b"png"
-    assert contents["csv"].startswith(b"class,Frozen p")
-    assert b"Logit scale" in contents["txt"]
+    assert contents["csv"].startswith(b"normalisation,layer")
+    assert b"On average over the layers" in contents["txt"]
     assert len(files) == 4
 
 
-@pytest.mark.parametrize("plots", [None, "", "[1]", "{", '{"predictions-plot": 3}'])
+@pytest.mark.parametrize("plots", [None, "", "[1]", "{", '{"meter-plot": 3}'])
 def test_a_browser_that_hands_nothing_over_gets_the_rest(tabs, plots):
-    files = saved(tabs["predictions"], analysed(), plots)
+    files = saved(tabs["selectivity"], analysed(), plots)
     assert {name.rpartition(".")[2] for name in files} == {"csv", "txt"}
 
 
 def test_before_an_analysis_there_is_nothing_to_save(tabs):
     with pytest.raises(gr.Error, match="Press Analyse first"):
-        saved(tabs["dropped"], None)
+        saved(tabs["text"], None)
+
+
+def test_before_a_computation_there_is_nothing_to_save(tabs):
+    with pytest.raises(gr.Error, match="compute it first"):
+        saved(tabs["faithfulness"], analysed())
 
 
 def test_a_bar_in_words():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from analysed import KINDS, ODD_NAMES, analysed
 
-from app.figures import cams, dropped, importance, patches, predictions, theme
+from app.figures import cams, dropped, importance, patches, theme
+from app.figures.paper import figure_bytes, paper_figure
 from app.figures.theme import Scale
-from app.wording import dropped as counts
 
 TAG = re.compile(r"</?([a-zA-Z]\w*)")
 SCALE = Scale(0.0, 1.0, "something")
@@ -30,8 +30,6 @@ def middle(panel, row, column, grid=4):
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_html_shows_a_name_as_text(name):
     pieces = [
-        theme.chip("frozen", name),
-        theme.chip(name),
         theme.colour_bar(Scale(0, 1, name), (name, name)),
         importance.cell(name, 0.5, SCALE),
     ]
@@ -43,25 +41,8 @@ def test_the_words_of_a_class_cannot_become_markup():
     analysis = analysed("odd names")
     for target in range(len(ODD_NAMES)):
         for branch in ("frozen", "adapted"):
-            table = importance.text_table(analysis, branch, target, "blend")
+            table = importance.text_table(analysis.texts[branch], target, "blend", SCALE)
             assert {*TAG.findall(table)} <= {"div", "table", "tr", "th", "td", "span", "b", "i"}
-
-
-def test_an_axis_shows_markup_as_text():
-    figure = predictions.predictions_figure(analysed("odd names"), 0)
-    labels = [*figure.layout.yaxis.ticktext, *figure.data[0].text]
-    assert "&lt;img src=x onerror=aler…" in labels
-    assert not any("<" in label for label in labels)
-
-
-def test_a_long_name_is_cut_on_an_axis_before_it_is_escaped():
-    assert predictions.short("<" * 30) == "&lt;" * 23 + "…"
-    assert predictions.short("cat & dog") == "cat &amp; dog"
-
-
-def test_a_photograph_travels_inside_its_figure():
-    figure = importance.layer_figure(analysed(), "adapted", 0, "blend", opacity=0.5, locked=True)
-    assert figure.layout.images[0].source.startswith("data:image/png;base64,")
 
 
 # --- dropped tokens ---
@@ -89,45 +70,10 @@ def test_a_patch_hidden_before_is_grey_and_not_hatched():
     assert before.any()
 
 
-def test_where_a_patch_stays_hidden_it_is_dropped_at_most_once():
-    assert dropped.often_scale(analysed("hidden tokens")).high == 1
-    assert dropped.often_scale(analysed()).high == 4
-
-
 def test_where_no_dropout_acts_the_photograph_is_whole():
     analysis = analysed("shallow dropout")
     panel = dropped.dropped_panel(analysis, "iwtd", 3)
     np.testing.assert_array_equal(panel, patches.enlarge(analysis.pixels))
-
-
-@pytest.mark.parametrize(("kind", "acting"), [("shallow dropout", 2), ("modular prompts", 4)])
-def test_how_often_counts_the_layers_that_drop_a_patch(kind, acting):
-    analysis = analysed(kind)
-    layers = analysis.images["iwtd"].layers[:acting]
-    counts = sum(one.patches(one.dropped).astype(int) for one in layers)
-    scale = Scale(0, acting, dropped.HOW_OFTEN)
-    expected = patches.overlay(analysis.pixels, counts, scale, opacity=0.75)
-    np.testing.assert_array_equal(dropped.often_panel(analysis, "iwtd"), expected)
-
-
-def test_how_often_is_never_where_no_dropout_acts():
-    analysis = analysed("no image dropout")
-    panel = dropped.often_panel(analysis, "iwtd")
-    assert panel.shape == (patches.SIDE, patches.SIDE, 3)
-
-
-@pytest.mark.parametrize("kind", ["ordinary", "shallow dropout", "no image dropout"])
-def test_every_layer_has_a_row_of_counts_under_the_headers(kind):
-    headers = counts.counts_headers(analysed(kind))
-    rows = counts.counts_table(analysed(kind))
-    assert [row[0] for row in rows] == ["1", "2", "3", "4"]
-    assert {len(row) for row in rows} == {len(headers)}
-
-
-def test_the_counts_are_those_of_the_analysis():
-    layer = analysed().images["iwtd"].layers[0]
-    row = counts.counts_table(analysed())[0]
-    assert row[4] == f"{layer.dropped.sum()} of {layer.eligible.sum()}"
 
 
 # --- class activation maps ---
@@ -194,9 +140,8 @@ def test_no_picture_changes_its_analysis(kind):
     analysis = analysed(kind)
     before = pickle.dumps(analysis)
     last = "iwtd" if analysis.adapted else "frozen"
-    predictions.predictions_figure(analysis, 0)
-    importance.layer_figure(analysis, last, 1, "blend", opacity=0.5, locked=False)
-    importance.layers_strip(analysis, last, "p", chosen=0, locked=True)
+    importance.text_table(analysis.texts["frozen"], 0, "blend", SCALE)
+    figure_bytes(paper_figure(analysis, 1, 0), "pdf")
     cams.cam_panel(analysis, analysis.maps, last, 0, opacity=0.5)
     dropped.dropped_panel(analysis, last, 0)
     assert pickle.dumps(analysis) == before

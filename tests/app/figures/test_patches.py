@@ -101,33 +101,6 @@ def test_drawing_leaves_its_inputs_alone(photo, values, draw):
 # --- the strip of all layers ---
 
 
-@pytest.mark.parametrize("count", [1, 4, 5, 12])
-def test_a_click_in_the_middle_of_a_tile_gives_that_tile(photo, values, count):
-    height, width = patches.strip(photo, [values] * count, SCALE, chosen=0).shape[:2]
-    for i in range(count):
-        x, y = (6 + (k + 0.5) * patches.TILE + k * 6 for k in (i % 4, i // 4))
-        assert x < width
-        assert y < height
-        assert patches.tile_at(x, y, count) == i
-
-
-def test_a_click_anywhere_gives_the_tile_there_or_none_nearby():
-    edge = 6 + patches.TILE
-    for x, y in np.random.default_rng(2).uniform(0, 4 * edge + 6, (500, 2)):
-        tile = patches.tile_at(x, y, 12)
-        inside = x % edge >= 6 and y % edge >= 6 and x < 4 * edge and y < 3 * edge
-        assert tile is not None or not inside
-        if tile is not None:
-            left, top = tile % 4 * edge, tile // 4 * edge
-            assert left <= x < left + edge
-            assert top <= y < top + edge
-
-
-@pytest.mark.parametrize(("x", "y"), [(-1, 5), (640, 80), (80, 500), (400, 200)])
-def test_a_click_beside_the_tiles_gives_none(x, y):
-    assert patches.tile_at(x, y, 5) is None
-
-
 def test_only_the_chosen_tile_is_framed(photo, values):
     first, second = (patches.strip(photo, [values] * 8, SCALE, chosen=i) for i in (1, 6))
     changed = (first != second).any(axis=-1)

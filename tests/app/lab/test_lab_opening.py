@@ -36,7 +36,7 @@ def drawn(comparisons, opened):
     }
 
 
-@pytest.mark.parametrize("opened", ["Selectivity", "Duel", "All texts"])
+@pytest.mark.parametrize("opened", ["Choice and sinks", "Rate curve", "Attention"])
 def test_of_all_tabs_the_open_one_is_drawn(built, opened):
     for name, outputs in drawn(built[1], opened).items():
         idle = [one == gr.skip() for one in outputs]

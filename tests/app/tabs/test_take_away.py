@@ -13,13 +13,18 @@ from xml.etree import ElementTree
 import gradio as gr
 import numpy as np
 import pytest
-from analysed import KINDS, ODD_NAMES, analysed
+from analysed import KINDS, ODD_NAMES, analysed, tiny
+from tiny import prompted
 
-from app.export.standalone import standalone_page
+from app.export.standalone import ASSETS, standalone_page
 from app.figures.paper import figure_bytes, paper_figure
 from app.gallery import main, page_of, write_gallery
-from app.tabs.take_away import taken_away
+from app.overview.encoding import decoded
+from app.overview.payload import PAIR, Overview
+from app.tabs.take_away import read_state, taken_away
 from app.wording.paper import caption, methods_text
+from drople.class_texts import describe_classes
+from drople.paired_draws import run_paired
 from drople.storage.analyses import load_analysis, save_analysis
 
 
@@ -43,48 +48,65 @@ def data_of(page: str):
     return json.loads(text[1])
 
 
+def drawn(analysis, count=3):
+    """Draws of the dropouts on an analysis of the tiny model, with maps."""
+    model = prompted(tiny())
+    return (*run_paired(
+        model, analysis.pixels, describe_classes(model, analysis.classes), analysis.settings,
+        pair=PAIR, seeds=range(count), map_classes=analysis.maps.classes, maps_for=count,
+    ),)  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_holds_the_numbers_of_the_analysis(kind):
     analysis = analysed(kind)
-    data = data_of(standalone_page(analysis, 0, 0))
-    assert tuple(data["classes"]) == analysis.classes
-    for condition, trace in analysis.images.items():
-        for layer, told in zip(trace.layers, data["layers"][condition], strict=True):
-            share = layer.patches(layer.blend) * layer.content.sum()
-            np.testing.assert_allclose(told["blend"], share.ravel(), rtol=1e-3)
-            if layer.dropped is not None:
-                assert told["dropped"] == layer.patches(layer.dropped).ravel().tolist()
-        np.testing.assert_allclose(
-            data["maps"][condition], analysis.maps.values[condition].reshape(
-                len(analysis.maps.classes), -1), rtol=1e-3,
-        )  # fmt: skip
+    told = data_of(page_of(analysis))["payload"]
+    assert tuple(told["classes"]) == analysis.classes
+    for branch in ("frozen", "adapted")[: 1 + analysis.adapted]:
+        layers = analysis.images[branch].layers
+        shares = decoded(told["importance"][branch]["blend"])
+        for row, layer in zip(shares, layers, strict=True):
+            np.testing.assert_array_equal(row[: layer.blend.shape[1] - 1], layer.blend[0, 1:])
+        maps = np.where(
+            analysis.maps.unavailable[branch], np.nan, analysis.maps.values[branch]
+        ).reshape(len(analysis.maps.classes), -1)
+        step = np.ptp(maps[np.isfinite(maps)]) / 254
+        np.testing.assert_allclose(decoded(told["maps"]["values"][branch]), maps, atol=step)
 
 
-def test_the_page_opens_where_the_visitor_was_and_says_what_it_shows():
-    data = data_of(standalone_page(analysed(), 2, 1))
-    assert (data["layer"], data["looked_at"]) == (3, 1)
-    assert "one draw (seed 0)" in data["about"]
-    assert "draw" not in data_of(standalone_page(analysed("frozen only"), 0, 0))["about"]
+def test_the_page_opens_where_the_visitor_was():
+    payload = Overview(analysed()).payload()
+    state = {"layer": 2, "class": analysed().classes[1]}
+    assert data_of(standalone_page(payload, state)) == {"payload": payload, "state": state}
 
 
-def test_a_p_that_does_not_exist_is_no_number_on_the_page():
-    data = data_of(standalone_page(analysed("shallow dropout"), 0, 0))
-    assert all(value is None for value in data["layers"]["adapted"][3]["p"])
-    assert any(value is not None for value in data["layers"]["adapted"][0]["p"])
+def test_the_page_of_the_gallery_opens_with_the_answer():
+    analysis = analysed()
+    best = analysis.classes[analysis.predictions["adapted"].cosines.argmax()]
+    assert data_of(page_of(analysis))["state"] == {"class": best}
+    assert data_of(page_of(analysis, 2))["state"] == {"class": analysis.classes[2]}
 
 
 def test_class_names_are_never_markup():
     page = page_of(analysed("odd names"))
     tags = Tags(page)
     assert "img" not in [tag for tag, _ in tags.found]
-    assert tuple(data_of(page)["classes"]) == ODD_NAMES
+    assert tuple(data_of(page)["payload"]["classes"]) == ODD_NAMES
     assert sum(tag == "script" for tag, _ in tags.found) == 2
+
+
+def test_the_page_is_drawn_by_the_overviews_own_renderer():
+    page = page_of(analysed())
+    for part in ("overview.js", "overview.css"):
+        assert (ASSETS / part).read_text() in page
 
 
 def test_the_page_asks_the_network_for_nothing():
     page = page_of(analysed())
     tags = Tags(page)
-    assert not re.findall(r"(?:https?:)?//[a-z]", page.replace("// The values", ""))
+    addresses = {*re.findall(r"https?://[^\"'\s)]+", page)} - {"http://www.w3.org/2000/svg"}
+    assert not addresses
+    assert not re.findall(r"\b(?:fetch|XMLHttpRequest|WebSocket|import)\(|@import|url\(", page)
     assert not tags.attributes("src")
     assert not tags.attributes("href")
     (policy,) = [a["content"] for _, a in tags.found if "http-equiv" in a]
@@ -180,19 +202,66 @@ def test_the_words_say_what_was_done():
 # --- the button ---
 
 
-def test_the_button_packs_numbers_page_figure_and_words(tmp_path):
-    analysis = analysed()
-    packed = taken_away(analysis, analysis.classes[1], 2)
+def unpacked(packed):
+    """File name -> content of what the button gave."""
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(packed["data"]))) as files:
-        names = {name.rpartition(".")[2]: name for name in files.namelist()}
-        assert {"npz", "html", "pdf", "svg", "txt"} == {*names}
-        (tmp_path / "a.npz").write_bytes(files.read(names["npz"]))
-        assert f"“{analysis.classes[1]}”" in files.read("words.txt").decode()
-        assert "after layer 2" in files.read("words.txt").decode()
-        assert all(name.isascii() and "/" not in name for name in files.namelist())
+        return {name: files.read(name) for name in files.namelist()}
+
+
+def test_the_button_packs_numbers_draws_page_figure_and_words(tmp_path):
+    analysis = analysed()
+    overview, batches = Overview(analysis), drawn(analysis)
+    looked = json.dumps({"layer": 1, "class": analysis.classes[1], "opacity": 0.5})
+    files = unpacked(taken_away(analysis, (overview, batches), looked))
+    kinds = {name.rpartition(".")[2]: file for name, file in files.items() if name != "README.txt"}
+    assert {"npz", "json", "html", "pdf", "svg", "txt"} == {*kinds}
+    (tmp_path / "a.npz").write_bytes(kinds["npz"])
     assert load_analysis(tmp_path / "a.npz").classes == analysis.classes
+    payload = json.loads(kinds["json"])
+    assert payload == json.loads(json.dumps(overview.payload(batches)))
+    assert payload["draws"]["count"] == 3
+    state = {"layer": 1, "class": analysis.classes[1]}
+    assert data_of(kinds["html"].decode()) == {"payload": payload, "state": state}
+    assert f"“{analysis.classes[1]}”" in kinds["txt"].decode()
+    assert "after layer 2" in kinds["txt"].decode()
+
+
+def test_the_readme_names_every_file_and_no_other():
+    files = unpacked(taken_away(analysed(), None, None))
+    assert all(name.isascii() and "/" not in name for name in files)
+    readme = files.pop("README.txt").decode()
+    named = re.findall(r"[\w.-]+\.(?:npz|json|html|pdf|svg|txt)\b", readme)
+    assert {*named} == {*files}
+
+
+def test_before_any_draw_the_analysis_alone_is_saved():
+    files = unpacked(taken_away(analysed("frozen only"), None, None))
+    (told,) = [json.loads(file) for name, file in files.items() if name.endswith("json")]
+    assert told == json.loads(json.dumps(Overview(analysed("frozen only")).payload()))
+
+
+@pytest.mark.parametrize(
+    ("looked", "expected"),
+    [
+        ('{"layer": 3, "class": "cat", "wipe": null}', {"layer": 3, "class": "cat"}),
+        ('{"layer": "3", "class": 4}', {}),
+        ('{"layer": true, "class": null}', {}),
+        ("[1]", {}),
+        ("{", {}),
+        ("", {}),
+        (None, {}),
+    ],
+)
+def test_only_what_the_browser_says_rightly_is_read(looked, expected):
+    assert read_state(looked) == expected
+
+
+@pytest.mark.parametrize(("asked", "layer"), [(-4, 1), (99, 4)])
+def test_a_layer_that_does_not_exist_becomes_the_nearest(asked, layer):
+    files = unpacked(taken_away(analysed(), None, json.dumps({"layer": asked})))
+    assert f"after layer {layer}" in files["words.txt"].decode()
 
 
 def test_without_an_analysis_the_button_says_so():
     with pytest.raises(gr.Error, match="no analysis yet"):
-        taken_away(None, None, 1)
+        taken_away(None, None, None)
