@@ -87,7 +87,7 @@ def compute(
         loaded = studio.load(question.backbone, name)
         one = studio.analyse(loaded, image, analysis.classes, settings)
         if not same_picture(one, analysis):
-            raise SettingsError(
+            raise SettingsError("The form names another backbone by now. Press Analyse first.")
                 "The form's backbone is no longer that of this analysis. Press Analyse first."
             )
         frozen, adapted = answers(one, name, card, target=question.target)
