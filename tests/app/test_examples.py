@@ -14,7 +14,6 @@ from app import examples
 from app.examples import EXAMPLES, FOLDER, precomputed, stored_draws
 from app.form import Form, dropout_values
 from app.overview.payload import DRAWS, MAP_DRAWS, PAIR
-from app.overview.payload import DRAWS
 from app.page import PRECOMPUTED, Page
 from app.studio import Studio
 from drople.analysis import AnalysisSettings, analyse
