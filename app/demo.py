@@ -146,15 +146,19 @@ def build_demo(studio: Studio) -> gr.Blocks:
             "show_progress_on": inputs.progress, "api_visibility": "private", **OPENING,
         }  # fmt: skip
         computing = {**opening, **MODEL}
+        # A click's callbacks wait for each other: were the analysis one of them, what stops the
+        # former draws and shows the Stop button would wait until the new result is there.
+        pressed = independent_event(inputs.run.click)
+        paired = independent_event(*(one.select for one in inputs.pair))
         done = (
             restored.then(page.open, **opening),
             inputs.example_chosen.success(page.open, **opening),
-            inputs.run.click(page.analyse, **computing),
+            pressed(page.analyse, **computing),
             inputs.redrawn.then(page.analyse, **computing),
         )
-        compared = gr.on(
-            [one.select for one in inputs.pair], page.compare, draws, [draws, overview],
-            inputs_kwargs=inputs.form, show_progress="hidden", api_visibility="private", **DRAWING,
+        compared = paired(
+            page.compare, draws, [draws, overview], inputs_kwargs=inputs.form,
+            show_progress="hidden", api_visibility="private", **DRAWING,
         )  # fmt: skip
         drawing = [
             one.success(
@@ -168,7 +172,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         inputs.stop.click(
             None, None, None, cancels=[*done], js=RUNNING % "false", api_visibility="private"
         )
-        for starting in (inputs.run.click, inputs.redrawn.then):
+        for starting in (pressed, inputs.redrawn.then):
             starting(None, None, None, js=RUNNING % "true", api_visibility="private")
         for ending in (*done[2:], *drawing):
             ending.then(None, None, None, js=RUNNING % "false", api_visibility="private")

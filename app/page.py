@@ -33,7 +33,7 @@ PICTURE_MISSING = (
     "under Photo and press Analyse."
 )
 Drawn = tuple[Overview, tuple[DrawBatch, ...]]  # the overview and its draws so far
-PRECOMPUTED = "Precomputed example: Analyse computes it here."
+PRECOMPUTED = "precomputed example"
 
 
 class Page:

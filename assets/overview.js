@@ -1157,7 +1157,8 @@ function coloured(page, text) {
 
 /** Builds the overview in `root`, with its places reserved, and returns its handle. */
 function mount(root, options = {}) {
-  const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, pointing: null, turn: 0, narrow: false };
+  const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, pointing: null, turn: 0, narrow: false, id: "",
+    later: null }; // a draw to look at as soon as it comes
   const watched = new Map(), resized = new ResizeObserver(entries => {
     for (const entry of entries) watched.get(entry.target)?.(entry.contentRect);
   });
@@ -1212,6 +1213,7 @@ function mount(root, options = {}) {
   page.set = change => {
     if (!page.model) return;
     const before = page.state;
+    if ("draw" in change) page.later = null;
     page.state = fitted({ ...before, ...change }, page.model);
     render();
     if (page.state.layer !== before.layer || page.state.class !== before.class || page.state.draw !== before.draw) say(live, spoken(page));
@@ -1258,9 +1260,14 @@ function mount(root, options = {}) {
     /** Shows a payload; the state stays where this payload can show it. */
     update(payload) {
       if (payload.message) return said.replaceChildren(payload.message);
+      // More draws, unlike a result, come without a note; late ones are of what is shown no longer.
+      if (page.model && payload.draws && !("note" in payload) && payload.id !== page.id) return undefined;
+      page.id = payload.id;
       page.model = read(payload);
       page.turn += 1;
-      page.state = fitted(page.state, page.model);
+      const wanted = page.later ?? page.state.draw;
+      page.state = fitted({ ...page.state, draw: wanted }, page.model);
+      page.later = page.state.draw === wanted ? null : wanted;
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
       chips.replaceChildren(...[payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
@@ -1271,6 +1278,7 @@ function mount(root, options = {}) {
       root.classList.add("filled");
       render();
       if (options.guide && !page.guide.seen() && page.guide.node.hidden) page.guide.open();
+      return undefined;
     },
     state: () => ({ ...page.state }),
     set: change => page.set(change),

@@ -21,12 +21,14 @@ learned prompts; never the class token) gets a probability of being dropped:
 ## What to keep in mind
 * DroPLe is Chen et al., *Dropout Prompt Learning*, arXiv 2512.07234. Its released code drops nothing: it multiplies
   chosen tokens by 1 + 0.03 · noise (choose *official code* in the settings). Zeroing is our reading of the paper.
-* **A and B are two questions.** A: the same weights, dropout applied now. B: models trained with each dropout. The overview
-  shows A.
-* One seed is **one draw**. Another seed drops other tokens.
+* **A and B are two questions.** A: the same weights, dropout applied now. B: models trained with each dropout. The dropout
+  panels here show A.
+* One seed is **one draw**. Another seed drops other tokens: what the overview says rests on 32 draws of each dropout.
+* "After layer n" in *Says* is a logit lens: the class token after that layer, read through the final norm and projection,
+  which were trained for the last layer only.
 * Vanilla dropout has IWTD's mean p in each layer by default: otherwise the amount of dropout would be compared, not the choice.
 * One very important token (a *sink*) can push every other token to p_max; then IWTD is vanilla dropout in disguise. The
-  overview says so where it happens.
+  overview marks such layers with ◎ and says how much of the range one token takes.
 * Grad-CAM is taken at the first layer norm of a block, for the cosine of picture and class, and is signed. Zeroed tokens refill
   from their neighbours in later layers.
 * **mini**, the CLIP that comes with the app, is small, and its prompts were learnt on 64-pixel pictures. Use it to try and to

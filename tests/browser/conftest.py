@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from steps import start_over
+from steps import SHOWN, start_over
 
 from app.demo import build_demo, launch
 from app.studio import Studio
@@ -17,22 +18,50 @@ CHROMIUM = Path("/usr/bin/chromium")
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", ALONE]
 PATIENCE = 120_000  # milliseconds, for a machine with other work
+# Notes what the overview is given (`given`) and where its parts lie then (`places`).
+WITNESS = """
+window.given = []
+window.places = []
+let real
+Object.defineProperty(window, "DropleLens", { get: () => real, set(value) {
+    real = { mount(root, options) {
+        const lens = value.mount(root, options), { update } = lens
+        const note = () => places.push([...document.querySelectorAll(
+            "#bar, .answer, .controls, .panel, .strip, .foot, .map")].map(one => {
+                const { x, y, width, height } = one.getBoundingClientRect()
+                return [x, y, width, height]
+            }))
+        note()
+        lens.update = payload => {
+            update(payload)
+            given.push({ payload, id: payload.id, draws: payload.draws?.count ?? 0 })
+            note()
+        }
+        return lens
+    } }
+} })
+"""
+GUIDE_SEEN = "localStorage.setItem('drople-lens-guide', 'seen')"
 
 
 class CountingStudio(Studio):
-    """The studio of the page as it ships, counting what it is asked."""
+    """The studio of the page as it ships: it counts what it is asked, and can be held up."""
 
     def __init__(self):
         super().__init__("cpu")
         self.asked = 0  # analyses wanted so far, remembered ones too
         self.turns = 0  # pieces of long work so far
+        self.free = threading.Event()  # while not set, nothing is computed
+        self.free.set()
 
     def analyse(self, *question):
         self.asked += 1
+        self.free.wait()
         return super().analyse(*question)
 
     def in_turn(self, work):
         self.turns += 1
+        self.free.wait()
         return super().in_turn(work)
 
 
@@ -72,9 +101,9 @@ class Visitors:
         self.elsewhere = re.compile(rf"^(?!{re.escape(url)}|data:|blob:)")
         self.contexts = {}
 
-    def arrive(self, width=1280, scheme="light", query="", answered=True):
-        """Opens the page as a new visitor and waits for the first picture, where one will come."""
-        key = width, scheme
+    def arrive(self, width=1280, scheme="light", query="", answered=True, guide=False):
+        """Opens the page as a visitor, new where `guide`, and waits for an answer to come."""
+        key = width, scheme, guide
         if key not in self.contexts:
             # One for each kind of screen, so that scripts are fetched and compiled once.
             context = self.chromium.new_context(
@@ -84,13 +113,16 @@ class Visitors:
             )
             context.set_default_timeout(PATIENCE)
             context.on("request", self.see)
+            context.add_init_script(WITNESS)
+            if not guide:
+                context.add_init_script(GUIDE_SEEN)
             self.contexts[key] = context
         page = self.contexts[key].new_page()
         page.on("console", self.note)
         page.on("pageerror", lambda error: self.problems.append(f"page: {error}"))
         page.goto(self.url + query)
         if answered:
-            page.locator("#predictions-plot .scatterlayer .point").first.wait_for()
+            page.locator(SHOWN).wait_for()
         return page
 
     def see(self, request):

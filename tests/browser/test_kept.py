@@ -6,57 +6,150 @@ import re
 import zipfile
 
 import pytest
-from steps import expect, open_tab
+from steps import (
+    CLASSES,
+    SAID,
+    expect,
+    open_tab,
+    state,
+    take_example,
+    wait_for_draws,
+)
+from steps import look as looking
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
+# Every control of the form with its value.
+FORM = """() => [...document.querySelectorAll(
+    "#classes textarea, #prompts input, #settings-panel :is(textarea, input:not([type=range]))")]
+    .map(one => {
+        const name = one.getAttribute("aria-label") ?? one.closest("label")?.textContent
+        const choice = ["radio", "checkbox"].includes(one.type)
+        return `${choice ? name.slice(0, 20) : name}: ${choice ? one.checked : one.value}`
+    })"""
+SLIDERS = {
+    "p_min, of the most important token": "0.2",
+    "p_max, of the least important token": "0.6",
+    "Vanilla's own p": "0.4",
+    "weight of s_self": "2",
+    "weight of s_cls": "0.5",
+    "weight of s_cross": "1.5",
+}
+LOOKED = {"layer": 2, "signal": "s_cls", "class": "dog", "draw": 3, "opacity": 0.4,
+          "branch": "frozen", "read": "layer"}  # fmt: skip
+PIXELS = """() => [...document.querySelectorAll(".panel canvas:not(.ramp)")]
+    .filter(one => one.clientWidth).map(one => one.toDataURL())"""
 
 
-def test_a_link_brings_settings_and_example_back(visit):
+def pick(page, elem_id, option):
+    """Chooses an option of a dropdown of the form."""
+    page.locator(f"#{elem_id} input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_a_link_brings_every_control_back(visit):
     page = visit()
-    page.locator("#examples").get_by_text("horses", exact=True).click()
-    expect(page.locator("#classes textarea")).to_have_value(re.compile("^horse, "))
-    page.locator("#dropout > button").click()
+    take_example(page, "dog")
+    first = page.evaluate(FORM)
+    pick(page, "prompts", "imagenette-drople")
+    page.locator(CLASSES).fill("dog, cat, truck")
+    page.locator("#settings-button").click()
+    expect(page.locator("#settings-panel")).to_be_visible()
+    pick(page, "compare-a", "Vanilla dropout")
+    pick(page, "compare-b", "IWTD")
+    for name, value in SLIDERS.items():
+        page.get_by_label(f"number input for {name}").fill(value)
+        page.keyboard.press("Tab")
+    for name in ("zero_scaled", "post", "Grad-CAM++"):
+        page.get_by_label(name, exact=True).check()
+    page.get_by_label("Vanilla at IWTD's rate").uncheck()
+    page.get_by_label("Drop text prompts too").check()
+    page.get_by_label("Maps at the input of block").fill("11")
     page.locator("#seed input").fill("3")
+    page.locator("#template textarea").fill("a picture of a {}.")
+    looking(page, **LOOKED)
+    page.keyboard.press("Escape")
+    open_tab(page, "Save")
     page.locator("#copy-link").click()
-    expect(page.locator("#link textarea, #link input")).to_have_value(re.compile("seed=3"))
-    link = page.locator("#link textarea, #link input").input_value()
-    other = visit(query=link.partition("/?")[2] and "?" + link.partition("/?")[2])
-    expect(other.locator("#answer")).to_contain_text("(seed 3)")
-    expect(other.locator("#classes textarea")).to_have_value(re.compile("^horse, "))
+    link = page.locator("#link textarea, #link input")
+    expect(link).to_have_value(re.compile("template=a"))
+    wanted = page.evaluate(FORM)
+    alone = [one for one in wanted if one in first]
+    assert all(": false" in one or "Backbone" in one for one in alone), alone  # all else was moved
+
+    other = visit(query="?" + link.input_value().partition("/?")[2])
+    expect(other.locator("#seed input")).to_have_value("3")
+    assert other.evaluate(FORM) == wanted
+    wait_for_draws(other, LOOKED["draw"])
+    kept = state(other)
+    assert {name: kept[name] for name in LOOKED} == LOOKED
 
 
 def test_a_link_made_for_an_uploaded_picture_asks_for_it(visit):
     page = visit(query="?classes=walrus%2C+teapot", answered=False)
-    expect(page.locator("#answer")).to_contain_text("not the picture they were for")
-    expect(page.locator("#classes textarea")).to_have_value("walrus, teapot")
+    expect(page.locator(SAID)).to_contain_text("but not the picture they were for")
+    expect(page.locator(CLASSES)).to_have_value("walrus, teapot")
 
 
 def test_the_browser_keeps_the_settings_until_they_are_reset(visit):
     page = visit()
-    page.locator("#dropout > button").click()
+    page.locator("#settings-button").click()
     page.locator("#seed input").fill("4")
     page.locator("#run").click()
-    expect(page.locator("#answer")).to_contain_text("(seed 4)")
+    expect(page.locator("#overview .foot")).to_contain_text("seed 4")
     page.close()
     page = visit()
-    expect(page.locator("#answer")).to_contain_text("(seed 4)")
-    page.locator("#dropout > button").click()
+    expect(page.locator("#overview .foot")).to_contain_text("seed 4")
     expect(page.locator("#seed input")).to_have_value("4")
+    open_tab(page, "Save")
     page.locator("#reset").click()
     expect(page.locator("#seed input")).to_have_value("0")
-    page.locator("#run").click()
-    expect(page.locator("#answer")).to_contain_text("(seed 0)")
 
 
 def test_a_tab_is_saved_as_pictures_and_tables(look):
     page = look()
-    open_tab(page, "Predictions")
+    open_tab(page, "Lab")
     with page.expect_download() as saved:
-        page.locator("#save-predictions").click()
+        page.locator("#save-choice-and-sinks").click()
+    open_tab(page, "Overview")
     with zipfile.ZipFile(saved.value.path()) as packed:
         contents = {name.rpartition(".")[2]: packed.read(name) for name in packed.namelist()}
     assert contents["png"].startswith(b"\x89PNG")
     assert contents["svg"].startswith(b"<svg")
-    assert contents["csv"].startswith(b"class,Frozen p")
-    assert saved.value.suggested_filename.endswith(".zip")
+    assert contents["csv"].startswith(b"normalisation,")
+
+
+@pytest.mark.parametrize("panel", ["says", "matters", "dropped", "looks"])
+def test_a_panel_is_saved_as_it_is_seen(look, panel):
+    page = look()
+    node = page.locator(f".panel.{panel}")
+    node.hover()
+    for kind in ("SVG", "PNG"):
+        with page.expect_download() as saved:
+            node.get_by_role("button", name=kind).click()
+        content = saved.value.path().read_bytes()
+        assert content.startswith(b"<svg" if kind == "SVG" else b"\x89PNG")
+        assert kind == "PNG" or b"mini@" in content
+
+
+def test_the_saved_page_shows_the_same_without_network(look, chromium, tmp_path):
+    page = look()
+    looking(page, layer=3, draw="all", wipe=None, centred=False, ranked=False, opacity=0.75,
+            signal="blend", branch="adapted", read="last", **{"class": "cat"})  # fmt: skip
+    answer, pixels = page.locator(SAID).inner_text(), page.evaluate(PIXELS)
+    open_tab(page, "Save")
+    with page.expect_download() as saved:
+        page.locator("#take-away").click()
+    open_tab(page, "Overview")
+    with zipfile.ZipFile(saved.value.path()) as packed:
+        name = next(name for name in packed.namelist() if name.endswith(".html"))
+        packed.extract(name, tmp_path)
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, offline=True)
+    alone, asked = context.new_page(), []
+    alone.on("request", lambda one: asked.append(one.url))
+    alone.goto(f"file://{tmp_path / name}")
+    alone.locator(".drople-lens.filled").wait_for()
+    expect(alone.locator(".said")).to_have_text(answer)
+    alone.wait_for_function(f"wanted => ({PIXELS})().join() === wanted.join()", arg=pixels)
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context.close()
