@@ -1,4 +1,4 @@
-"""Sanity check: the network is drawn anew from its last block downwards, and the maps watched."""
+"""Sanity check: the network is randomised from its last block downwards, and the maps watched."""
 
 from __future__ import annotations
 
