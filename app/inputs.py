@@ -101,7 +101,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
         gr.HTML("<h1>DroPLe Lens</h1>", elem_id="brand")
         photo = gr.Button("Photo", elem_id="photo-button", min_width=60)
         classes = gr.Textbox(
-            EXAMPLES[0].classes, label="Classes, separated by commas or lines", show_label=False,
+            EXAMPLES[0].classes, label="Classes", show_label=False,
             container=False, lines=1, max_lines=3, elem_id="classes", max_length=200_000,
             placeholder="Classes, separated by commas or lines", scale=6, min_width=160,
         )  # fmt: skip
