@@ -50,11 +50,14 @@ const show = () => { if (props.value?.id || props.value?.message) lens.update(pr
 watch("value", show)
 show()
 """
-STALE = "() => { window.lens?.stale('for the former form: press Analyse') }"
+STALE = "() => { window.lens?.stale('The form has changed since: press Analyse.') }"
 FRESH = "() => { window.lens?.stale('') }"
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
-RUNNING = "() => { document.body.classList.toggle('lens-running', %s) }"
+RUNNING = """() => {
+    document.body.classList.toggle("lens-running", %(on)s)
+    window.lens?.computing(%(on)s)
+}"""
 # A plot drawn on a closed tab has no width yet.
 REFIT = "() => { setTimeout(() => dispatchEvent(new Event('resize')), 50) }"
 
@@ -170,12 +173,17 @@ def build_demo(studio: Studio) -> gr.Blocks:
         for stopping in (inputs.stop.click, inputs.run.click, *(one.select for one in inputs.pair)):
             stopping(None, None, None, cancels=drawing, api_visibility="private")
         inputs.stop.click(
-            None, None, None, cancels=[*done], js=RUNNING % "false", api_visibility="private"
+            None,
+            None,
+            None,
+            cancels=[*done],
+            js=RUNNING % {"on": "false"},
+            api_visibility="private",
         )
         for starting in (pressed, inputs.redrawn.then):
-            starting(None, None, None, js=RUNNING % "true", api_visibility="private")
+            starting(None, None, None, js=RUNNING % {"on": "true"}, api_visibility="private")
         for ending in (*done[2:], *drawing):
-            ending.then(None, None, None, js=RUNNING % "false", api_visibility="private")
+            ending.then(None, None, None, js=RUNNING % {"on": "false"}, api_visibility="private")
         for one in done:
             one.success(None, None, None, js=FRESH, api_visibility="private")
         inputs.help.click(None, None, None, js=GUIDE, api_visibility="private")
