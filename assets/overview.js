@@ -241,8 +241,8 @@ function read(payload) {
     payload, rows, columns, patches, a, b, label, layers, nothing, depth: payload.depth, count: places.length,
     /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
     inText: name => label(name).replace(/^[A-Z](?=[a-z])/, first => first.toLowerCase()),
-    inBrackets: name => model.inText(name).replace(/ dropout$/, ""),
-    short: name => label(name).replace(/ dropout$/, ""),
+    inBrackets: name => model.inText(name).replace(/ (dropout|IWTD|alone)$/, ""),
+    short: name => label(name).replace(/ (dropout|alone)$/, ""),
     /** The branch that the dropouts act on, where another one is looked at. */
     elsewhere: branch => (branch === payload.pair_branch ? "" : model.inText(payload.pair_branch)),
     shown: payload.shown.map(index => payload.classes[index]),
@@ -692,10 +692,10 @@ function droppedPanel(page) {
   const ranked = el("input", { type: "checkbox", onchange: () => page.set({ ranked: ranked.checked }) });
   const turn = el("label", { class: "switch", title: "Changes this panel and the film strip alone" }, ranked, "What if ranked (ours)");
   const captions = [el("figcaption"), el("figcaption")], keys = el("p", { class: "keys soft" });
-  const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft two" });
+  const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft" });
   const { node, subtitle } = panel(page, "dropped", "Dropped", "", el("div", { class: "row" }, what.node, turn),
     el("div", { class: "pair" }, el("figure", {}, captions[0], first.node, bar.node, prompts.node),
-      el("figure", { class: "differ" }, captions[1], decided.node, countBar.node, keys)), sentence, reason);
+      el("figure", { class: "differ" }, captions[1], decided.node, countBar.node, keys)), el("div", { class: "words" }, sentence, reason));
 
   /** Patches in the colour of the one that keeps them. */
   function kept(sideOf, strength) {
@@ -718,11 +718,10 @@ function droppedPanel(page) {
     const { model, state } = page, { draw, ranked: asked } = state;
     const values = model.difference(layer, draw, asked), scale = model.differenceScale(asked);
     const title = `p(${named(model.a)}) − p(${named(model.b)})`;
-    const where = asked || !model.count ? "undropped forward" : one ? `draw ${draw}` : `mean of ${many(model.count, "draw")}`;
+    const where = asked || !model.count ? "undropped" : one ? `draw ${draw}` : `mean of ${model.count}`;
     const colours = tint(values, scale, state.opacity, model.patches);
     if (one) for (let i = 0; i < model.patches; i++) if (Number.isNaN(values[i])) colours.set(GONE, 4 * i);
-    say(captions[0], title);
-    captions[0].title = where;
+    say(captions[0], `${title}, ${where}`);
     first.show({ ...spec, veil: "", colours }, { label: `${title} after layer ${layer + 1}, ${where}. Largest: ${model.told(values, signed)}.`,
       value: token => (one ? [title, signed(values[token])] : null) });
     const end = `${scale.clipped ? "≥ " : ""}`, high = Number(scale.high.toPrecision(2));
@@ -747,7 +746,7 @@ function droppedPanel(page) {
       prompts.show(model.payload.pair_branch, drops.map(what => ({ drop: 1, gone: NaN }[what] ?? 0)), upTo(1), value => (missing(value) ? "gone" : value ? "drop" : "keep"));
       return;
     }
-    const title = expected ? `p(${who}), undropped forward` : `Draws in which ${who} drops, of ${model.count}`;
+    const title = expected ? `p(${who}), undropped` : `Draws in which ${who} drops, of ${model.count}`;
     say(captions[0], title);
     first.show({ ...spec, veil: "", colours: tint(values, scale, state.opacity, model.patches) }, {
       label: `${title}, after layer ${layer + 1}. Most: ${model.told(values, write)}.`, value: () => null });
@@ -774,17 +773,20 @@ function droppedPanel(page) {
       + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
   }
 
+  /** One draw of many can still be seen. */
+  const strength = share => (share ? Math.min(1, 0.2 + 0.8 * Math.abs(share)) : 0);
+
   function allDraws(spec, layer, expected) {
     const { model, state } = page, counts = model.differing(layer, state.ranked), top = model.differingTop(state.ranked);
     const [a, b] = [model.a, model.b].map(model.inText), write = value => (expected ? percent(value) : `${value} of ${model.count}`);
-    decided.show({ ...spec, colours: kept(i => (counts[i] > 0 ? "a" : counts[i] < 0 ? "b" : ""), i => Math.min(1, Math.abs(counts[i]) / top)) }, {
+    decided.show({ ...spec, colours: kept(i => (counts[i] > 0 ? "a" : counts[i] < 0 ? "b" : ""), i => strength(counts[i] / top)) }, {
       label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. Most: ${model.told(sizes(counts), write)}.`,
       value: () => null });
-    say(captions[1], expected ? "Draws in which they differ, expected" : `Draws in which they differ, of ${model.count}`);
+    say(captions[1], expected ? "Draws expected to differ" : `Draws in which they differ, of ${model.count}`);
     const colours = new Uint8ClampedArray(1024), panelColour = rgbOf(page.colour("panel"));
     for (let i = 0; i < 256; i++) {
-      const at = i / 127.5 - 1, ends = rgbOf(page.colour(at < 0 ? model.b : model.a));
-      colours.set([...ends.map((end, c) => end * Math.abs(at) + panelColour[c] * (1 - Math.abs(at))), 255], 4 * i);
+      const at = i / 127.5 - 1, ends = rgbOf(page.colour(at < 0 ? model.b : model.a)), full = strength(expected || Math.abs(at) * top >= 0.5 ? at : 0);
+      colours.set([...ends.map((end, c) => end * full + panelColour[c] * (1 - full)), 255], 4 * i);
     }
     const end = expected ? percent(top) : String(top);
     countBar.show(colours, [end, "0", end]);
@@ -795,7 +797,7 @@ function droppedPanel(page) {
   function render() {
     const { model, state, photo } = page, { payload } = model, { layer, draw } = state;
     const grid = [model.rows, model.columns], off = layer >= model.depth, elsewhere = model.elsewhere(state.branch);
-    what.show([["difference", "difference of p"], ...[["a", model.a], ["b", model.b]].map(([side, name]) =>
+    what.show([["difference", "difference", "p of the first less p of the second"], ...[["a", model.a], ["b", model.b]].map(([side, name]) =>
       [side, `${model.inBrackets(name)} drops`, `How often ${model.inText(name)} drops each token`])], state.shows);
     ranked.checked = state.ranked;
     turn.hidden = !payload.p.ranked;
@@ -826,8 +828,9 @@ function droppedPanel(page) {
       say(sentence, (state.ranked ? payload.sentences.ranked : payload.sentences.dropped)[layer]);
     }
     const why = payload.sentences.reason[layer];
+    const of = [one && `draws 1 to ${model.count}`, elsewhere && `the ${elsewhere} branch`].filter(Boolean).join(", ");
     say(reason, state.ranked ? "Expected on the undropped forward. Only this panel and the film strip change."
-      : why && elsewhere ? `${why} (On the ${elsewhere} branch.)` : why);
+      : why && of ? `${why} (Of ${of}.)` : why);
   }
   return { node, render };
 }
@@ -1020,7 +1023,7 @@ function tokenDetails(page, token, layer, value) {
       : counted ? name => model.meanP(b, layer)[token] + (name === a ? difference : 0) : name => model.p(name, layer, draw)[token];
     rows.push([!payload.draws || ranked ? `Undropped forward, ${acted}${ranked ? ", ranked" : ""}`
       : counted ? `Over ${many(model.count, "draw")}, ${acted}` : `Draw ${draw}, ${acted}`]);
-    for (const name of [a, b]) rows.push([`p, ${ranked && name === a ? "ranked" : model.short(name)}`, missing(p(name)) ? "–" : p(name).toFixed(3)]);
+    for (const name of [a, b]) rows.push([`p(${ranked && name === a ? "ranked" : model.inBrackets(name)})`, missing(p(name)) ? "–" : p(name).toFixed(3)]);
     rows.push(["Difference of p", signed(difference)]);
     if (counted) {
       const { there, dropped, met, differ } = model.tally(layer);
