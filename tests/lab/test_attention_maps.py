@@ -15,6 +15,7 @@ from tiny import NAMES, noise_picture, prompted
 from app.figures.attention_maps import heads_scale, heads_strip
 from app.lab import attention_maps as tab
 from app.lab.question import Result
+from app.studio import Loaded
 from app.tabs import texts
 from app.wording.attention_maps import attention_sentence, heads_rows
 from drople.analysis import analyse
@@ -127,7 +128,7 @@ def test_the_animation_ends_after_the_last_layer():
 
 
 def test_the_view_reads_what_the_analysis_was_made_with():
-    studio = SimpleNamespace(load=lambda *a: SimpleNamespace(model=MODEL))
+    studio = SimpleNamespace(load=lambda *a: Loaded(MODEL, None, "p", ""))
     (attention,) = tab.compute(asked(studio, ask(), 0), progress=silent)
     assert list(attention) == ["frozen", "adapted"]
 
