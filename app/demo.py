@@ -50,14 +50,23 @@ const show = () => { if (props.value?.id || props.value?.message) lens.update(pr
 watch("value", show)
 show()
 """
-STALE = "() => { window.lens?.stale('for the former form: press Analyse') }"
+STALE = "() => { window.lens?.stale('The form has changed since: press Analyse.') }"
 FRESH = "() => { window.lens?.stale('') }"
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
 # Stop is there from the press until the last draw; draws that end meanwhile are of a former result.
-RUNNING = "() => { document.body.classList.add('lens-running', 'lens-analysing') }"
-ANALYSED = "() => { document.body.classList.remove('lens-analysing') }"
-DONE = "() => { document.body.classList.remove('lens-running', 'lens-analysing') }"
+RUNNING = """() => {
+    document.body.classList.add("lens-running", "lens-analysing")
+    window.lens?.computing(true)
+}"""
+ANALYSED = """() => {
+    document.body.classList.remove("lens-analysing")
+    window.lens?.computing(false)
+}"""
+DONE = """() => {
+    document.body.classList.remove("lens-running", "lens-analysing")
+    window.lens?.computing(false)
+}"""
 DRAWN = """() => {
     const { classList } = document.body
     if (!classList.contains("lens-analysing")) classList.remove("lens-running")
