@@ -234,7 +234,7 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
-        "max_file_size": "10mb",
+        "max_file_size": "20mb",
         "state_session_capacity": 64,
         "footer_links": ["api"],
         "theme": theme(),

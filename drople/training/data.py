@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from drople.errors import DataError
 from drople.images import SUFFIXES, image_files
+from drople.texts import read_json
 from drople.tokens.draws import generator_of
 from drople.training.image_sets import ImageSet, PackedImage, images_of_files
 
@@ -154,7 +154,7 @@ def load_task(path: str | Path) -> Task:
     if pack.is_file() and manifest.is_file():
         try:
             return _load_pack(pack)
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (DataError, OSError, ValueError, KeyError, BadZipFile) as error:
             what = f"{pack.name} is not a pack that can be read ({error})."
             raise DataError(f"{what} Copy it and {manifest.name} again.") from error
     raise DataError(
@@ -176,7 +176,7 @@ def load_unlabelled(folder: str | Path) -> ImageSet:
 
 
 def _load_pack(pack: Path) -> Task:
-    manifest = json.loads(pack.with_suffix(".json").read_text())
+    manifest = read_json(pack.with_suffix(".json"))
     with pack.open("rb") as file, np.load(file) as arrays:
         blob, offsets = arrays["blob"], arrays["offsets"]
         labels, split = arrays["labels"].astype(int), arrays["split"]

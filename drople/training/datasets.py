@@ -7,7 +7,6 @@ are torchvision's; what torchvision does not split is dealt out by a fixed draw:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from torchvision import datasets as vision
 
 from drople.errors import DataError
+from drople.texts import read_json
 from drople.training.data import TEST, TRAIN, VAL, Task, draw_parts, join_tasks
 from drople.training.data import load_task as load_path
 from drople.training.image_sets import ImageSet, images_of_files
@@ -117,7 +117,7 @@ def _find_split(root: Path, dataset: NamedDataset) -> Path | None:
 
 def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> Task:
     """Reads CoOp's split: for each part a list of [path, label, class name]."""
-    rows = json.loads(split.read_text())
+    rows = read_json(split)
     first = rows["train"][0][0]
     base = next((root / part for part in dataset.images if (root / part / first).is_file()), None)
     if base is None:
