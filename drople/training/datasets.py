@@ -144,7 +144,8 @@ def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> 
         for part in rows.values()
         if part
     ]
-    return Task(name, classes, *_three_parts(sets, classes))
+    train, val, test = _three_parts(sets, classes)
+    return Task(name, classes, train, val, test)
 
 
 Rows = dict[str, list[tuple[str, int, str]]]

@@ -117,7 +117,9 @@ def distinct_classes(names: Iterable[str], where: str) -> tuple[tuple[str, ...],
         DataError: a name has no letter that can be seen.
     """
     number: dict[str, int] = {}
-    classes, labels, repeated = [], [], []
+    classes: list[str] = []
+    repeated: list[str] = []
+    labels: list[int] = []
     for name in map(clean_name, names):
         if not name:
             raise DataError(f"{where} has a class without a name. Give it one.")

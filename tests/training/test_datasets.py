@@ -51,10 +51,10 @@ def write_split(coop, change, encoding="utf-8"):
 
 @pytest.mark.parametrize("first", [1, 7])
 def test_labels_may_start_anywhere(coop, first):
-    task = write_split(
-        coop,
-        lambda rows: {part: [[p, n + first, t] for p, n, t in of] for part, of in rows.items()},
-    )
+    def moved(rows):
+        return {part: [[p, n + first, t] for p, n, t in of] for part, of in rows.items()}
+
+    task = write_split(coop, moved)
     assert task.classes == ("maine coon", "pug")
     assert (task.train.labels.tolist(), task.test.labels.tolist()) == ([0, 1, 1], [0, 1])
 
@@ -96,7 +96,7 @@ def test_a_picture_in_two_parts_is_said(coop, caplog):
     [
         (
             ["a/1.jpg", "0", "cat"],
-            r"row 1 of “train” is \['a/1.jpg', '0', 'cat'\]; expected a path",
+            r"train” is \['a/1.jpg', '0', 'cat'\]; expected a path",
         ),
         (["a/1.jpg", 0], "row 1 of “train”"),
         (["a/1.jpg", True, "cat"], "row 1 of “train”"),
