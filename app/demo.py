@@ -95,8 +95,12 @@ def theme() -> gr.themes.Base:
 
 def head() -> str:
     """What the browser loads first. Gradio would rewrite the overview's style, were it given it."""
-    style = f"<style>{(ASSETS / 'overview.css').read_text()}</style>"
-    return ICON + style + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS)
+    style = f"<style>{(ASSETS / 'overview.css').read_text(encoding='utf-8')}</style>"
+    return (
+        ICON
+        + style
+        + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
+    )
 
 
 def first_prompts(studio: Studio) -> str:

@@ -81,7 +81,7 @@ class Page:
         """Where it yields nothing new, an analysis can be stopped."""
         with user_errors():
             progress(0.05, desc="1 of 3: reading the class list")
-            names = parse_class_list(form.classes)
+            names = parse_class_list(form.classes or "")  # an API caller may send null
             if repeated := repeated_names(split_names(form.classes)):
                 gr.Info(merged_sentence(repeated))
             if form.image is None:

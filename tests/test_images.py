@@ -246,9 +246,7 @@ def test_a_phones_jpeg_of_48_megapixels_is_read_at_a_fraction(monkeypatch):
 
 
 def test_a_jpeg_over_64_megapixels_is_refused_from_its_header():
-    with pytest.raises(
-        ImageError, match=r"is 9000 x 8000; .* 24 megapixels, 64 for JPEG"
-    ):
+    with pytest.raises(ImageError, match=r"is 9000 x 8000; .* 24 megapixels, 64 for JPEG"):
         read(jpeg_header(9000, 8000))
 
 
