@@ -112,8 +112,12 @@ def theme() -> gr.themes.Base:
 
 def head() -> str:
     """What the browser loads first. Gradio would rewrite the overview's style, were it given it."""
-    style = f"<style>{(ASSETS / 'overview.css').read_text()}</style>"
-    return ICON + style + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS)
+    style = f"<style>{(ASSETS / 'overview.css').read_text(encoding='utf-8')}</style>"
+    return (
+        ICON
+        + style
+        + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
+    )
 
 
 def first_prompts(studio: Studio) -> str:
@@ -253,7 +257,7 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
-        "max_file_size": "10mb",
+        "max_file_size": "20mb",
         "state_session_capacity": 64,
         "footer_links": ["api"],
         "theme": theme(),

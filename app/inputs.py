@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from html import escape
 from typing import Any
 
@@ -47,7 +48,18 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
         if payload.path is None:  # a data: URL from an API caller
             raise gr.Error("Send the picture as a file.", print_exception=False)
         with user_errors():
-            return read_image(payload.path)
+            there = os.path.isfile(payload.path)
+            return _read_once(payload.path, os.stat(payload.path).st_mtime_ns if there else 0)
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: str, changed: int) -> Image.Image:
+    """A picture of the form, which every event that reads the form asks for; not to be changed.
+
+    Args:
+        changed: when the file was, in nanoseconds.
+    """
+    return read_image(path)
 
 
 @dataclass(frozen=True)

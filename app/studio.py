@@ -189,8 +189,8 @@ class Studio:
             SettingsError: the template has no {} for the class name.
         """
         key = (loaded.key, classes, template)
+        _check_length(loaded.model, classes, template)
         with self._turn:
-            _check_length(loaded.model, classes, template)
             return self._texts.get(key, lambda: describe_classes(loaded.model, classes, template))
 
     def analyse(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from drople.analysis import Analysis, AnalysisSettings, analyse
     from drople.class_texts import describe_classes
     from drople.errors import DropleError
+    from drople.images import read_image
     from drople.models.backbone import load_backbone
     from drople.models.prompted_clip import PromptedClip
     from drople.storage.analyses import load_analysis, replay, save_analysis
@@ -47,6 +48,7 @@ __all__ = [
     "load_analysis",
     "load_backbone",
     "load_prompts",
+    "read_image",
     "replay",
     "save_analysis",
     "save_prompts",
@@ -57,6 +59,7 @@ _NAMES = {  # module -> the public names that it defines
     "drople.analysis": ("Analysis", "AnalysisSettings", "analyse"),
     "drople.class_texts": ("describe_classes",),
     "drople.errors": ("DropleError",),
+    "drople.images": ("read_image",),
     "drople.models.backbone": ("load_backbone",),
     "drople.models.prompted_clip": ("PromptedClip",),
     "drople.storage.analyses": ("load_analysis", "replay", "save_analysis"),

@@ -107,12 +107,14 @@ def analyse(
 
     Args:
         model: a frozen backbone, or one with trained prompts.
+        image: from `read_image`, or any of Pillow's; it is turned upright and laid on white.
         classes: names, or their texts from `describe_classes` where they are used again.
         prompts_name: what the provenance calls the prompts.
         decisions: depth -> which tokens are dropped there, instead of a draw (see `replay`).
 
     Raises:
         ClassListError: a class name cannot be encoded.
+        ImageError: it is no picture, or its file is damaged.
         SettingsError: a setting the model does not have, such as a layer too high.
     """
     settings = settings or AnalysisSettings()
