@@ -14,7 +14,11 @@ from drople.storage.prompts import save_prompts
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declares the command's options."""
     add = parser.add_argument
-    add("file", type=Path, help="what CoOp, KgCoOp, MaPLe, PromptSRC, IVLP, VPT, MPL or DroPLe saved")
+    add(
+        "file",
+        type=Path,
+        help="what CoOp, KgCoOp, MaPLe, PromptSRC, IVLP, VPT, MPL or DroPLe saved",
+    )
     add("--out", type=Path, required=True, help="the .safetensors file to write")
     add("--backbone", default="ViT-B-16/openai", help="the CLIP it was trained on")
     add("--method", choices=[*READERS], help="default: recognised; CoOp and KgCoOp look alike")

@@ -202,9 +202,7 @@ def _lora(state: Mapping[str, Tensor]) -> tuple[LoraPlan | None, dict[str, Tenso
     return LoraPlan(layers, tensors["lora.query_down"].shape[1]), tensors, used
 
 
-def _numbered(
-    state: Mapping[str, Tensor], pattern: str, *, first: int | None = 0
-) -> list[str]:
+def _numbered(state: Mapping[str, Tensor], pattern: str, *, first: int | None = 0) -> list[str]:
     """The keys that match, in the order of the number in them.
 
     Args:
