@@ -50,6 +50,18 @@ def backbone_lines() -> list[str]:
     return lines
 
 
+def is_here(backbone: str) -> bool:
+    """Whether a name can be looked up without fetching anything or opening a folder that it names.
+
+    True too for what is no backbone's name at all.
+    """
+    if backbone.startswith(("hf-hub:", "local-dir:")):
+        return False
+    architecture, _, tag = backbone.partition("/")
+    known = (architecture, tag) in open_clip.list_pretrained(as_str=False)
+    return backbone in BUNDLED or not known or _cached(architecture, tag)
+
+
 def _cached(architecture: str, tag: str) -> bool:
     """Whether the Hub's cache, or open_clip's own, holds the weights."""
     config = open_clip.get_pretrained_cfg(architecture, tag)

@@ -14,7 +14,7 @@ import types
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -168,7 +168,8 @@ def _check(found: Analysis) -> None:
         name: [layer.blend.shape for layer in one.layers] for name, one in found.images.items()
     }
     frozen = widths.pop(FROZEN)  # without prompts, so of fewer tokens
-    if any(one != [*widths.values()][0] or len(one) != len(frozen) for one in widths.values()):
+    first = next(iter(widths.values()), frozen)
+    if len(first) != len(frozen) or any(one != first for one in widths.values()):
         raise ValueError("conditions have other layers than each other")
     for rows, traces in ((1, found.images), (K, found.texts)):
         for name, trace in traces.items():

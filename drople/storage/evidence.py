@@ -183,7 +183,7 @@ def _quantity(place: Place) -> str:
     """What the report calls the field at a place."""
     where, known = place[0], [part for part in place if not part.isdigit()]
     if where in ("images", "texts"):  # (images, condition, layers, number, field, ...)
-        field = place[4] if len(place) > 4 else known[-1]
+        field = place[4] if place[2] == "layers" else place[2]
         name = QUANTITIES.get(field, field)
         if where == "texts":
             return f"text {name}"
