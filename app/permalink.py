@@ -103,8 +103,8 @@ def gone(asked: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
         chosen = shown.value if isinstance(shown, gr.Dropdown) else shown
         if isinstance(wanted, str) and wanted and chosen != wanted:
             sentences.append(
-                f"The {label} “{escape(wanted[:200])}” of your last visit or of this link cannot be "
-                f"shown here any more: {escape(str(chosen)) if chosen else 'the page’s own'} "
+                f"The {label} “{escape(wanted[:200])}” of your last visit or of this link cannot "
+                f"be shown here any more: {escape(str(chosen)) if chosen else 'the page’s own'} "
                 "instead. Choose again in Settings."
             )
     return sentences
