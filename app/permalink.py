@@ -139,7 +139,7 @@ def _prompts(
     names = [*studio.prompts_for(backbone), NO_PROMPTS]
     named = str(asked.get("prompts"))
     if own and named not in names and _is_own_prompts(named):
-        return {"backbone": backbone, "prompts": gr.Dropdown(names, value=named)}
+        return {"backbone": backbone, "prompts": gr.Dropdown([*names, named], value=named)}
     chosen = named if named in names else names[0]
     dropout = dropout_values(studio.trained_dropout(backbone, chosen))
     return {"backbone": backbone, "prompts": gr.Dropdown(names, value=chosen), **dropout}

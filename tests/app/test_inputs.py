@@ -286,9 +286,8 @@ def test_values_set_by_hand_are_left_alone(furnished):
 
 
 def test_own_prompts_show_what_they_were_trained_with(tmp_path):
-    from furnished import save_fresh_prompts
-
     from app.form import dropout_values
+    from app.studio import Studio
     from drople.models.backbone import load_backbone
     from drople.storage.prompts import read_card
 
