@@ -16,7 +16,7 @@ import gradio as gr
 
 from app.examples import EXAMPLES
 from app.form import SETTINGS, dropout_values
-from app.inputs import CUSTOM, KNOBS, QUIET, TRAINED, Inputs
+from app.inputs import CUSTOM, KNOBS, QUIET, TRAINED, Inputs, named_prompts
 from app.studio import BACKBONES, NO_PROMPTS, Studio, own_file
 from drople.errors import CheckpointError
 from drople.storage.hub import is_hub_id
@@ -139,7 +139,12 @@ def _prompts(
     names = [*studio.prompts_for(backbone), NO_PROMPTS]
     named = str(asked.get("prompts"))
     if own and named not in names and _is_own_prompts(named):
-        return {"backbone": backbone, "prompts": gr.Dropdown([*names, named], value=named)}
+        choices = [*named_prompts(studio, backbone), (named, named)]
+        return {"backbone": backbone, "prompts": gr.Dropdown(choices, value=named)}
     chosen = named if named in names else names[0]
     dropout = dropout_values(studio.trained_dropout(backbone, chosen))
-    return {"backbone": backbone, "prompts": gr.Dropdown(names, value=chosen), **dropout}
+    return {
+        "backbone": backbone,
+        "prompts": gr.Dropdown(named_prompts(studio, backbone), value=chosen),
+        **dropout,
+    }
