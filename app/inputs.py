@@ -251,8 +251,9 @@ def next_seed(seed: float | None) -> int:
 def preset_classes(studio: Studio, chosen: str | None, prompts: str, backbone: str) -> Any:
     """The class list a preset stands for."""
     if chosen == OWN_CLASSES:
-        card = studio.prompts_for(backbone).get(prompts)
-        return ", ".join(card.classes) if card else gr.skip()
+        with user_errors():
+            card = studio.card(backbone, prompts)
+        return ", ".join(card.classes) if card and card.classes else gr.skip()
     return PRESETS.get(chosen or "", gr.skip())
 
 
@@ -271,6 +272,8 @@ def preset_dropout(studio: Studio, chosen: str, prompts: str, backbone: str) -> 
     """The values a preset stands for, in the order of `KNOBS`."""
     if chosen == CUSTOM:
         return [gr.skip()] * len(KNOBS)
-    trained = studio.trained_dropout(backbone, prompts)
-    preset = {TRAINED: trained, CODE: OFFICIAL_CODE}.get(chosen, DropoutSettings())
+    preset = OFFICIAL_CODE if chosen == CODE else DropoutSettings()
+    if chosen == TRAINED:
+        with user_errors():
+            preset = studio.trained_dropout(backbone, prompts)
     return [*dropout_values(preset).values()]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from drople.images import read_image
     from drople.models.backbone import load_backbone
     from drople.models.prompted_clip import PromptedClip
-    from drople.storage.analyses import load_analysis, replay, save_analysis
+    from drople.storage.analyses import load_analysis, save_analysis
+    from drople.storage.evidence import replay
     from drople.storage.prompts import load_prompts, save_prompts
     from drople.tokens.dropout import DROP_MODES, STRATEGIES, DropoutSettings
     from drople.tokens.importance import score_tokens
@@ -62,7 +63,8 @@ _NAMES = {  # module -> the public names that it defines
     "drople.images": ("read_image",),
     "drople.models.backbone": ("load_backbone",),
     "drople.models.prompted_clip": ("PromptedClip",),
-    "drople.storage.analyses": ("load_analysis", "replay", "save_analysis"),
+    "drople.storage.analyses": ("load_analysis", "save_analysis"),
+    "drople.storage.evidence": ("replay",),
     "drople.storage.prompts": ("load_prompts", "save_prompts"),
     "drople.tokens.dropout": ("DROP_MODES", "STRATEGIES", "DropoutSettings"),
     "drople.tokens.importance": ("score_tokens",),

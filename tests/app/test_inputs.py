@@ -334,3 +334,14 @@ def test_a_dropout_preset_fills_the_form(furnished, preset, expected):
 
 def test_values_set_by_hand_are_left_alone(furnished):
     assert preset_dropout(furnished[0], CUSTOM, *furnished[1:]) == [gr.skip()] * len(KNOBS)
+
+
+def test_own_prompts_show_what_they_were_trained_with(tmp_path):
+    from app.form import dropout_values
+    from app.studio import Studio
+    from drople.models.backbone import load_backbone
+    from drople.storage.prompts import read_card
+
+    path = save_fresh_prompts(tmp_path / "mine.safetensors", load_backbone("mini"))
+    values = preset_dropout(Studio("cpu"), TRAINED, str(path), "mini")
+    assert values == [*dropout_values(read_card(path).dropout).values()]
