@@ -50,14 +50,23 @@ const show = () => { if (props.value?.id || props.value?.message) lens.update(pr
 watch("value", show)
 show()
 """
-STALE = "() => { window.lens?.stale('for the former form: press Analyse') }"
+STALE = "() => { window.lens?.stale('The form has changed since: press Analyse.') }"
 FRESH = "() => { window.lens?.stale('') }"
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
 # Stop is there from the press until the last draw; draws that end meanwhile are of a former result.
-RUNNING = "() => { document.body.classList.add('lens-running', 'lens-analysing') }"
-ANALYSED = "() => { document.body.classList.remove('lens-analysing') }"
-DONE = "() => { document.body.classList.remove('lens-running', 'lens-analysing') }"
+RUNNING = """() => {
+    document.body.classList.add("lens-running", "lens-analysing")
+    window.lens?.computing(true)
+}"""
+ANALYSED = """() => {
+    document.body.classList.remove("lens-analysing")
+    window.lens?.computing(false)
+}"""
+DONE = """() => {
+    document.body.classList.remove("lens-running", "lens-analysing")
+    window.lens?.computing(false)
+}"""
 DRAWN = """() => {
     const { classList } = document.body
     if (!classList.contains("lens-analysing")) classList.remove("lens-running")
@@ -103,8 +112,12 @@ def theme() -> gr.themes.Base:
 
 def head() -> str:
     """What the browser loads first. Gradio would rewrite the overview's style, were it given it."""
-    style = f"<style>{(ASSETS / 'overview.css').read_text()}</style>"
-    return ICON + style + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS)
+    style = f"<style>{(ASSETS / 'overview.css').read_text(encoding='utf-8')}</style>"
+    return (
+        ICON
+        + style
+        + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
+    )
 
 
 def first_prompts(studio: Studio) -> str:
@@ -244,7 +257,7 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
-        "max_file_size": "10mb",
+        "max_file_size": "20mb",
         "state_session_capacity": 64,
         "footer_links": ["api"],
         "theme": theme(),
