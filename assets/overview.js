@@ -63,10 +63,18 @@ function largestUsual(values) {
 // ---- Numbers as words ---------------------------------------------------------------------------
 
 const missing = value => value === undefined || value === null || Number.isNaN(value);
-const three = value => (missing(value) ? "–" : String(Number(value.toPrecision(3))));
+const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+/** Three digits; a number below 0.001 by its power of ten. */
+function three(value) {
+  if (missing(value)) return "–";
+  if (!value || Math.abs(value) >= 0.001) return String(Number(value.toPrecision(3))).replace("-", "−");
+  const [digits, power] = value.toExponential(2).split("e-");
+  return `${digits.replace("-", "−")}·10⁻${[...power].map(digit => RAISED[digit]).join("")}`;
+}
 const two = value => (missing(value) ? "–" : value.toFixed(2));
 const signed = value => (missing(value) ? "–" : (value > 0 ? "+" : value < 0 ? "−" : "") + three(Math.abs(value)));
-const times = value => `${value >= 9.95 ? value.toFixed(0) : value.toFixed(1)}×`;
+const times = value => (value > 0 && value < 0.05 ? "< 0.1×" : `${value >= 9.95 ? value.toFixed(0) : value.toFixed(1)}×`);
+const many = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
 const percent = value => (missing(value) ? "–" : `${(100 * value).toFixed(value > 0 && value < 0.0995 ? 1 : 0)} %`);
 
 // ---- Colours ------------------------------------------------------------------------------------
@@ -233,7 +241,10 @@ function read(payload) {
     payload, rows, columns, patches, a, b, label, layers, nothing, depth: payload.depth, count: places.length,
     /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
     inText: name => label(name).replace(/^[A-Z](?=[a-z])/, first => first.toLowerCase()),
-    inBrackets: name => model.inText(name).replace(/ dropout$/, ""),
+    inBrackets: name => model.inText(name).replace(/ (dropout|IWTD|alone)$/, ""),
+    short: name => label(name).replace(/ (dropout|alone)$/, ""),
+    /** The branch that the dropouts act on, where another one is looked at. */
+    elsewhere: branch => (branch === payload.pair_branch ? "" : model.inText(payload.pair_branch)),
     shown: payload.shown.map(index => payload.classes[index]),
     conditions: [...payload.branches, a, b],
     tokenName: token => (token < patches
@@ -262,47 +273,82 @@ function read(payload) {
     /** p of a strategy: of the draw, or of the undropped forward. */
     p: (name, layer, draw) => (draw === "all" || name === "ranked"
       ? part(payload.p[name], layer) : part(places[draw - 1].batch.p[name], places[draw - 1].index, layer)),
+    /** p on the undropped forward; beside ranked importance, vanilla dropout has the mean of its p. */
+    expected: (name, layer, ranked) => kept(`e ${name} ${layer} ${ranked}`, () => {
+      const values = part(payload.p[ranked && name === a ? "ranked" : name], layer);
+      if (!ranked || name !== "vanilla") return values;
+      const known = part(payload.p.ranked, layer).filter(p => !Number.isNaN(p)), mean = total(known) / known.length;
+      return values.map(() => mean);
+    }),
     /** p(A) - p(B): of one draw, the mean over draws, or ranked, on the undropped forward. */
     difference: (layer, draw, ranked) => kept(`d ${layer} ${draw} ${ranked}`, () => {
-      if (ranked || !summary) {
-        const one = part(payload.p[ranked ? "ranked" : a], layer), other = part(payload.p[b], layer);
-        // Vanilla is compared at the rate of what it stands beside: its p is their mean.
-        const known = one.filter(p => !Number.isNaN(p)), mean = total(known) / known.length;
-        return minus(one, ranked && b === "vanilla" ? other.map(() => mean) : other);
-      }
+      if (ranked || !summary) return minus(model.expected(a, layer, ranked), model.expected(b, layer, ranked));
       if (draw === "all") return part(summary.difference, layer);
       const may = both(layer, places[draw - 1]);
       return minus(model.p(a, layer, draw), model.p(b, layer, draw)).map((value, i) => (may[i] ? value : NaN));
     }),
+    /** One scale for all layers and draws; ranked importance may reach beyond it. */
     differenceScale: ranked => kept(`ds ${ranked}`, () => {
-      const numbers = ranked || !summary ? ["all"] : ["all", ...places.map((_, i) => i + 1)];
-      return about0(Math.max(0, ...dropping.flatMap(layer => numbers.map(draw =>
-        largest(sizes(model.difference(layer, draw, ranked)))))));
+      const numbers = summary ? ["all", ...places.map((_, i) => i + 1)] : ["all"];
+      const top = given => Math.max(0, ...dropping.flatMap(layer => numbers.map(draw => largest(sizes(model.difference(layer, draw, given))))));
+      const scale = about0(top(false));
+      return { ...scale, clipped: ranked && top(true) > scale.high };
     }),
-    /** Share of draws in which exactly one of the two dropped the token: above 0 where only A keeps it. */
-    shares: (layer, ranked) => kept(`s ${layer} ${ranked}`, () => {
+    /** Draws in which each token was there to drop, and was dropped; in which both could, and exactly one did. */
+    tally: layer => kept(`n ${layer}`, () => {
+      const none = () => new Int32Array(decode(summary.differ).length / payload.depth);
+      const there = { [a]: none(), [b]: none() }, dropped = { [a]: none(), [b]: none() };
+      const [met, differ, lean] = [none(), none(), none()];
+      for (const { batch, index } of places) {
+        const [mayA, mayB] = [a, b].map(name => part(batch.eligible[name], index, layer));
+        const [dropA, dropB] = [a, b].map(name => part(batch.dropped[name], index, layer));
+        for (let i = 0; i < met.length; i++) {
+          there[a][i] += mayA[i];
+          there[b][i] += mayB[i];
+          dropped[a][i] += mayA[i] & dropA[i];
+          dropped[b][i] += mayB[i] & dropB[i];
+          if (!(mayA[i] & mayB[i])) continue;
+          met[i] += 1;
+          differ[i] += dropA[i] ^ dropB[i];
+          lean[i] += dropB[i] - dropA[i];
+        }
+      }
+      return { there, dropped, met, differ, lean };
+    }),
+    /** Mean p over the draws in which both could still drop the token. */
+    meanP: (name, layer) => kept(`mp ${name} ${layer}`, () => {
+      const { met } = model.tally(layer), sums = new Float64Array(met.length);
+      for (const place of places) {
+        const may = both(layer, place), p = part(place.batch.p[name], place.index, layer);
+        for (let i = 0; i < sums.length; i++) if (may[i]) sums[i] += p[i];
+      }
+      return sums.map((sum, i) => sum / met[i]);
+    }),
+    /** Draws in which exactly one of the two dropped the token: above 0 where more often only A keeps it. */
+    differing: (layer, ranked) => kept(`s ${layer} ${ranked}`, () => {
       // With the same random numbers for both, exactly one drops a token with probability |p(A) - p(B)|.
       if (ranked || !summary) return model.difference(layer, "all", ranked).map(value => -value);
-      const lean = new Int32Array(decode(summary.differ).length / payload.depth);
-      for (const place of places) {
-        const may = both(layer, place);
-        const one = part(place.batch.dropped[a], place.index, layer), other = part(place.batch.dropped[b], place.index, layer);
-        for (let i = 0; i < lean.length; i++) if (may[i]) lean[i] += other[i] - one[i];
-      }
-      return part(summary.differ, layer).map((share, i) => (lean[i] < 0 ? -share : share));
+      const { differ, lean } = model.tally(layer);
+      return differ.map((count, i) => (lean[i] < 0 ? -count : count));
     }),
-    /** Where the colours of the shares end, for all layers: few tokens were eligible in few draws, at any share. */
-    sharesScale: ranked => kept(`st ${ranked}`, () => {
-      const all = Float32Array.from(dropping.flatMap(layer => [...sizes(model.shares(layer, ranked))])).filter(share => share > 0);
-      const top = Math.max(0, largest(all)), usual = ranked || !summary ? top : largestUsual(all);
-      return upTo(usual, top > usual);
-    }),
+    differingTop: ranked => kept(`st ${ranked}`, () =>
+      Math.max(0, ...dropping.map(layer => largest(sizes(model.differing(layer, ranked).subarray(0, patches))))) || 1),
+    /** How often a dropout drops each token: in how many draws; before any draw, and ranked, p. */
+    often: (name, layer, ranked) => kept(`o ${name} ${layer} ${ranked}`, () =>
+      (ranked || !summary ? model.expected(name, layer, ranked) : Float32Array.from(model.tally(layer).dropped[name]))),
+    oftenScale: ranked => kept(`os ${ranked}`, () =>
+      upTo(Math.max(0, ...dropping.flatMap(layer => [a, b].map(name => largest(model.often(name, layer, ranked))))))),
     /** One draw's decisions: "" none drops, "a" only A keeps, "b" only B keeps, "both" drop, "gone" before. */
     decisions: (layer, draw) => kept(`w ${layer} ${draw}`, () => {
       const place = places[draw - 1], may = both(layer, place);
       const one = part(place.batch.dropped[a], place.index, layer), other = part(place.batch.dropped[b], place.index, layer);
       return Array.from(may, (on, i) => (!on ? "gone" : one[i] && other[i] ? "both" : other[i] ? "a" : one[i] ? "b" : ""));
     }),
+    /** What one of the two does in one draw: "drop", "gone" before, "" keeps. */
+    dropsOf: (name, layer, draw) => {
+      const { batch, index } = places[draw - 1], may = part(batch.eligible[name], index, layer), drop = part(batch.dropped[name], index, layer);
+      return Array.from(may, (on, i) => (!on ? "gone" : drop[i] ? "drop" : ""));
+    },
     rate: (name, layer) => (summary ? part(summary.rate[name], layer) : null),
 
     /** Grad-CAM (patches) of a shown class; null where this draw has no map. */
@@ -354,6 +400,7 @@ function fitted(state, model) {
     wipe: state.wipe?.every(name => model.conditions.includes(name)) ? state.wipe : null,
     read: payload.lens ? state.read : "last",
     ranked: state.ranked && Boolean(payload.p.ranked),
+    shows: ["a", "b"].includes(state.shows) ? state.shows : "difference",
   };
 }
 
@@ -528,7 +575,7 @@ function panel(page, id, title, question, ...content) {
 }
 
 const dot = (page, name, shape = "dot") =>
-  el("span", { class: "key" }, el("i", { class: shape, style: `background:${page.colour(name)}` }), page.model.label(name));
+  el("span", { class: "key" }, el("i", { class: shape, style: `background:${page.colour(name)}` }), page.model.short(name));
 
 /** How the model answers: a row a class, undropped branches as dots, draws of each dropout as ticks. */
 function saysPanel(page) {
@@ -550,7 +597,7 @@ function saysPanel(page) {
       [model.label(branch), three(model.probability(branch, at))], [`${model.label(branch)}, cosine`, three(model.cosine(branch, at))]]);
     for (const side of [model.a, model.b]) {
       const found = model.interval(side, index);
-      if (found) rows.push([`${model.label(side)}, mean of ${model.count}`, three(found.mean)]);
+      if (found) rows.push([`${model.short(side)}, mean of ${many(model.count, "draw")}`, three(found.mean)]);
       if (found && Number.isFinite(found.low)) rows.push(["95 % interval", `${three(found.low)} to ${three(found.high)}`]);
     }
     return { title: name, rows };
@@ -558,18 +605,18 @@ function saysPanel(page) {
 
   function row(name, index, top, height) {
     const { model, state } = page, { payload } = model, at = payload.classes.indexOf(name);
-    const x = p => 5 + clamp(p, 0, 1) * (width - 10), y = top + height - 8, above = y - Math.min(12, 0.36 * height), layered = state.read === "layer";
+    const x = p => 5 + clamp(p, 0, 1) * (width - 10), y = top + height - 8, above = y - Math.min(15, height - 17.5), layered = state.read === "layer";
     const p = branch => (layered ? part(payload.lens[branch], state.layer)[index] : model.probability(branch, at));
     const values = payload.branches.map(p), chosen = name === state.class;
     const unlearnt = payload.learnt && !payload.learnt[at] && payload.learnt.some(Boolean);
     const said = `${name}: ${payload.branches.map((branch, i) => `${model.label(branch)} ${two(values[i])}`).join(", ")}`;
     const marks = [];
     if (!layered) [model.a, model.b].forEach((side, i) => {
-      const found = model.interval(side, index), line = y + (i ? 6 : -6), colour = page.variable(side);
+      const found = model.interval(side, index), line = y + (i ? 5.5 : -5.5), colour = page.variable(side);
       for (const value of model.drawn(side, index))
-        marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 2.5, y2: line + 2.5, stroke: colour, "stroke-opacity": 0.4 }));
+        marks.push(svg("line", { x1: x(value), x2: x(value), y1: line - 2, y2: line + 2, stroke: colour, "stroke-opacity": 0.4 }));
       if (found && Number.isFinite(found.low)) marks.push(svg("line", { x1: x(found.low), x2: x(found.high), y1: line, y2: line, stroke: colour, "stroke-width": 2.5 }),
-        svg("rect", { x: x(found.mean) - 1.5, y: line - 3.5, width: 3, height: 7, fill: colour, rx: 1 }));
+        svg("rect", { x: x(found.mean) - 1.5, y: line - 2.5, width: 3, height: 5, fill: colour, rx: 1 }));
     });
     const wide = Math.floor((width - 100) / (chosen ? 7.4 : 6.8)), short = name.length > wide ? `${name.slice(0, wide - 1)}…` : name;
     return svg("g", { role: "radio", "aria-checked": String(chosen), "aria-label": said, tabindex: chosen ? 0 : -1, class: "class-row",
@@ -595,7 +642,7 @@ function saysPanel(page) {
     const flips = payload.draws?.summary.flips, learnt = payload.learnt?.filter(Boolean).length;
     say(note, state.read === "layer"
       ? "Logit lens: read through the final norm and projection, trained for the last layer alone."
-      : [flips ? `Answer changed in ${flips[model.a]} (${model.inBrackets(model.a)}), ${flips[model.b]} (${model.inBrackets(model.b)}) of ${model.count} draws.` : "",
+      : [flips ? `Answer changed in ${flips[model.a]} (${model.inBrackets(model.a)}), ${flips[model.b]} (${model.inBrackets(model.b)}) of ${many(model.count, "draw")}.` : "",
         learnt === 0 ? "The prompts learnt none of these." : learnt < payload.classes.length ? "† never learnt by the prompts." : ""].join(" "));
     const wanted = [page.turn, state.class, state.read, state.read === "layer" && state.layer, width, room].join();
     if (wanted === key || !width) return;
@@ -628,7 +675,8 @@ function mattersPanel(page) {
       outlined: top.filter(token => token < model.patches) }, {
       label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${model.told(values, times)}.`,
       value: token => ["Times an even share", three(values[token])] });
-    bar.scale(scale, ["0", "tick: an even share", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], Math.min(1, 1 / scale.high));
+    const even = scale.high >= 1;
+    bar.scale(scale, ["0", even ? "tick: an even share" : "an even share is 1×", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], even ? 1 / scale.high : null);
     prompts.show(branch, values, scale, value => (missing(value) ? "–" : times(value)));
     list.replaceChildren(...top.map(token => el("li", { onpointerenter: () => page.mark(token), onpointerleave: () => page.mark(null),
       onclick: event => page.drawer.open(token, event.currentTarget) }, el("span", {}, model.shortName(token)), el("b", {}, times(values[token])))));
@@ -636,17 +684,18 @@ function mattersPanel(page) {
   return { node, render };
 }
 
-/** What dropout would throw away: how the compared two differ in p, and in what they decide. */
+/** What dropout would throw away: how the compared two differ in p, or how often one drops, and in what they decide otherwise. */
 function droppedPanel(page) {
-  const difference = mapView(page, "Difference of p"), decided = mapView(page, "Decisions that differ");
-  const bar = colourBar(), shareBar = colourBar(), prompts = promptCells(page, "Difference of p");
+  const first = mapView(page, "Difference of p"), decided = mapView(page, "Decisions that differ");
+  const bar = colourBar(), countBar = colourBar(), prompts = promptCells(page, "Dropped");
+  const what = choice("What the left map shows", value => page.set({ shows: value }));
   const ranked = el("input", { type: "checkbox", onchange: () => page.set({ ranked: ranked.checked }) });
-  const turn = el("label", { class: "switch" }, ranked, "What if ranked (ours)");
+  const turn = el("label", { class: "switch", title: "Changes this panel and the film strip alone" }, ranked, "What if ranked (ours)");
   const captions = [el("figcaption"), el("figcaption")], keys = el("p", { class: "keys soft" });
-  const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft two" });
-  const { node, subtitle } = panel(page, "dropped", "Dropped", "", turn,
-    el("div", { class: "pair" }, el("figure", {}, captions[0], difference.node, bar.node, prompts.node),
-      el("figure", { class: "differ" }, captions[1], decided.node, shareBar.node, keys)), sentence, reason);
+  const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft" });
+  const { node, subtitle } = panel(page, "dropped", "Dropped", "", el("div", { class: "row" }, what.node, turn),
+    el("div", { class: "pair" }, el("figure", {}, captions[0], first.node, bar.node, prompts.node),
+      el("figure", { class: "differ" }, captions[1], decided.node, countBar.node, keys)), el("div", { class: "words" }, sentence, reason));
 
   /** Patches in the colour of the one that keeps them. */
   function kept(sideOf, strength) {
@@ -659,61 +708,111 @@ function droppedPanel(page) {
     return colours;
   }
   const key = (look, text) => el("span", { class: "key" }, el("i", look), text);
+  const named = name => (page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name));
   const keepers = () => [page.model.b, page.model.a].map(name =>
-    key({ class: "box", style: `background:${page.colour(name)}` },
-      `only ${page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name)} keeps`));
+    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${named(name)} keeps`));
+  const GONE = [15, 23, 42, 150];
+
+  /** The left map: the difference of p. */
+  function showDifference(spec, layer, one) {
+    const { model, state } = page, { draw, ranked: asked } = state;
+    const values = model.difference(layer, draw, asked), scale = model.differenceScale(asked);
+    const title = `p(${named(model.a)}) − p(${named(model.b)})`;
+    const where = asked || !model.count ? "undropped" : one ? `draw ${draw}` : `mean of ${model.count}`;
+    const colours = tint(values, scale, state.opacity, model.patches);
+    if (one) for (let i = 0; i < model.patches; i++) if (Number.isNaN(values[i])) colours.set(GONE, 4 * i);
+    say(captions[0], `${title}, ${where}`);
+    first.show({ ...spec, veil: "", colours }, { label: `${title} after layer ${layer + 1}, ${where}. Largest: ${model.told(values, signed)}.`,
+      value: token => (one ? [title, signed(values[token])] : null) });
+    const end = `${scale.clipped ? "≥ " : ""}`, high = Number(scale.high.toPrecision(2));
+    bar.scale(scale, [`${end}−${three(high)} spared`, "0", `${end}+${three(high)} exposed`]);
+    prompts.show(model.payload.pair_branch, values, scale, value => (missing(value) ? "–"
+      : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
+  }
+
+  /** The left map: how often one of the two drops each token. */
+  function showOften(name, spec, layer, one) {
+    const { model, state } = page, expected = state.ranked || !model.count, who = named(name);
+    const values = model.often(name, layer, state.ranked), scale = model.oftenScale(state.ranked);
+    const write = value => (missing(value) ? "–" : expected ? two(value) : String(value));
+    if (one) {
+      const drops = model.dropsOf(name, layer, state.draw), colours = new Uint8ClampedArray(4 * model.patches);
+      drops.forEach((what, i) => { if (what === "gone" && i < model.patches) colours.set(GONE, 4 * i); });
+      say(captions[0], `What ${who} drops`);
+      const count = drops.filter(what => what === "drop").length;
+      first.show({ ...spec, veil: "", colours, hatched: [...drops.keys()].filter(i => drops[i] === "drop" && i < model.patches) }, {
+        label: `What ${who} drops after layer ${layer + 1} in draw ${state.draw}: ${many(count, "token")}.`,
+        value: token => [`${who}, draw ${state.draw}`, { drop: "drops it", gone: "dropped it earlier" }[drops[token]] ?? "keeps it"] });
+      prompts.show(model.payload.pair_branch, drops.map(what => ({ drop: 1, gone: NaN }[what] ?? 0)), upTo(1), value => (missing(value) ? "gone" : value ? "drop" : "keep"));
+      return;
+    }
+    const title = expected ? `p(${who}), undropped` : `Draws in which ${who} drops, of ${model.count}`;
+    say(captions[0], title);
+    first.show({ ...spec, veil: "", colours: tint(values, scale, state.opacity, model.patches) }, {
+      label: `${title}, after layer ${layer + 1}. Most: ${model.told(values, write)}.`, value: () => null });
+    bar.scale(scale, ["0", "", expected ? two(scale.high) : many(scale.high, "draw")]);
+    prompts.show(model.payload.pair_branch, values, scale, write);
+  }
 
   function oneDraw(spec, layer, draw) {
     const { model } = page, decisions = model.decisions(layer, draw), count = what => decisions.filter(one => one === what).length;
     const patches = what => decisions.flatMap((one, i) => (one === what && i < model.patches ? [i] : []));
     const [a, b] = [model.a, model.b].map(model.inText), asked = decisions.length - count("gone");
     const colours = kept(i => ({ a: "a", b: "b" }[decisions[i]]), () => 1);
-    for (const i of patches("gone")) colours.set([15, 23, 42, 150], 4 * i);
+    for (const i of patches("gone")) colours.set(GONE, 4 * i);
     decided.show({ ...spec, colours, hatched: patches("both") }, {
-      label: `Decisions of draw ${draw} after layer ${layer + 1}: ${a} alone keeps ${count("a")} tokens, ${b} alone ${count("b")}, both drop ${count("both")}.`,
+      label: `Decisions of draw ${draw} after layer ${layer + 1}: ${a} alone keeps ${many(count("a"), "token")}, ${b} alone ${count("b")}, both drop ${count("both")}.`,
       value: token => ["In this draw", { a: `only ${b} drops it`, b: `only ${a} drops it`, both: "both drop it",
-        gone: "hidden earlier" }[decisions[token]] ?? "both keep it"] });
+        gone: "dropped earlier" }[decisions[token]] ?? "both keep it"] });
     say(captions[1], `Decisions, draw ${draw}`);
     keys.replaceChildren(...keepers(), key({ class: "box hatch" }, "both drop"),
-      ...(count("gone") ? [key({ class: "box gone" }, "hidden earlier")] : []));
+      ...(count("gone") ? [key({ class: "box gone" }, "gone")] : []));
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
-    say(sentence, `One draw, after layer ${layer + 1}: of ${asked} decisions ${count("a") + count("b")} differ${count("a") + count("b") === 1 ? "s" : ""}. `
+    const differ = count("a") + count("b");
+    say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}. `
       + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
   }
 
+  /** One draw of many can still be seen. */
+  const strength = share => (share ? Math.min(1, 0.2 + 0.8 * Math.abs(share)) : 0);
+
   function allDraws(spec, layer, expected) {
-    const { model, state } = page, shares = model.shares(layer, state.ranked), { high: top, clipped } = model.sharesScale(state.ranked);
-    const [a, b] = [model.a, model.b].map(model.inText);
-    decided.show({ ...spec, colours: kept(i => (shares[i] > 0 ? "a" : shares[i] < 0 ? "b" : ""), i => Math.min(1, Math.abs(shares[i]) / top)) }, {
-      label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. Most: ${model.told(sizes(shares), percent)}.`,
-      value: token => ["Exactly one drops it", percent(Math.abs(shares[token]))] });
-    say(captions[1], expected ? "Decisions that differ, expected" : `Decisions that differ, ${model.count} draws`);
+    const { model, state } = page, counts = model.differing(layer, state.ranked), top = model.differingTop(state.ranked);
+    const [a, b] = [model.a, model.b].map(model.inText), write = value => (expected ? percent(value) : `${value} of ${model.count}`);
+    decided.show({ ...spec, colours: kept(i => (counts[i] > 0 ? "a" : counts[i] < 0 ? "b" : ""), i => strength(counts[i] / top)) }, {
+      label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. Most: ${model.told(sizes(counts), write)}.`,
+      value: () => null });
+    say(captions[1], expected ? "Draws expected to differ" : `Draws in which they differ, of ${model.count}`);
     const colours = new Uint8ClampedArray(1024), panelColour = rgbOf(page.colour("panel"));
     for (let i = 0; i < 256; i++) {
-      const at = i / 127.5 - 1, ends = rgbOf(page.colour(at < 0 ? model.b : model.a));
-      colours.set([...ends.map((end, c) => end * Math.abs(at) + panelColour[c] * (1 - Math.abs(at))), 255], 4 * i);
+      const at = i / 127.5 - 1, ends = rgbOf(page.colour(at < 0 ? model.b : model.a)), full = strength(expected || Math.abs(at) * top >= 0.5 ? at : 0);
+      colours.set([...ends.map((end, c) => end * full + panelColour[c] * (1 - full)), 255], 4 * i);
     }
-    const end = `${clipped ? "≥ " : ""}${percent(top)}`;
-    shareBar.show(colours, [end, expected ? "expected" : "of draws", end]);
-    keys.replaceChildren(...keepers());
+    const end = expected ? percent(top) : String(top);
+    countBar.show(colours, [end, "0", end]);
+    const prompted = expected ? 0 : total(sizes(counts).subarray(model.patches));
+    keys.replaceChildren(...keepers(), ...(prompted ? [el("span", {}, `prompts: ${prompted}`)] : []));
   }
 
   function render() {
     const { model, state, photo } = page, { payload } = model, { layer, draw } = state;
-    const [pA, pB] = [model.a, model.b].map(name => `p(${model.inBrackets(name)})`);
-    const grid = [model.rows, model.columns], count = model.patches, off = layer >= model.depth;
+    const grid = [model.rows, model.columns], off = layer >= model.depth, elsewhere = model.elsewhere(state.branch);
+    what.show([["difference", "difference", "p of the first less p of the second"], ...[["a", model.a], ["b", model.b]].map(([side, name]) =>
+      [side, `${model.inBrackets(name)} drops`, `How often ${model.inText(name)} drops each token`])], state.shows);
     ranked.checked = state.ranked;
     turn.hidden = !payload.p.ranked;
-    say(subtitle, [model.a, model.b].map(model.inBrackets).join(" and "));
+    say(subtitle, `${named(model.a)} and ${named(model.b)}${elsewhere ? `, on the ${elsewhere} branch` : ""}`);
     node.classList.toggle("off", off);
-    const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * count) };
+    const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * model.patches) };
     const one = draw !== "all" && !state.ranked && !off;
-    shareBar.node.classList.toggle("away", one || off);
+    node.classList.toggle("one", one);
+    countBar.node.classList.toggle("away", one || off);
     keys.classList.toggle("away", off);
+    bar.node.classList.toggle("blank", one && state.shows !== "difference");
     if (off) {
       const says = payload.sentences.after_depth;
-      for (const map of [difference, decided]) map.show(spec, { label: says, over: "No dropout here" });
-      say(captions[0], `${pA} − ${pB}`);
+      for (const map of [first, decided]) map.show(spec, { label: says, over: "No dropout here" });
+      say(captions[0], `p(${named(model.a)}) − p(${named(model.b)})`);
       say(captions[1], "Decisions that differ");
       bar.scale(model.differenceScale(state.ranked), ["", "", ""]);
       prompts.show(payload.pair_branch, null, null, () => "–");
@@ -721,25 +820,17 @@ function droppedPanel(page) {
       say(reason, "");
       return;
     }
-    const values = model.difference(layer, draw, state.ranked), scale = model.differenceScale(state.ranked);
-    const where = state.ranked ? "" : !payload.draws ? "no draw yet" : one ? `draw ${draw}` : `mean of ${model.count}`;
-    const what = `${state.ranked ? "p(ranked)" : pA} − ${pB}`;
-    say(captions[0], where ? `${what}, ${where}` : what);
-    const gone = one ? [...values.keys()].filter(i => i < count && Number.isNaN(values[i])) : [];
-    const colours = tint(values, scale, state.opacity, count);
-    for (const i of gone) colours.set([15, 23, 42, 150], 4 * i);
-    difference.show({ grid, photo, colours }, {
-      label: `${what} after layer ${layer + 1}, ${where}. Largest: ${model.told(values, signed)}.`,
-      value: token => [what, signed(values[token])] });
-    bar.scale(scale, [`−${three(scale.high)} spared`, "0", `exposed +${three(scale.high)}`]);
-    prompts.show(payload.pair_branch, values, scale, value => (missing(value) ? "–"
-      : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
+    if (state.shows === "difference") showDifference(spec, layer, one);
+    else showOften(state.shows === "a" ? model.a : model.b, spec, layer, one);
     if (one) oneDraw(spec, layer, draw);
     else {
       allDraws(spec, layer, state.ranked || !payload.draws);
       say(sentence, (state.ranked ? payload.sentences.ranked : payload.sentences.dropped)[layer]);
     }
-    say(reason, state.ranked ? "In expectation, on the undropped forward." : payload.sentences.reason[layer]);
+    const why = payload.sentences.reason[layer];
+    const of = [one && `draws 1 to ${model.count}`, elsewhere && `the ${elsewhere} branch`].filter(Boolean).join(", ");
+    say(reason, state.ranked ? "Expected on the undropped forward. Only this panel and the film strip change."
+      : why && of ? `${why} (Of ${of}.)` : why);
   }
   return { node, render };
 }
@@ -776,7 +867,7 @@ function looksPanel(page) {
     if (wanted === key) return;
     key = wanted;
     const scale = model.mapScale(index, state.draw, state.centred), block = payload.maps.layer + 1, method = payload.maps.method;
-    say(subtitle, `${method}, ${state.class}`);
+    say(subtitle, method);
     mode.show([["all", "all"], ["wipe", "wipe"]], state.wipe ? "wipe" : "all");
     centred.checked = Boolean(state.centred);
     four.hidden = Boolean(state.wipe);
@@ -791,8 +882,8 @@ function looksPanel(page) {
       + (values === model.nothing ? "No map." : `Largest: ${model.told(values, signed)}.`);
     if (state.wipe) {
       const [left, right] = state.wipe.map(spec);
-      sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.label(name)]), state.wipe[i]));
-      wiped.show(left.spec, { wiped: right.spec, from, title: state.wipe.map(model.label).join(" | "),
+      sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.short(name)]), state.wipe[i]));
+      wiped.show(left.spec, { wiped: right.spec, from, title: state.wipe.map(model.short).join(" | "),
         label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "),
         value: token => [`${method} at block ${block}, left and right`, `${three(left.values[token])}, ${three(right.values[token])}`] });
       line.style.left = `${100 * from}%`;
@@ -805,15 +896,18 @@ function looksPanel(page) {
         if (!name) return;
         const { values, spec: one } = spec(name), empty = values.every(Number.isNaN);
         view.node.style.setProperty("--tone", page.colour(name));
-        view.show(one, { label: label(name, values), title: model.label(name),
+        view.show(one, { label: label(name, values), title: model.short(name),
           over: !empty ? "" : state.draw === "all" ? "No map yet" : `No map of draw ${state.draw}: the first ${model.mapped} have one`,
           value: token => [`${method} at block ${block}, ${model.label(name)}`, three(values[token])] });
       });
     }
     bar.scale(scale, scale.low < 0 ? [`${signed(scale.low)} against`, "0", `for ${signed(scale.high)}`] : ["0", "", three(scale.high)]);
     const summary = payload.draws?.summary, first = payload.maps.values[model.a] ? "the first draw" : "no draw yet";
-    const drawn = state.draw !== "all" ? `draw ${state.draw}` : summary?.mean_maps ? `mean of ${summary.map_draws} draws` : first;
-    say(note, `At block ${block}: the layer control does not move it. One scale for all. With dropout: ${drawn}.${
+    const drawn = state.draw !== "all" ? `draw ${state.draw}` : summary?.mean_maps ? summary.map_draws < model.count
+      ? `mean of ${summary.map_draws} of the ${model.count} draws` : `mean of ${many(summary.map_draws, "draw")}` : first;
+    const hatched = [model.a, model.b].some(name => model.shownMap(name, index, state.draw, state.centred)?.some(Number.isNaN));
+    say(note, `For ${state.class}, at block ${block}: the layer control does not move it. One scale. With dropout: ${drawn}.${
+      hatched ? ` Hatched: dropped there${state.draw === "all" && summary?.mean_maps ? " in each of them" : ""}.` : ""}${
       state.centred ? " Less the mean of the classes." : ""}`);
     say(chip, payload.chips?.applied ?? "");
   }
@@ -852,10 +946,11 @@ function controls(page) {
     const rest = page.options.onAsk ? payload.classes.filter(name => !model.shown.includes(name)) : [];
     klass.show([...model.shown.map(name => [name, name]), ...rest.map(name => [name, `${name} (asks for its maps)`])], state.class);
     const signals = payload.signals.filter(name => payload.importance[state.branch][name]);
-    signal.show(signals.map(name => [name, payload.signal_labels[name] ?? name]), state.signal);
+    // The list is narrow: "Class (s_cls)" for "Class attention (s_cls)".
+    signal.show(signals.map(name => [name, (payload.signal_labels[name] ?? name).replace(/[ -]attention/, "")]), state.signal);
     branch.show(payload.branches.map(name => [name, model.label(name)]), state.branch);
     const single = Array.from({ length: model.count }, (_, i) => [i + 1, `draw ${i + 1}`]);
-    draw.show([["all", model.count ? `all ${model.count}, mean` : "no draw yet"], ...single], state.draw);
+    draw.show([["all", model.count > 1 ? `all ${model.count}, mean` : model.count ? "the one so far" : "no draw yet"], ...single], state.draw);
     overlay.value = 100 * state.opacity;
   }
   return { node, render };
@@ -864,7 +959,7 @@ function controls(page) {
 /** All layers at a glance: importance, and the difference of p where dropout acts. */
 function filmStrip(page) {
   const cells = el("div", { class: "cells", role: "radiogroup", "aria-label": "Layers" });
-  const legend = ["left: matters", "right: p differs", "◎ a sink"].map(text => el("span", {}, text));
+  const legend = ["left: matters", "right: p differs", "◎ one token has", "≥ 8× an even share"].map(text => el("span", {}, text));
   const node = el("div", { class: "strip" }, el("p", { class: "soft strip-name" }, ...legend), cells);
   let key = "", buttons = [];
   onArrows(cells, (right, down) => {
@@ -886,11 +981,11 @@ function filmStrip(page) {
   }
   function cell(layer) {
     const { model, state } = page, { branch, signal } = state, lead = model.payload.lead?.[branch]?.[signal]?.[layer];
-    const sink = lead?.[1] >= 8 ? `${model.tokenName(lead[0])} takes ${times(lead[1])} an even share` : "";
+    const leading = lead?.[1] >= 8 ? `${model.tokenName(lead[0])} takes ${times(lead[1])} an even share` : "";
     const acts = layer < model.depth;
     return el("button", { type: "button", role: "radio", class: `cell-layer${acts ? "" : " off"}`, onclick: () => page.set({ layer }),
-      title: sink && `A sink: ${sink}`, "aria-label": `Layer ${layer + 1}${sink ? `, sink: ${sink}` : ""}${acts ? "" : ", no dropout"}` },
-    el("span", { class: "cell-name" }, String(layer + 1), sink ? ` ◎${acts ? ` ${times(lead[1])}` : ""}` : null),
+      title: leading, "aria-label": `Layer ${layer + 1}${leading ? `, ${leading}` : ""}${acts ? "" : ", no dropout"}` },
+    el("span", { class: "cell-name" }, String(layer + 1), leading ? ` ◎${acts ? ` ${times(lead[1])}` : ""}` : null),
     thumb(model.times(branch, signal, layer), model.timesScale(branch, signal)),
     acts ? thumb(model.difference(layer, state.draw, state.ranked), model.differenceScale(state.ranked)) : null);
   }
@@ -914,17 +1009,27 @@ function filmStrip(page) {
   return { node, render };
 }
 
-/** All that is known of one token at one layer: rows of name and value. */
+/** All that is known of one token at one layer: rows of name and value; a name alone heads what follows. */
 function tokenDetails(page, token, layer, value) {
-  const { model, state } = page, { payload } = model, branch = state.branch, rows = value ? [value] : [];
-  const shares = Object.keys(payload.importance[branch]), order = model.ranked(branch, "blend", layer);
-  for (const name of shares) rows.push([name === "blend" ? "Blend (I)" : name, three(part(payload.importance[branch][name], layer)[token])]);
+  const { model, state } = page, { payload } = model, { branch, draw, ranked } = state, { a, b } = model, rows = value ? [value] : [];
+  const order = model.ranked(branch, "blend", layer), acted = model.inText(payload.pair_branch);
+  rows.push([`Undropped forward, ${model.inText(branch)}`]);
+  for (const name of Object.keys(payload.importance[branch]))
+    rows.push([name === "blend" ? "Blend (I)" : name, three(part(payload.importance[branch][name], layer)[token])]);
   rows.push(["Rank", `${order.indexOf(token) + 1} of ${order.length}`]);
   if (layer < model.depth) {
-    const draw = state.ranked ? "all" : state.draw, sides = [model.a, model.b];
-    for (const side of sides) rows.push([`p, ${model.label(side)}`, three(model.p(side, layer, draw)[token])]);
-    if (state.ranked) rows.push(["p, ranked", three(model.p("ranked", layer, draw)[token])]);
-    if (payload.draws) for (const side of sides) rows.push([`Dropped, ${model.label(side)}`, percent(model.rate(side, layer)[token])]);
+    const difference = model.difference(layer, draw, ranked)[token], counted = payload.draws && !ranked && draw === "all";
+    const p = !payload.draws || ranked ? name => model.expected(name, layer, ranked)[token]
+      : counted ? name => model.meanP(b, layer)[token] + (name === a ? difference : 0) : name => model.p(name, layer, draw)[token];
+    rows.push([!payload.draws || ranked ? `Undropped forward, ${acted}${ranked ? ", ranked" : ""}`
+      : counted ? `Over ${many(model.count, "draw")}, ${acted}` : `Draw ${draw}, ${acted}`]);
+    for (const name of [a, b]) rows.push([`p(${ranked && name === a ? "ranked" : model.inBrackets(name)})`, missing(p(name)) ? "–" : p(name).toFixed(3)]);
+    rows.push(["Difference of p", signed(difference)]);
+    if (counted) {
+      const { there, dropped, met, differ } = model.tally(layer);
+      for (const name of [a, b]) rows.push([`${model.short(name)} drops it`, `${dropped[name][token]} of ${there[name][token]} still there`]);
+      rows.push(["Exactly one drops it", `${differ[token]} of ${met[token]}`]);
+    }
   }
   return { title: `${model.tokenName(token)}, layer ${layer + 1}`, rows };
 }
@@ -932,7 +1037,8 @@ function tokenDetails(page, token, layer, value) {
 function hoverCard(page) {
   const node = el("div", { class: "card", role: "tooltip", hidden: true });
   const show = ({ title, rows }, x, y) => {
-    node.replaceChildren(el("b", {}, title), el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
+    node.replaceChildren(el("b", {}, title), el("dl", {}, ...rows.flatMap(([name, value]) =>
+      (value === undefined ? [el("dt", { class: "heads" }, name)] : [el("dt", {}, name), el("dd", {}, value)]))));
     node.hidden = false;
     const { width, height } = node.getBoundingClientRect();
     const left = x + 18 + width > window.innerWidth ? Math.max(4, x - width - 18) : x + 18;
@@ -993,12 +1099,14 @@ function tokenDrawer(page) {
     say(title, `${name[0].toUpperCase()}${name.slice(1)} over all layers`);
     const charts = [chart(`Importance in multiples of an even share, ${model.label(branch)}`, signals,
       (signal, layer) => model.times(branch, signal, layer)[token])];
-    if (model.depth) charts.push(chart("How likely to be dropped (p), undropped forward", sides, p));
-    if (model.depth && payload.draws) charts.push(chart(`Share of ${model.count} draws in which it was dropped`, sides, rate));
-    const head = ["layer", ...signals, ...sides.map(side => `p ${model.label(side)}`)];
+    if (model.depth) charts.push(chart(`How likely to be dropped (p), undropped forward, ${model.label(payload.pair_branch)}`, sides, p));
+    if (model.depth && payload.draws) charts.push(chart("Dropped, as a share of the draws in which it was still there", sides, rate));
+    const drops = (side, layer) => (layer < model.depth
+      ? `${model.tally(layer).dropped[side][token]} of ${model.tally(layer).there[side][token]}` : "–"), counted = payload.draws ? sides : [];
+    const head = ["layer", ...signals, ...sides.map(side => `p ${model.short(side)}`), ...counted.map(side => `${model.short(side)} drops it, of the draws in which it was still there`)];
     const rows = model.layers.map(layer => el("tr", { class: layer === state.layer ? "on" : "" },
       el("th", { scope: "row" }, String(layer + 1)), ...signals.map(signal => el("td", {}, three(share(signal, layer)))),
-      ...sides.map(side => el("td", {}, three(p(side, layer))))));
+      ...sides.map(side => el("td", {}, three(p(side, layer)))), ...counted.map(side => el("td", {}, drops(side, layer)))));
     const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map(text => el("th", { scope: "col" }, text)))),
       el("tbody", {}, ...rows));
     body.replaceChildren(...charts, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers of this token" }, table));
@@ -1009,8 +1117,8 @@ function tokenDrawer(page) {
 const STEPS = [
   ["says", "Says", "How likely the model finds each class. Dots are the frozen and the adapted branch; ticks are draws of the two dropouts."],
   ["matters", "Matters", "How important each token is at this layer. The ten most important are outlined; point at any patch for its numbers."],
-  ["dropped", "Dropped", "Blue patches are spared by the first dropout, orange ones exposed, measured against the second at the same rate."],
-  ["differ", "Where they differ", "What counts are decisions: coloured patches are dropped by one of the two and not by the other, in these draws."],
+  ["dropped", "Dropped", "Blue patches are spared by the first dropout, orange ones exposed, measured against the second at the same rate. The switch shows how often each of the two drops a token."],
+  ["differ", "Where they differ", "What counts are decisions: coloured patches are dropped by one of the two and not by the other, the stronger the colour, the more draws."],
   ["looks", "Looks at", "Where the model looks for the class, undropped and with each dropout, on one scale. Wipe between any two."],
 ];
 
@@ -1019,7 +1127,7 @@ function guidedTour(page) {
   const go = (label, act) => el("button", { type: "button", class: "plain", onclick: act }, label);
   const before = go("Back", () => move(at - 1)), next = go("Next", () => move(at + 1)), skip = go("Skip", () => shut());
   const node = el("div", { class: "guide", role: "dialog", "aria-label": "Guide", hidden: true, tabindex: -1 },
-    count, title, text, el("div", { class: "row" }, before, skip, next));
+    el("div", {}, count, title, text), el("div", { class: "row" }, before, skip, next));
   let at = 0, back = null;
   const unpoint = () => page.root.querySelector(".pointed")?.classList.remove("pointed");
   function move(to) {
@@ -1027,24 +1135,18 @@ function guidedTour(page) {
     at = Math.max(0, to);
     const [where, name, words] = STEPS[at], target = page.root.querySelector(`.${where}`), { model } = page;
     if (where === "differ" && model?.depth) {
-      const differing = Float32Array.from({ length: model.depth }, (_, layer) => total(sizes(model.shares(layer, page.state.ranked))));
+      const differing = Float32Array.from({ length: model.depth }, (_, layer) => total(sizes(model.differing(layer, page.state.ranked))));
       page.set({ layer: ranking(differing)[0] ?? 0, draw: "all" });
     }
     unpoint();
     target.classList.add("pointed");
-    target.scrollIntoView({ block: page.narrow ? "start" : "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    target.scrollIntoView({ block: window.innerWidth <= 1020 ? "start" : "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     say(count, `${at + 1} of ${STEPS.length}`);
     say(title, name);
     say(text, words);
     before.disabled = !at;
     say(next, at === STEPS.length - 1 ? "Done" : "Next");
-    const box = target.getBoundingClientRect(), around = page.root.getBoundingClientRect();
-    // Beside the panel where there is room, else over its lower end.
-    const right = box.right + 330 < window.innerWidth, beside = right || box.left > 330;
-    const left = right ? box.right + 12 : beside ? box.left - 322 : Math.max(8, (window.innerWidth - 310) / 2);
-    const top = beside ? Math.max(0, box.top) : Math.max(box.top, box.bottom - 190);
-    Object.assign(node.style, { left: `${left - around.left}px`, top: `${top - around.top + 24}px` });
-    return next.focus();
+    return next.focus({ preventScroll: true });
   }
   function open() {
     back = document.activeElement;
@@ -1057,7 +1159,9 @@ function guidedTour(page) {
     page.root.classList.remove("guided");
     unpoint();
     try { localStorage.setItem("drople-lens-guide", "seen"); } catch { /* a private window keeps nothing */ }
-    back?.focus();
+    page.hint.hidden = true;
+    if (page.narrow) window.scrollTo({ top: 0 });
+    back?.focus({ preventScroll: true });
   }
   const seen = () => { try { return Boolean(localStorage.getItem("drople-lens-guide")); } catch { return true; } };
   return { node, open, shut, seen };
@@ -1108,7 +1212,7 @@ function panelSvg(page, panelNode) {
   visit(panelNode);
   const { payload } = page.model, { layer, signal, branch, class: name, draw } = page.state;
   const provenance = [payload.title, `layer ${layer + 1}`, `${signal}, ${branch}`, `class ${name}`,
-    draw === "all" ? `${page.model.count} draws` : `draw ${draw}`, payload.provenance].join(" · ");
+    draw === "all" ? many(page.model.count, "draw") : `draw ${draw}`, payload.provenance].join(" · ");
   const wide = Math.max(20, Math.floor((frame.width - 20) / 5.2)), soft = { fontSize: "10px", fontWeight: 400, color: "var(--soft)" };
   const rows = provenance.match(new RegExp(`.{1,${wide}}(\\s|$)|\\S{${wide}}`, "g")) ?? [];
   rows.forEach((text, i) => write(text.trim(), 10, frame.height + 10 + 13 * i, soft));
@@ -1143,7 +1247,7 @@ function savePanel(page, node, id, kind) {
 // ---- The whole --------------------------------------------------------------------------------------
 
 const START = { layer: null, signal: "blend", class: "", draw: "all", opacity: 0.75, branch: "adapted", read: "last",
-  ranked: false, centred: false, wipe: null, view: "overview" };
+  ranked: false, centred: false, shows: "difference", wipe: null, view: "overview" };
 
 /** A text whose names of branches and dropouts stand in their colours. */
 function coloured(page, text) {
@@ -1151,7 +1255,8 @@ function coloured(page, text) {
   const pattern = new RegExp(`(${names.map(([, label]) => label.replace(/[^\w ]/g, "\\$&")).join("|")})`, "i");
   return text.split(pattern).map(piece => {
     const found = names.find(([, label]) => label.toLowerCase() === piece.toLowerCase());
-    return found ? el("b", { style: `color:${page.variable(found[0])}` }, piece) : piece;
+    // The palest of the colours would not read as text on the page's own ground.
+    return found ? el("b", { style: `color:color-mix(in srgb, ${page.variable(found[0])} 85%, var(--ink))` }, piece) : piece;
   });
 }
 
@@ -1174,13 +1279,14 @@ function mount(root, options = {}) {
   root.classList.add("drople-lens");
   root.tabIndex = -1;
   const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
+  page.hint = el("button", { type: "button", class: "hint soft", hidden: true, onclick: () => page.guide.open() }, "New here? Take the five-step guide");
   const foot = el("p", { class: "foot soft" }), live = el("p", { class: "live", "aria-live": "polite" });
   page.card = hoverCard(page);
   page.drawer = tokenDrawer(page);
   page.guide = guidedTour(page);
   const bar = controls(page), strip = filmStrip(page);
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
-  root.replaceChildren(el("div", { class: "answer" }, said, chips, verdict, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
+  root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, chips), verdict, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
     strip.node, foot, live, page.card.node, page.drawer.node, page.guide.node);
   page.observe(root, ({ width }) => { page.narrow = width < 700; });
 
@@ -1256,6 +1362,9 @@ function mount(root, options = {}) {
     photo.src = source;
   }
 
+  let old = "", underWay = false;
+  const tellStale = () => say(stale, old && underWay ? "Computing the new result …" : old);
+
   const lens = {
     /** Shows a payload; the state stays where this payload can show it. */
     update(payload) {
@@ -1273,19 +1382,25 @@ function mount(root, options = {}) {
       chips.replaceChildren(...[payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
       say(verdict, payload.verdict);
       const waiting = payload.depth && page.model.count < payload.draws_wanted;
-      say(foot, `${waiting ? `${page.model.count} of ${payload.draws_wanted} draws so far · ` : ""}${payload.provenance}`);
+      say(foot, `${waiting ? `${page.model.count} of ${many(payload.draws_wanted, "draw")} so far · ` : ""}${payload.provenance}`);
       root.classList.toggle("waiting", Boolean(waiting));
       root.classList.add("filled");
       render();
-      if (options.guide && !page.guide.seen() && page.guide.node.hidden) page.guide.open();
+      page.hint.hidden = !options.guide || page.guide.seen();
       return undefined;
     },
     state: () => ({ ...page.state }),
     set: change => page.set(change),
     /** Marks all of the result as old, in these words; "" as of now. */
     stale(text) {
-      say(stale, text);
+      old = text;
+      tellStale();
       root.classList.toggle("stale", Boolean(text));
+    },
+    /** While what is old is being computed anew, its note says so. */
+    computing(on) {
+      underWay = on;
+      tellStale();
     },
     guide: () => page.guide.open(),
     /** A panel ("says", "matters", "dropped", "looks") as SVG text. */

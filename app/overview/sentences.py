@@ -109,8 +109,9 @@ def _flips(classes: Sequence[str], pair: tuple[str, str], drawn: Drawn, plain: i
     (low_a, high_a), (low_b, high_b) = (wilson_interval(one, count) for one in flips)
     unclear = flips[0] != flips[1] and low_a <= high_b and low_b <= high_a
     return (
-        f"the answer changes in {flips[0]} draws under {inside(pair[0])}, in {flips[1]} under "
-        f"{inside(pair[1])}{' (no clear difference)' if unclear else ''}."
+        f"the answer changes in {flips[0]} draw{'' if flips[0] == 1 else 's'} under "
+        f"{inside(pair[0])}, in {flips[1]} under {inside(pair[1])}"
+        f"{' (no clear difference)' if unclear else ''}."
     )
 
 
@@ -127,12 +128,9 @@ def dropped_sentence(layer: int, pair: tuple[str, str], drawn: Drawn) -> str:
     verb = "differs" if one.differ == 1 else "differ"
     differ = f"{one.differ:,} of {one.decisions:,} decisions {verb}"
     if one.differ:
-        differ += f" ({a} alone drops {one.only_a:,}, {b} alone {one.only_b:,})"
+        differ += f": {a} alone drops {one.only_a:,}, {b} alone {one.only_b:,}"
     chance = f"{one.chance_both:,.0f}" if one.chance_both >= 10 else f"{one.chance_both:.1f}"
-    return (
-        f"{over} {differ}; both drop {one.both:,}, where independent random numbers would give "
-        f"{chance}."
-    )
+    return f"{over} {differ}; both drop {one.both:,} (by chance {chance})."
 
 
 def reason_sentence(
@@ -145,7 +143,7 @@ def reason_sentence(
     grid: tuple[int, int],
     drawn: Drawn | None,
 ) -> str:
-    """Why two dropouts coincide after one layer (from 0); empty where they do not.
+    """Why few decisions differ after one layer (from 0); empty where more than ALIKE do.
 
     Args:
         p: strategy -> (D, T) on the undropped forward.
@@ -153,11 +151,15 @@ def reason_sentence(
         limits: p_min, p_max.
     """
     a, b = (p[name][layer] for name in pair)
-    if not _alike(a, b, drawn.layers[layer] if drawn else None):
+    share = _differing(a, b, drawn.layers[layer] if drawn else None)
+    if share is None or share > ALIKE:
         return ""
+    few = f"Only {_percent(share)} differ" if share else "None differs"
+    if drawn is None:
+        few = f"About {_percent(share)} should differ" if share else "None should differ"
     even = [bool(np.ptp(one[np.isfinite(one)]) < 1e-6) for one in (a, b)]
     if all(even):
-        return f"They coincide: both give every token the same p, {np.nanmean(a):.2f}."
+        return f"{few} because both give every token the same p, {np.nanmean(a):.2f}."
     if not any(even):
         return ""
     weighted = even.index(False)
@@ -173,26 +175,32 @@ def reason_sentence(
         p_max=limits[1],
         rates=rates,
     )
-    return "" if found is None else _told(found, float(rates.mean()), limits, grid)
+    if found is None:
+        return ""
+    return f"{few} because {_cause(found, float(rates.mean()), limits, grid)}."
 
 
-def _alike(a: np.ndarray, b: np.ndarray, counted: LayerDecisions | None) -> bool:
-    """Whether two dropouts' decisions hardly differ: as counted, or as expected of p (T,)."""
+def _percent(share: float) -> str:
+    """A share that is not 0, never rounded to it."""
+    return f"{max(100 * share, 0.1):.1f} %"
+
+
+def _differing(a: np.ndarray, b: np.ndarray, counted: LayerDecisions | None) -> float | None:
+    """Share of the decisions that differ: as counted, or as expected of p (T,); None without."""
     if counted is not None:
-        return counted.decisions > 0 and counted.differ <= ALIKE * counted.decisions
+        return counted.differ / counted.decisions if counted.decisions else None
     gap = np.abs(a - b)
-    return bool(np.isfinite(gap).any() and np.nanmean(gap) <= ALIKE)
+    return float(np.nanmean(gap)) if np.isfinite(gap).any() else None
 
 
-def _told(found: Reason, mean: float, limits: tuple[float, float], grid: tuple[int, int]) -> str:
+def _cause(found: Reason, mean: float, limits: tuple[float, float], grid: tuple[int, int]) -> str:
     if found.kind == "flat":
-        return "They coincide because importance is nearly the same for all tokens here."
+        return "importance is nearly the same for all tokens here"
     if found.kind == "one_token":
         assert found.token is not None
         return (
-            f"They coincide because one token, {place(found.token, grid)}, takes "
-            f"{100 * found.share:.0f} % of the range from least to most important: all others "
-            "get nearly one p."
+            f"one token, {place(found.token, grid)}, takes {100 * found.share:.0f} % of the range "
+            "from least to most important: all others get nearly one p"
         )
     low, high = limits
     near_top = high - mean < (high - low) / 4
@@ -202,8 +210,8 @@ def _told(found: Reason, mean: float, limits: tuple[float, float], grid: tuple[i
         else f"p may only lie between {low:g} and {high:g}"
     )
     return (
-        f"They coincide because {why}: however unlike the p, on average no more than "
-        f"{100 * found.share:.1f} % of the decisions would differ."
+        f"{why}: however unlike the p, on average no more than {100 * found.share:.1f} % of the "
+        "decisions would differ"
     )
 
 
@@ -225,8 +233,8 @@ def ranked_sentence(name: str, p: np.ndarray, ranked: np.ndarray) -> str:
     gap = float(np.abs(known - known.mean()).mean())
     return (
         f"If ranked (ours, not the paper's): p from {known.min():.2f} to {known.max():.2f} in even "
-        f"steps; about {100 * gap:.1f} % of the decisions would differ from vanilla dropout at the "
-        f"same mean rate, {known.mean():.2f}."
+        f"steps; about {100 * gap:.1f} % of the decisions would differ from vanilla dropout at "
+        f"ranked's own mean rate, {known.mean():.2f}."
     )
 
 
@@ -266,6 +274,10 @@ def _measured(one: Verdict) -> str:
     tasks = ", ".join(task.removeprefix("fewshot_") for task in one.tasks)
     return (
         f"Trained with ({tasks}; {len(one.seeds)} seeds; {one.mode}, p {one.p_min:g} to "
-        f"{one.p_max:g}): IWTD minus vanilla dropout is {one.difference:+.2f} "
-        f"[{low:+.2f}, {high:+.2f}] points of harmonic mean: {shown}."
+        f"{one.p_max:g}): IWTD minus vanilla dropout is {_signed(one.difference)} "
+        f"[{_signed(low)}, {_signed(high)}] points of harmonic mean: {shown}."
     )
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")

@@ -22,7 +22,7 @@ TABS = {
     "Method": ".lens-method h2",
     "Save": "#take-away",
 }
-FORMER = re.compile("former form")
+FORMER = re.compile("form has changed")
 
 
 def open_tab(page, name):

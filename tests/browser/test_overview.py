@@ -95,6 +95,8 @@ CONTROLS = {
     "reading a layer": (click(".says [data-value=layer]"), {"read": "layer"}),
     "reading the last": (click(".says [data-value=last]"), {"read": "last"}),
     "what if ranked": (text("What if ranked (ours)"), {"ranked": True}),
+    "how often one drops": (click(".dropped [data-value=b]"), {"shows": "b"}),
+    "the difference": (click(".dropped [data-value=difference]"), {"shows": "difference"}),
     "less the mean": (text("less the mean"), {"centred": True}),
     "wipe": (click(".looks [data-value=wipe]"), {"wipe": ["iwtd", "vanilla"]}),
     "one side of wipe": (choose("Left of the line", "frozen"), {"wipe": ["frozen", "vanilla"]}),
@@ -207,6 +209,8 @@ def test_layers_and_classes_are_announced(look):
 def test_the_guide_leads_a_newcomer_through_five_steps(visit):
     page = visit(guide=True)
     guide = page.locator(".drople-lens .guide")
+    expect(guide).to_be_hidden()
+    page.get_by_role("button", name="New here? Take the five-step guide").click()
     for step in ("Says", "Matters", "Dropped", "Where they differ", "Looks at"):
         expect(guide.locator("h2")).to_have_text(step)
         assert page.locator(".drople-lens .pointed").count() == 1

@@ -15,7 +15,7 @@ def refused(page, site, words):
     said, before, asked = page.locator(SAID).inner_text(), results(page), site.studio.asked
     page.locator("#run").click()
     expect(page.locator(".toast-body")).to_contain_text(words)
-    expect(page.locator("#run")).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
     assert page.locator(SAID).inner_text() == said
     assert (results(page), site.studio.asked) == (before, asked)
 
@@ -44,7 +44,7 @@ def test_a_former_result_is_old_at_once_until_the_next(stay):
     expect(stay.locator(STALE)).to_have_count(0)
     stay.locator(CLASSES).fill("walrus, teapot")
     expect(stay.locator(STALE)).to_have_count(1)
-    expect(stay.locator(".stale-note")).to_contain_text("former form")
+    expect(stay.locator(".stale-note")).to_contain_text("The form has changed")
     for part in (".said", ".panels", ".strip", ".foot"):
         look = stay.locator(f"#overview {part}").evaluate("one => getComputedStyle(one).filter")
         assert "opacity(0.5)" in look, part

@@ -124,6 +124,25 @@ def test_what_is_sent_equals_the_arrays():
         np.testing.assert_allclose(found_map, flat, atol=np.ptp(flat[np.isfinite(flat)]) / 500)
 
 
+@pytest.mark.parametrize("kind", ["ordinary", "hidden tokens"])
+def test_draws_that_differ_add_up_to_the_sentence(kind):
+    """The page counts them from the masks, token by token."""
+    analysis = analysed(kind)
+    found = sent(Overview(analysis), drawn(analysis, model_of(kind)))
+    batches = found["draws"]["batches"]
+    masks = {
+        key: {name: np.concatenate([decoded(one[key][name]) for one in batches]) for name in PAIR}
+        for key in ("dropped", "eligible")
+    }
+    met = np.logical_and(*masks["eligible"].values())
+    differ = (np.logical_xor(*masks["dropped"].values()) & met).sum(axis=0)
+    share = np.nan_to_num(decoded(found["draws"]["summary"]["differ"]))
+    np.testing.assert_allclose(differ, share * met.sum(axis=0), atol=1e-4)
+    assert differ.any()
+    for layer, said in enumerate(found["sentences"]["dropped"]):
+        assert f" {differ[layer].sum()} of {met[:, layer].sum()} decisions differ" in said
+
+
 @pytest.mark.parametrize("kind", ["ordinary", "frozen only", "hidden tokens"])
 def test_draws_come_back_as_they_were_drawn(kind):
     analysis = analysed(kind)
@@ -177,8 +196,8 @@ def test_planted_draws_are_counted_mapped_and_told():
     tokens = difference.size
     said = found["sentences"]
     assert said["dropped"][0].startswith(
-        f"Over 3 draws, after layer 1, 2 of {3 * tokens} decisions differ (IWTD alone drops 0, "
-        "vanilla dropout alone 2); both drop 6, "
+        f"Over 3 draws, after layer 1, 2 of {3 * tokens} decisions differ: IWTD alone drops 0, "
+        "vanilla dropout alone 2; both drop 6 ("
     )
     assert "because one token, row 2, column 2, takes 100 %" in said["reason"][0]
     assert said["answer"].endswith("the answer never changes.")
