@@ -174,7 +174,8 @@ def build_demo(studio: Studio) -> gr.Blocks:
         done = (
             restored.then(page.open, **opening),
             inputs.example_chosen.success(page.open, **opening),
-            pressed(page.analyse, **computing),
+            # A press is never lost to an analysis that is about to stop.
+            pressed(page.analyse, trigger_mode="multiple", **computing),
             inputs.redrawn.then(page.analyse, **computing),
         )
         compared = paired(
@@ -190,7 +191,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         ]  # fmt: skip
         for stopping in (inputs.run.click, *(one.select for one in inputs.pair)):
             stopping(None, None, None, cancels=drawing, api_visibility="private")
-        inputs.stop.click(None, None, None, cancels=[*drawing, *done], api_visibility="private")
+        inputs.stop.click(None, None, None, cancels=[*done, *drawing], api_visibility="private")
         for event, js in (
             (inputs.stop.click, DONE),  # after what it cancels, not the analysis pressed next
             *((starting, RUNNING) for starting in (pressed, inputs.redrawn.then)),
