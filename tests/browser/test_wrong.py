@@ -29,7 +29,7 @@ def test_a_file_that_is_no_picture_is_refused(stay, site, tmp_path):
 
 def test_no_picture_is_refused(stay, site):
     stay.locator("#photo-button").click()
-    stay.locator("#image").get_by_label("Clear").click()
+    stay.locator("#image").get_by_label("Remove Image").click()
     stay.keyboard.press("Escape")
     refused(stay, site, "There is no picture yet.")
 
