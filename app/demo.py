@@ -54,9 +54,22 @@ STALE = "() => { window.lens?.stale('The form has changed since: press Analyse.'
 FRESH = "() => { window.lens?.stale('') }"
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
+# Stop is there from the press until the last draw; draws that end meanwhile are of a former result.
 RUNNING = """() => {
-    document.body.classList.toggle("lens-running", %(on)s)
-    window.lens?.computing(%(on)s)
+    document.body.classList.add("lens-running", "lens-analysing")
+    window.lens?.computing(true)
+}"""
+ANALYSED = """() => {
+    document.body.classList.remove("lens-analysing")
+    window.lens?.computing(false)
+}"""
+DONE = """() => {
+    document.body.classList.remove("lens-running", "lens-analysing")
+    window.lens?.computing(false)
+}"""
+DRAWN = """() => {
+    const { classList } = document.body
+    if (!classList.contains("lens-analysing")) classList.remove("lens-running")
 }"""
 # A plot drawn on a closed tab has no width yet.
 REFIT = "() => { setTimeout(() => dispatchEvent(new Event('resize')), 50) }"
@@ -85,6 +98,7 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_800",
+        button_secondary_background_fill_hover_dark="*neutral_700",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         link_text_color="*primary_700",
@@ -98,8 +112,12 @@ def theme() -> gr.themes.Base:
 
 def head() -> str:
     """What the browser loads first. Gradio would rewrite the overview's style, were it given it."""
-    style = f"<style>{(ASSETS / 'overview.css').read_text()}</style>"
-    return ICON + style + "".join(f"<script>{path.read_text()}</script>" for path in SCRIPTS)
+    style = f"<style>{(ASSETS / 'overview.css').read_text(encoding='utf-8')}</style>"
+    return (
+        ICON
+        + style
+        + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
+    )
 
 
 def first_prompts(studio: Studio) -> str:
@@ -170,20 +188,17 @@ def build_demo(studio: Studio) -> gr.Blocks:
             )
             for one in (*done, compared)
         ]  # fmt: skip
-        for stopping in (inputs.stop.click, inputs.run.click, *(one.select for one in inputs.pair)):
+        for stopping in (inputs.run.click, *(one.select for one in inputs.pair)):
             stopping(None, None, None, cancels=drawing, api_visibility="private")
-        inputs.stop.click(
-            None,
-            None,
-            None,
-            cancels=[*done],
-            js=RUNNING % {"on": "false"},
-            api_visibility="private",
-        )
-        for starting in (pressed, inputs.redrawn.then):
-            starting(None, None, None, js=RUNNING % {"on": "true"}, api_visibility="private")
-        for ending in (*done[2:], *drawing):
-            ending.then(None, None, None, js=RUNNING % {"on": "false"}, api_visibility="private")
+        inputs.stop.click(None, None, None, cancels=[*drawing, *done], api_visibility="private")
+        for event, js in (
+            (inputs.stop.click, DONE),  # after what it cancels, not the analysis pressed next
+            *((starting, RUNNING) for starting in (pressed, inputs.redrawn.then)),
+            *((one.success, ANALYSED) for one in done[2:]),
+            *((one.failure, DONE) for one in done[2:]),
+            *((one.then, DRAWN) for one in drawing),
+        ):
+            event(None, None, None, js=js, api_visibility="private")
         for one in done:
             one.success(None, None, None, js=FRESH, api_visibility="private")
         inputs.help.click(None, None, None, js=GUIDE, api_visibility="private")
@@ -242,7 +257,7 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "enable_monitoring": False,
         "pwa": False,
         "mcp_server": False,
-        "max_file_size": "10mb",
+        "max_file_size": "20mb",
         "state_session_capacity": 64,
         "footer_links": ["api"],
         "theme": theme(),

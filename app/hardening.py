@@ -13,7 +13,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MAX_BODY = 12 * 2**20  # bytes of one request; Gradio's own limit counts each file for itself
+MAX_BODY = 24 * 2**20  # bytes of one request; Gradio's own limit counts each file for itself
 # Routes of Gradio that this page never uses and that cost memory, disk or requests to elsewhere.
 CLOSED = (
     "/pwa_icon",

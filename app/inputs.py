@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from html import escape
 from typing import Any
 
@@ -47,7 +48,18 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
         if payload.path is None:  # a data: URL from an API caller
             raise gr.Error("Send the picture as a file.", print_exception=False)
         with user_errors():
-            return read_image(payload.path)
+            there = os.path.isfile(payload.path)
+            return _read_once(payload.path, os.stat(payload.path).st_mtime_ns if there else 0)
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: str, changed: int) -> Image.Image:
+    """A picture of the form, which every event that reads the form asks for; not to be changed.
+
+    Args:
+        changed: when the file was, in nanoseconds.
+    """
+    return read_image(path)
 
 
 @dataclass(frozen=True)
@@ -101,7 +113,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
         gr.HTML("<h1>DroPLe Lens</h1>", elem_id="brand")
         photo = gr.Button("Photo", elem_id="photo-button", min_width=60)
         classes = gr.Textbox(
-            EXAMPLES[0].classes, label="Classes, separated by commas or lines", show_label=False,
+            EXAMPLES[0].classes, label="Classes", show_label=False,
             container=False, lines=1, max_lines=3, elem_id="classes", max_length=200_000,
             placeholder="Classes, separated by commas or lines", scale=6, min_width=160,
         )  # fmt: skip
@@ -239,8 +251,9 @@ def next_seed(seed: float | None) -> int:
 def preset_classes(studio: Studio, chosen: str | None, prompts: str, backbone: str) -> Any:
     """The class list a preset stands for."""
     if chosen == OWN_CLASSES:
-        card = studio.prompts_for(backbone).get(prompts)
-        return ", ".join(card.classes) if card else gr.skip()
+        with user_errors():
+            card = studio.card(backbone, prompts)
+        return ", ".join(card.classes) if card and card.classes else gr.skip()
     return PRESETS.get(chosen or "", gr.skip())
 
 
@@ -259,6 +272,8 @@ def preset_dropout(studio: Studio, chosen: str, prompts: str, backbone: str) -> 
     """The values a preset stands for, in the order of `KNOBS`."""
     if chosen == CUSTOM:
         return [gr.skip()] * len(KNOBS)
-    trained = studio.trained_dropout(backbone, prompts)
-    preset = {TRAINED: trained, CODE: OFFICIAL_CODE}.get(chosen, DropoutSettings())
+    preset = OFFICIAL_CODE if chosen == CODE else DropoutSettings()
+    if chosen == TRAINED:
+        with user_errors():
+            preset = studio.trained_dropout(backbone, prompts)
     return [*dropout_values(preset).values()]

@@ -18,7 +18,7 @@ from app.overview.stream import overview_of, overview_steps
 from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
 from drople.analysis import Analysis
-from drople.classes import parse_class_list
+from drople.classes import merged_sentence, parse_class_list, repeated_names, split_names
 from drople.errors import DropleError, SettingsError
 from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
@@ -81,7 +81,9 @@ class Page:
         """Where it yields nothing new, an analysis can be stopped."""
         with user_errors():
             progress(0.05, desc="1 of 3: reading the class list")
-            names = parse_class_list(form.classes)
+            names = parse_class_list(form.classes or "")  # an API caller may send null
+            if repeated := repeated_names(split_names(form.classes)):
+                gr.Info(merged_sentence(repeated))
             if form.image is None:
                 raise DropleError("There is no picture yet. Upload one, or choose an example.")
             progress(0.2, desc=f"2 of 3: loading {form.backbone}")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,7 +17,9 @@ import gradio as gr
 from app.examples import EXAMPLES
 from app.form import SETTINGS, dropout_values
 from app.inputs import CUSTOM, KNOBS, QUIET, TRAINED, Inputs, named_prompts
-from app.studio import BACKBONES, NO_PROMPTS, Studio
+from app.studio import BACKBONES, NO_PROMPTS, Studio, own_file
+from drople.errors import CheckpointError
+from drople.storage.hub import is_hub_id
 
 MAX_CLASSES = 4000  # characters of a class list in a link
 # Names, then values: the link, written to the clipboard where the browser lets a page do that.
@@ -56,14 +60,22 @@ def build(studio: Studio, inputs: Inputs, demo: gr.Blocks) -> gr.events.Dependen
     def restore(memory: dict[str, Any] | None, request: gr.Request) -> list[Any]:
         """What the link asks for; else what the browser kept; else nothing new."""
         link = {name: text for name, text in request.query_params.items() if name in linked}
-        values = restored(studio, link or memory or {})
+        asked = link or memory or {}
+        values = restored(studio, asked, own=not link)
+        for sentence in gone(asked, values):
+            gr.Warning(sentence, duration=20)
         return [values.get(name, gr.skip()) for name in into]
 
     return demo.load(restore, stored, [*into.values()], **QUIET)
 
 
-def restored(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a link or a browser that are right, by the name of their component."""
+def restored(studio: Studio, asked: Mapping[str, Any], *, own: bool = False) -> dict[str, Any]:
+    """The values of a link or a browser that are right, by the name of their component.
+
+    Args:
+        own: the visitor's own browser asks: files and backbones of theirs come back. A link never
+            reads a file.
+    """
     values: dict[str, Any] = {}
     example = next((one for one in EXAMPLES if one.name == asked.get("example")), None)
     if example:
@@ -73,8 +85,9 @@ def restored(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
         if not example:  # the link was made for an uploaded picture
             values |= {"image": None, "example": ""}
     backbone = asked.get("backbone", "mini")
-    if backbone in BACKBONES:
-        values |= _prompts(studio, backbone, asked)
+    own = own and studio.own_files
+    if backbone in BACKBONES or (own and _is_own_backbone(backbone)):
+        values |= _prompts(studio, backbone, asked, own=own)
     settings = {name: one.read(asked[name]) for name, one in SETTINGS.items() if name in asked}
     values |= {name: value for name, value in settings.items() if value is not None}
     if any(name in KNOBS and name in asked for name in values):
@@ -82,12 +95,52 @@ def restored(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _prompts(studio: Studio, backbone: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Backbone and prompts, where one of them is asked for, with the dropout of those prompts."""
+def gone(asked: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Sentences on the backbone and the prompts that were asked for and are not shown."""
+    sentences = []
+    for name, label in (("backbone", "backbone"), ("prompts", "trained prompts")):
+        wanted, shown = asked.get(name), values.get(name)
+        chosen = shown.value if isinstance(shown, gr.Dropdown) else shown
+        if isinstance(wanted, str) and wanted and chosen != wanted:
+            sentences.append(
+                f"The {label} “{escape(wanted[:200])}” of your last visit or of this link cannot "
+                f"be shown here any more: {escape(str(chosen)) if chosen else 'the page’s own'} "
+                "instead. Choose again in Settings."
+            )
+    return sentences
+
+
+def _is_own_backbone(name: object) -> bool:
+    """Whether a name may be a backbone beside those offered; loading it tells."""
+    if not isinstance(name, str) or len(name) > MAX_CLASSES:
+        return False
+    if name.startswith("local-dir:"):
+        return Path(name.removeprefix("local-dir:")).is_dir()
+    return "/" in name
+
+
+def _is_own_prompts(name: str) -> bool:
+    """Whether a name is a file that is still there, or a place on the Hub."""
+    try:
+        return is_hub_id(name) or bool(own_file(name))
+    except CheckpointError:
+        return False
+
+
+def _prompts(
+    studio: Studio, backbone: str, asked: Mapping[str, Any], *, own: bool
+) -> dict[str, Any]:
+    """Backbone and prompts, where one of them is asked for, with the dropout of those prompts.
+
+    Prompts of the visitor's own have the dropout that the browser kept.
+    """
     if not {"backbone", "prompts"} & asked.keys():
         return {}
     names = [*studio.prompts_for(backbone), NO_PROMPTS]
     named = str(asked.get("prompts"))
+    if own and named not in names and _is_own_prompts(named):
+        choices = [*named_prompts(studio, backbone), (named, named)]
+        return {"backbone": backbone, "prompts": gr.Dropdown(choices, value=named)}
     chosen = named if named in names else names[0]
     dropout = dropout_values(studio.trained_dropout(backbone, chosen))
     return {

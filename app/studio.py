@@ -43,7 +43,7 @@ def digest_of(image: Image.Image) -> str:
     return blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
 
 
-def _own_file(name: str) -> Path:
+def own_file(name: str) -> Path:
     """A file of this machine that a visitor named.
 
     Raises:
@@ -135,9 +135,31 @@ class Studio:
         return {name: card for name, card in cards.items() if card.backbone == backbone}
 
     def trained_dropout(self, backbone: str, prompts: str) -> DropoutSettings:
-        """What shipped prompts were trained with; the defaults for others."""
-        card = self.prompts_for(backbone).get(prompts)
+        """What prompts were trained with; the defaults without prompts.
+
+        Raises:
+            CheckpointError: see `card`.
+        """
+        card = self.card(backbone, prompts)
         return card.dropout if card else DropoutSettings()
+
+    def card(self, backbone: str, prompts: str) -> PromptCard | None:
+        """What shipped prompts, or a file of the visitor's, say of themselves.
+
+        None for others, and without prompts.
+
+        Raises:
+            CheckpointError: the file is not there, or holds no prompts.
+        """
+        known = self.prompts_for(backbone).get(prompts)
+        if (
+            known
+            or not self.own_files
+            or not prompts
+            or prompts in (NO_PROMPTS, *shipped_prompts())
+        ):
+            return known
+        return read_card(fetch_prompts(prompts) if is_hub_id(prompts) else own_file(prompts))
 
     def load(self, backbone: str = "mini", prompts: str = NO_PROMPTS) -> Loaded:
         """A backbone and prompts, by shipped name, by path or as user/repo@revision of the Hub.
@@ -166,7 +188,7 @@ class Studio:
                     "On this page only the prompts in the list can be used. Start the app on your "
                     "own machine to load a file of yours."
                 )
-            path = fetch_prompts(prompts) if is_hub_id(prompts) else _own_file(prompts)
+            path = fetch_prompts(prompts) if is_hub_id(prompts) else own_file(prompts)
         key = (backbone, str(path), path.stat().st_mtime_ns)
         model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
         return Loaded(model, card, prompts if is_hub_id(prompts) else path.stem, key)
@@ -189,8 +211,8 @@ class Studio:
             SettingsError: the template has no {} for the class name.
         """
         key = (loaded.key, classes, template)
+        _check_length(loaded.model, classes, template)
         with self._turn:
-            _check_length(loaded.model, classes, template)
             return self._texts.get(key, lambda: describe_classes(loaded.model, classes, template))
 
     def analyse(

@@ -1256,7 +1256,8 @@ function coloured(page, text) {
   const pattern = new RegExp(`(${names.map(([, label]) => label.replace(/[^\w ]/g, "\\$&")).join("|")})`, "i");
   return text.split(pattern).map(piece => {
     const found = names.find(([, label]) => label.toLowerCase() === piece.toLowerCase());
-    return found ? el("b", { style: `color:${page.variable(found[0])}` }, piece) : piece;
+    // The palest of the colours would not read as text on the page's own ground.
+    return found ? el("b", { style: `color:color-mix(in srgb, ${page.variable(found[0])} 85%, var(--ink))` }, piece) : piece;
   });
 }
 

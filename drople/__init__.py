@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from drople.analysis import Analysis, AnalysisSettings, analyse
     from drople.class_texts import describe_classes
     from drople.errors import DropleError
+    from drople.images import read_image
     from drople.models.backbone import load_backbone
     from drople.models.prompted_clip import PromptedClip
-    from drople.storage.analyses import load_analysis, replay, save_analysis
+    from drople.storage.analyses import load_analysis, save_analysis
+    from drople.storage.evidence import replay
     from drople.storage.prompts import load_prompts, save_prompts
     from drople.tokens.dropout import DROP_MODES, STRATEGIES, DropoutSettings
     from drople.tokens.importance import score_tokens
@@ -47,6 +49,7 @@ __all__ = [
     "load_analysis",
     "load_backbone",
     "load_prompts",
+    "read_image",
     "replay",
     "save_analysis",
     "save_prompts",
@@ -57,9 +60,11 @@ _NAMES = {  # module -> the public names that it defines
     "drople.analysis": ("Analysis", "AnalysisSettings", "analyse"),
     "drople.class_texts": ("describe_classes",),
     "drople.errors": ("DropleError",),
+    "drople.images": ("read_image",),
     "drople.models.backbone": ("load_backbone",),
     "drople.models.prompted_clip": ("PromptedClip",),
-    "drople.storage.analyses": ("load_analysis", "replay", "save_analysis"),
+    "drople.storage.analyses": ("load_analysis", "save_analysis"),
+    "drople.storage.evidence": ("replay",),
     "drople.storage.prompts": ("load_prompts", "save_prompts"),
     "drople.tokens.dropout": ("DROP_MODES", "STRATEGIES", "DropoutSettings"),
     "drople.tokens.importance": ("score_tokens",),

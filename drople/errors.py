@@ -1,8 +1,22 @@
 """What can go wrong; every message says what was expected, what came, what to do."""
 
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey: control, direction and half characters, line ends.
+
+    Whoever made a file can have put anything into its names.
+    """
+    return "".join("\ufffd" if unicodedata.category(one)[0] == "C" else one for one in text)
+
 
 class DropleError(Exception):
     """Any error whose message a visitor can act on."""
+
+    def __str__(self) -> str:
+        """The message, fit for a terminal: it may quote what a file says."""
+        return printable(super().__str__())
 
 
 class BackboneError(DropleError):

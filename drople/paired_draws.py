@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from drople.conditions import Conditions, Run, rows_of
 from drople.errors import SettingsError
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.tokens.dropout import strategy_of, with_strategy
+from drople.tokens.dropout import Replay, TokenDrop, strategy_of, with_strategy
 from drople.tokens.strategies import drop_rate, shift_to_rate
 from drople.traces import LayerTrace
 
@@ -44,6 +44,18 @@ class DrawBatch:
         logits = self.cosines[strategy] * self.logit_scale
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def part(self, draws: slice) -> DrawBatch:
+        """Some of the draws."""
+
+        def cut(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: one[draws] for name, one in values.items()}
+
+        return DrawBatch(
+            self.pair, self.seeds[draws], cut(self.dropped), cut(self.eligible),
+            cut(self.probability), cut(self.cosines), self.logit_scale,
+            None if self.maps is None else cut(self.maps),
+        )  # fmt: skip
 
     def answers(self, strategy: str) -> np.ndarray:
         """The likeliest class of each draw, (n,) indices."""
@@ -85,10 +97,7 @@ def run_paired(
     while start < len(seeds):
         mapped = start < maps_for and len(map_classes) > 0
         stop = min(start + BATCH, len(seeds), maps_for if mapped else len(seeds))
-        rows = rows_of(pair, seeds[start:stop], settings.dropout)
-        conditions = Conditions.of(
-            model, rows, settings.dropout, match=settings.matched, reference=rate_setter(pair)
-        )
+        conditions = _conditions(model, settings, pair, seeds[start:stop])
         # The last block decides no drop, and maps need its tokens.
         brief = not mapped and conditions.dropout.depth < backbone.image_layer_count
         with torch.no_grad():
@@ -97,6 +106,47 @@ def run_paired(
         maps = _maps(run, settings, map_classes) if mapped else None
         yield _batch_of(run, pair, seeds[start:stop], maps)
         start = stop
+
+
+def rerun_paired(
+    model: Backbone | PromptedClip, pixels: np.ndarray, classes: ClassTexts,
+    settings: AnalysisSettings, *, batch: DrawBatch, map_classes: Sequence[int],
+) -> DrawBatch:  # fmt: skip
+    """The same draws once more, with the drops of a batch; p is worked out anew.
+
+    Args:
+        pixels, classes, settings, map_classes: see `run_paired`; maps only where the batch has
+            them.
+
+    Raises:
+        EvidenceError: its drops are not of such a model.
+    """
+    rows = 2 * len(batch.seeds)
+    dropped = np.stack([batch.dropped[name] for name in batch.pair], axis=1)  # (n, 2, D, T)
+    dropped = np.pad(dropped.reshape(rows, *dropped.shape[2:]), ((0, 0), (0, 0), (1, 0)))
+    decisions = {}
+    for depth in range(dropped.shape[1]):
+        drop = torch.from_numpy(dropped[:, depth]).to(model.backbone.device)  # (2 n, 1 + T)
+        decisions[depth] = TokenDrop(drop.float(), drop.float(), drop)
+    conditions = _conditions(model, settings, batch.pair, batch.seeds)
+    acting = Replay.of_records(conditions.dropout, decisions, rescore=True)
+    conditions = replace(conditions, dropout=acting)
+    with torch.no_grad():
+        records = list(conditions.layers(model.backbone.normalise(pixels[None]), score_all=False))
+    run = conditions.run_of(records, classes, drop_text=settings.drop_text)
+    maps = None if batch.maps is None else _maps(run, settings, map_classes)
+    return _batch_of(run, batch.pair, batch.seeds, maps)
+
+
+def _conditions(
+    model: Backbone | PromptedClip, settings: AnalysisSettings, pair: tuple[str, str],
+    seeds: Sequence[int],
+) -> Conditions:  # fmt: skip
+    """The pair of each seed as rows."""
+    rows = rows_of(pair, seeds, settings.dropout)
+    return Conditions.of(
+        model, rows, settings.dropout, match=settings.matched, reference=rate_setter(pair)
+    )
 
 
 def rate_setter(pair: tuple[str, str]) -> str:

@@ -32,6 +32,7 @@ PUBLIC = [
     "load_analysis",
     "load_backbone",
     "load_prompts",
+    "read_image",
     "replay",
     "save_analysis",
     "save_prompts",

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import struct
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import noise_picture
+from safetensors.torch import save
+from tiny import noise_picture, tiny_clip
 
 from drople.classes import MAX_CLASSES, MAX_NAME, clean_name, parse_class_list
-from drople.errors import CheckpointError, ClassListError, ImageError
+from drople.errors import CheckpointError, ClassListError, DropleError, ImageError
 from drople.images import MAX_SIDE, MIN_SIDE, read_image
+from drople.importers import READERS, import_prompts
+from drople.paired_draws import first_draw
+from drople.storage.analyses import analysis_bytes, load_analysis, load_draws
+from drople.storage.evidence import replay
 from drople.storage.prompts import PromptCard, read_card, save_prompts
 
 # Always the same cases, as many as take a second or two.
 settings.register_profile("fuzz", derandomize=True, deadline=None, max_examples=150,
                           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 FUZZ = settings.get_profile("fuzz")
+FEW = settings(FUZZ, max_examples=40)  # of what runs a model
 KINDS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
 
 
@@ -188,3 +196,146 @@ def test_a_header_of_any_length_is_refused(tmp_path, length, rest):
     path = tmp_path / "length.safetensors"
     path.write_bytes(struct.pack("<Q", length) + rest)
     assert card_or_refused(path) is None
+
+
+# --- checkpoints of other code ---
+
+
+@pytest.fixture(scope="module")
+def others():
+    """Checkpoints of other methods for the tiny model: a pickled one, and one of safetensors."""
+    from others import coop, maple
+
+    clip = tiny_clip()
+    pickled = io.BytesIO()
+    torch.save({"state_dict": maple(clip), "epoch": 5}, pickled)
+    return {".pth": pickled.getvalue(), ".safetensors": save(coop(clip))}
+
+
+def imported_or_refused(path, backbone):
+    found, words = outcome(CheckpointError, lambda file: import_prompts(file, backbone), path)
+    assert found or path.name in words
+    return found
+
+
+@FUZZ
+@given(data=st.data())
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_checkpoints_of_others_are_read_or_refused(
+    others, backbone, tmp_path, suffix, data
+):
+    path = tmp_path / f"damaged{suffix}"
+    path.write_bytes(data.draw(damaged(others[suffix])))
+    imported_or_refused(path, backbone)
+
+
+TENSORS = st.builds(
+    lambda shape, dtype, fill: torch.full(shape, fill).to(dtype),
+    st.lists(st.sampled_from([0, 1, 2, 4, 48, 64]), max_size=4),
+    st.sampled_from([torch.float16, torch.float32, torch.float64, torch.int64, torch.bool,
+                     torch.complex64, torch.bfloat16]),
+    st.sampled_from([0.0, 0.5, 1e30, float("nan"), float("inf")]),
+)  # fmt: skip
+NUMBER = st.sampled_from(["0", "1", "2", "7", "99999999999", "9" * 5000])
+KEY = st.one_of(
+    st.sampled_from(["ctx", "proj.weight", "proj.bias", "bias_vectors", "token_prefix",
+                     "token_suffix", "logit_scale", "visual_prompts", "image_encoder.VPT",
+                     "image_encoder.proj", "meta_net.linear1.weight"]),
+    NUMBER.map("compound_prompts_text.{}".format),
+    NUMBER.map("compound_prompt_projections.{}.weight".format),
+    NUMBER.map("txt2img_proj.{}.0.weight".format),
+    NUMBER.map("text_prompts.{}".format),
+    NUMBER.map("image_encoder.transformer.resblocks.{}.VPT_shallow".format),
+    st.text(max_size=12),
+)  # fmt: skip
+
+
+@FUZZ
+@given(state=st.dictionaries(KEY, TENSORS, max_size=6), method=st.sampled_from([None, *READERS]))
+def test_a_checkpoint_of_any_keys_is_read_or_refused(backbone, tmp_path, state, method):
+    path = tmp_path / "any.pth"
+    torch.save(state, path)
+    found, words = outcome(
+        CheckpointError, lambda file: import_prompts(file, backbone, method=method), path
+    )
+    assert found or path.name in words
+
+
+# --- stored analyses ---
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    """A stored analysis with draws: its bytes, its header and its arrays."""
+    from analysed import analysed
+
+    draws = [first_draw(analysed(), ("iwtd", "vanilla"))]
+    data = analysis_bytes(analysed(), draws)
+    with np.load(io.BytesIO(data)) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return data, json.loads(str(arrays.pop("header"))), arrays
+
+
+def replayed_or_refused(path, model):
+    """Loads and replays a file; None where it is refused in a sentence."""
+
+    def redo(file):
+        return replay(load_analysis(file), model, draws=load_draws(file))
+
+    report, words = outcome(DropleError, redo, path)
+    assert report or words.endswith(".")
+    return report
+
+
+@FEW
+@given(data=st.data())
+def test_damaged_analyses_are_refused(bundle, model, tmp_path, data):
+    path = tmp_path / "damaged.npz"
+    path.write_bytes(data.draw(damaged(bundle[0])))
+    replayed_or_refused(path, model)
+
+
+def places(value, at=()):
+    """Where nested JSON has values."""
+    yield at
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*at, key))
+
+
+@FEW
+@given(data=st.data())
+def test_a_stored_analysis_with_any_value_is_refused_or_replayed(bundle, model, tmp_path, data):
+    header = copy.deepcopy(bundle[1])
+    *path, key = data.draw(st.sampled_from([place for place in places(header) if place]))
+    into = header
+    for step in path:
+        into = into[step]
+    into[key] = data.draw(JSON | st.sampled_from([{"$array": f"a{i}"} for i in range(40)]))
+    file = tmp_path / "any.npz"
+    np.savez(file, header=np.array(json.dumps(header)), **bundle[2])
+    replayed_or_refused(file, model)
+
+
+ARRAYS = st.builds(
+    lambda shape, dtype, fill: np.full(shape, fill).astype(dtype),
+    st.lists(st.sampled_from([0, 1, 2, 3, 17, 32]), max_size=4),
+    st.sampled_from(["f4", ">f4", "f2", "f8", "i4", "?", "U3", "c8", "M8[s]", "u1"]),
+    st.sampled_from([0, 1]),
+)
+
+
+@FEW
+@given(data=st.data())
+def test_a_stored_analysis_with_any_array_is_refused_or_replayed(bundle, model, tmp_path, data):
+    arrays = dict(bundle[2])
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    kept = data.draw(st.booleans())
+    arrays[name] = (
+        np.full_like(arrays[name], data.draw(st.sampled_from([0, 1, 255, np.nan, np.inf])))
+        if kept and arrays[name].dtype.kind == "f"
+        else data.draw(ARRAYS)
+    )
+    file = tmp_path / "any.npz"
+    np.savez(file, header=np.array(json.dumps(bundle[1])), **arrays)
+    replayed_or_refused(file, model)

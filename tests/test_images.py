@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from drople.errors import ImageError
-from drople.images import MAX_PIXELS, MAX_SIDE, read_image
+from drople.images import MAX_SIDE, as_rgb, image_files, read_image
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
 ORIENTATION, MAKER, GPS = 0x0112, 0x010F, 0x8825  # EXIF tags
@@ -112,7 +115,7 @@ def test_a_picture_too_large_is_refused_from_its_header():
 
 
 def test_a_decompression_bomb_is_refused_from_its_header():
-    with pytest.raises(ImageError, match=f"over {MAX_PIXELS // 10**6} megapixels, the limit"):
+    with pytest.raises(ImageError, match="over 128 megapixels; the limit is 24 megapixels"):
         read(png_header(100_000, 100_000))
 
 
@@ -218,3 +221,147 @@ def test_a_large_picture_is_shrunk_in_proportion():
 def test_a_large_jpeg_is_shrunk_in_proportion():
     found = read_image(io.BytesIO(coded(Image.new("RGB", (5000, 2500), "teal"), "JPEG")))
     assert found.size == (MAX_SIDE, MAX_SIDE // 2)
+
+
+# --- large pictures ------------------------------------------------------------------------------
+
+
+def jpeg_header(width, height):
+    """A JPEG that says how large it is and holds nothing more."""
+    small = coded(Image.new("RGB", (64, 64)), "JPEG")
+    start = small.index(b"\xff\xc0") + 5
+    return small[:start] + struct.pack(">HH", height, width) + small[start + 4 :]
+
+
+def test_a_phones_jpeg_of_48_megapixels_is_read_at_a_fraction(monkeypatch):
+    decoded = []
+    turned = ImageOps.exif_transpose
+    monkeypatch.setattr(
+        ImageOps, "exif_transpose", lambda one: decoded.append(one.size) or turned(one)
+    )
+    data = coded(Image.new("RGB", (8000, 6000), "grey"), "JPEG")
+    found = read_image(io.BytesIO(data))
+    assert (found.size, found.getpixel((9, 9))) == ((MAX_SIDE, 1536), (128, 128, 128))
+    assert decoded == [(4000, 3000)]
+
+
+def test_a_jpeg_over_64_megapixels_is_refused_from_its_header():
+    with pytest.raises(ImageError, match=r"is 9000 x 8000; .* 24 megapixels, 64 for JPEG"):
+        read(jpeg_header(9000, 8000))
+
+
+def test_a_large_progressive_jpeg_is_refused_since_it_would_fill_the_memory():
+    data = coded(Image.new("RGB", (6400, 4000)), "JPEG", progressive=True)
+    with pytest.raises(ImageError, match=r"is 6400 x 4000; .* 64 for JPEG that is not progressive"):
+        read(data)
+
+
+def test_a_jpeg_with_a_second_picture_in_it_is_read_like_any_other():
+    first, second = (Image.new("RGB", (6400, 4000), one) for one in ("grey", "red"))
+    data = coded(first, "MPO", save_all=True, append_images=[second])
+    found = read_image(io.BytesIO(data))
+    assert (found.size, found.getpixel((9, 9))) == ((MAX_SIDE, 1280), (128, 128, 128))
+
+
+def test_at_most_two_pictures_are_decoded_at_a_time(monkeypatch):
+    now, most, opened = [], [], Image.open
+
+    def slow(*asked, **formats):
+        now.append(1)
+        most.append(len(now))
+        Event().wait(0.05)
+        now.pop()
+        return opened(*asked, **formats)
+
+    monkeypatch.setattr(Image, "open", slow)
+    data = coded(Image.fromarray(NOISE), "PNG")
+    with ThreadPoolExecutor(6) as pool:
+        found = [*pool.map(read, [data] * 6)]
+    assert all(np.array_equal(one, NOISE) for one in found)
+    assert max(most) == 2
+
+
+# --- the same without read_image -----------------------------------------------------------------
+
+
+def test_a_picture_that_pillow_opened_is_turned_and_laid_on_white_too():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    glass = np.dstack([NOISE, np.full(NOISE.shape[:2], 128, np.uint8)])
+    data = coded(Image.fromarray(glass), "PNG", exif=exif)
+    assert np.array_equal(np.asarray(as_rgb(Image.open(io.BytesIO(data)))), read(data))
+
+
+def test_what_is_no_picture_of_pillows_is_refused_with_the_fix():
+    for wrong in ("photo.jpg", NOISE, None):
+        with pytest.raises(ImageError, match=r"got \w+\. Read it with drople\.read_image"):
+            as_rgb(wrong)
+
+
+def test_a_truncated_picture_that_pillow_opened_is_refused():
+    data = coded(Image.fromarray(np.tile(NOISE, (8, 8, 1))), "PNG")
+    with pytest.raises(ImageError, match="damaged or incomplete"):
+        as_rgb(Image.open(io.BytesIO(data[: len(data) // 2])))
+
+
+def test_sixteen_bit_colours_are_scaled():
+    """Pillow writes none: a PNG of one colour, (65535, 32896, 0), by hand."""
+
+    def chunk(kind, body):
+        crc = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + crc
+
+    row = b"\0" + struct.pack(">HHH", 65535, 32896, 0) * 16
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0))
+    data += chunk(b"IDAT", zlib.compress(row * 16)) + chunk(b"IEND", b"")
+    assert read(data)[8, 8].tolist() == [255, 128, 0]
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+def filled(folder, *names):
+    """A folder with empty files of those names."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def names_of(folder):
+    return [path.relative_to(folder).as_posix() for path in image_files(folder)]
+
+
+def test_hidden_files_and_litter_are_passed_over(tmp_path, caplog):
+    litter = ("__MACOSX/a/._c.jpeg", "__MACOSX/f.jpg", "Thumbs.db", "a/.DS_Store", "@eaDir/g.jpg")
+    hidden = (".d.jpg", "._b.png", ".ipynb_checkpoints/e.png")
+    filled(tmp_path, "b.PNG", "a/c.jpeg", *hidden, *litter)
+    assert names_of(tmp_path) == ["a/c.jpeg", "b.PNG"]
+    assert not caplog.text
+
+
+def test_other_endings_are_counted_and_said(tmp_path, caplog):
+    filled(tmp_path, "a.jpg", "b.HEIC", "c.heic", "d/e.txt", "f")
+    assert names_of(tmp_path) == ["a.jpg"]
+    assert f"Left out under {tmp_path}: 2 .heic, 1 .txt, 1 without ending; read are .bmp" in (
+        caplog.text
+    )
+
+
+def test_links_are_followed_and_a_circle_ends(tmp_path):
+    away = filled(tmp_path / "away", "a.jpg", "b/c.jpg")
+    here = filled(tmp_path / "here", "own.jpg")
+    (here / "linked").symlink_to(away)
+    (here / "one.jpg").symlink_to(away / "a.jpg")
+    (here / "circle").symlink_to(here)
+    assert names_of(here) == ["linked/a.jpg", "linked/b/c.jpg", "one.jpg", "own.jpg"]
+
+
+def test_a_broken_link_and_a_pipe_are_named_when_they_are_read(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert names_of(tmp_path) == ["gone.jpg", "pipe.jpg"]
+    with pytest.raises(ImageError, match=r"There is no file gone\.jpg"):
+        read_image(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match=r"pipe\.jpg is not a file"):
+        read_image(tmp_path / "pipe.jpg")

@@ -19,12 +19,12 @@ def standalone_page(payload: Mapping[str, Any], state: Mapping[str, Any]) -> str
     """
     text = json.dumps({"payload": payload, "state": state}, separators=(",", ":"))
     parts = {
-        "__CSS__": (ASSETS / "overview.css").read_text(),
-        "__JS__": (ASSETS / "overview.js").read_text(),
+        "__CSS__": (ASSETS / "overview.css").read_text(encoding="utf-8"),
+        "__JS__": (ASSETS / "overview.js").read_text(encoding="utf-8"),
         # Inside a script element only < could end it.
         "__DATA__": text.replace("<", "\\u003c"),
     }
-    page = (ASSETS / "standalone.html").read_text()
+    page = (ASSETS / "standalone.html").read_text(encoding="utf-8")
     for place, part in parts.items():
         page = page.replace(place, part)
     return page

@@ -32,7 +32,7 @@ from app.wording.sentences import provenance_line
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
-SCRIPT = (Path(__file__).parents[2] / "assets" / "save.js").read_text()
+SCRIPT = (Path(__file__).parents[2] / "assets" / "save.js").read_text(encoding="utf-8")
 KEEP = f"file => {{ {SCRIPT}; keep(file) }}"
 
 

@@ -43,7 +43,8 @@ def draw(analysis: Analysis, target: int, signal: str, branch: str) -> tuple[str
     scale = scale_of(analysis, trace, signal, None, None)
     shown = dict.fromkeys([target, *analysis.maps.classes])
     strips = [
-        f"<h4>{escape(analysis.classes[i])}</h4>{text_table(trace, i, signal, scale)}"
+        f'<h2 style="font-size: 1rem">{escape(analysis.classes[i])}</h2>'
+        + text_table(trace, i, signal, scale)
         for i in shown
     ]
     return colour_bar(scale), "".join(strips)

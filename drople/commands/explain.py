@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
-from drople.classes import parse_class_list
+from drople.classes import class_list_of
 from drople.commands.options import add_device_option
 from drople.devices import device_of
 from drople.errors import SettingsError
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     backbone = load_backbone(args.backbone, device_of(args.device))
     model, dropout = _model(backbone, args.prompts)
     settings = AnalysisSettings(dropout=dropout, seed=args.seed, template=args.template)
-    classes = describe_classes(model, _class_names(args.classes), args.template)
+    classes = describe_classes(model, class_list_of(args.classes), args.template)
     others = {name: getattr(args, name) for name in ("strategy", "draws")}
     part = f"-{rank + 1}of{world}" if world > 1 else ""
     table = Table.open(args.out, about_table(model, classes, settings, **others), part)
@@ -77,8 +77,3 @@ def _model(backbone: Backbone, prompts: str) -> tuple[Backbone | PromptedClip, D
         return backbone, DropoutSettings()
     model, card = load_prompts(shipped_prompts().get(prompts, Path(prompts)), backbone)
     return model, replace(card.dropout, strategy="iwtd")
-
-
-def _class_names(text: str) -> tuple[str, ...]:
-    path = Path(text)
-    return parse_class_list(path.read_text() if path.is_file() else text)

@@ -8,6 +8,7 @@ from pathlib import Path
 import open_clip
 from huggingface_hub import try_to_load_from_cache
 
+from drople.errors import printable
 from drople.models.backbone import BUNDLED
 from drople.models.coverage import covered_architectures
 from drople.storage.prompts import read_card, shipped_prompts
@@ -28,10 +29,14 @@ def run(args: argparse.Namespace) -> None:
     for path in args.checkpoints or shipped_prompts().values():
         card = read_card(path)
         figures = ", ".join(f"{k} {v}" for k, v in card.metrics.items())
-        print(f"{path}\n  {card.method} on {card.data}, seed {card.seed}")
-        print(f"  needs {card.backbone} with weights {card.backbone_hash}")
         names = ", ".join(card.classes[:5]) + ", …" * (len(card.classes) > 5)
-        print(f"  {len(card.classes)} classes ({names}), {card.shots} shots; {figures}")
+        for line in (
+            f"{path}",
+            f"  {card.method} on {card.data}, seed {card.seed}",
+            f"  needs {card.backbone} with weights {card.backbone_hash}",
+            f"  {len(card.classes)} classes ({names}), {card.shots} shots; {figures}",
+        ):
+            print(printable(line))
 
 
 def backbone_lines() -> list[str]:
@@ -43,6 +48,18 @@ def backbone_lines() -> list[str]:
             here = "in the local cache" if _cached(architecture, tag) else "to be downloaded"
             lines.append(f"{architecture}/{tag}  {here}")
     return lines
+
+
+def is_here(backbone: str) -> bool:
+    """Whether a name can be looked up without fetching anything or opening a folder that it names.
+
+    True too for what is no backbone's name at all.
+    """
+    if backbone.startswith(("hf-hub:", "local-dir:")):
+        return False
+    architecture, _, tag = backbone.partition("/")
+    known = (architecture, tag) in open_clip.list_pretrained(as_str=False)
+    return backbone in BUNDLED or not known or _cached(architecture, tag)
 
 
 def _cached(architecture: str, tag: str) -> bool:

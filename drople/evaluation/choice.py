@@ -6,7 +6,6 @@ range of p so narrow that few decisions depend on the token at all.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from drople.evaluation.runs import Made, as_asked, made, read_as, write_json
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
 from drople.selectivity import meter, what_if
+from drople.texts import read_json
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.normalise import Normalisation
 from drople.traces import LayerTrace, scored_layers
@@ -162,7 +162,7 @@ def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[f
 
 
 def _read(file: Path) -> ChoiceResult:
-    fields = json.loads(file.read_text())
+    fields = read_json(file)
     stored = [{name: tuple(v) if isinstance(v, list) else v for name, v in one.items()}
               for one in fields.pop("choices")]  # fmt: skip
     choices = tuple(read_as(Choice, one, file) for one in stored)

@@ -5,7 +5,6 @@ A run's own log tells its seconds too, but beside whatever else the machine did 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -16,6 +15,7 @@ import torch
 from drople.errors import DataError
 from drople.evaluation.protocols import Setting, base_to_novel
 from drople.evaluation.runs import Made, made, read_as, write_json
+from drople.texts import read_json
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model, fit
 from drople.training.overrides import named
@@ -69,6 +69,6 @@ def evaluate_costs(
 def read_costs(runs: Path) -> list[list[StepCost]]:
     """All that were measured under a folder: those that took turns together, together."""
     return [
-        [read_as(StepCost, one, file) for one in json.loads(file.read_text())]
+        [read_as(StepCost, one, file) for one in read_json(file)]
         for file in sorted((runs / "costs").glob("*.json"))
     ]

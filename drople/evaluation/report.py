@@ -22,6 +22,7 @@ from drople.evaluation.runs import FROZEN, read_results
 from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tabulate
 from drople.evaluation.verdict import verdicts
 from drople.storage.verdicts import write_verdicts
+from drople.texts import read_text
 from drople.training.config import TrainConfig
 
 PAGES = Path("docs") / "results"  # beside the report; verdict.json and forest.svg lie there too
@@ -54,7 +55,7 @@ def write_report(
     tested = [table for table in tables if table.one.split == "test"]
     backbones = _by_backbone([t for t in tested if t.one.protocol == "base-to-novel"])
     pages = {
-        "accuracies": _accuracies_page(tables, notes.read_text() if notes else ""),
+        "accuracies": _accuracies_page(tables, read_text(notes) if notes else ""),
         "differences": _differences_page(tested, backbones),
         "choices": blocks("# How far IWTD chooses", sections.choices(choices)),
         "methods": _methods_page(tables, costs),

@@ -18,6 +18,7 @@ import numpy as np
 from drople.errors import DataError
 from drople.evaluation.accuracy import evaluate_on
 from drople.evaluation.protocols import PROTOCOLS, EvaluationSet, Setting, TrainingSplit
+from drople.texts import read_json
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 from drople.training.overrides import changes, contradictions, flat, named
@@ -214,4 +215,4 @@ def as_asked(kept: Kept, setting: Setting, config: TrainConfig, *, file: Path) -
 
 def _read(file: Path) -> Result:
     with np.load(file.with_suffix(".npz")) as arrays:
-        return read_as(Result, json.loads(file.read_text()), file, hits=dict(arrays))
+        return read_as(Result, read_json(file), file, hits=dict(arrays))

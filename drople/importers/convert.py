@@ -16,7 +16,7 @@ from drople.importers.readers import READERS, recognise
 from drople.importers.state import read_state
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.storage.prompts import PromptCard
+from drople.storage.prompts import PromptCard, check_counts, check_values
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,18 @@ def import_prompts(
     """
     path = Path(path)
     state = read_state(path)
-    reader = READERS[method or recognise(path.name, state)]
+    found = recognise(path.name, state)
+    if method is not None and READERS[method] is not READERS[found]:
+        raise CheckpointError(f"{path.name} holds what {found} saves, and not {method}.")
+    _check_ranks(path.name, state)
     try:
-        extracted = reader(state)
+        extracted = READERS[found](state)
         if phrase is not None:
             extracted = replace(extracted, plan=replace(extracted.plan, phrase=phrase))
-    except (KeyError, RuntimeError, SettingsError) as error:
+        check_counts(extracted.plan, extracted.bridge_tokens)
+    except (KeyError, IndexError, RuntimeError, ValueError, SettingsError) as error:
         raise CheckpointError(f"{path.name} is not complete: {error}.") from error
+    check_values(path.name, {key: state[key] for key in extracted.used})
     if method is not None:
         extracted = replace(extracted, method=method)
     _check_clip(path.name, state, backbone)
@@ -71,16 +76,15 @@ def import_prompts(
         model = PromptedClip(
             backbone, extracted.plan, bridge_tokens=extracted.bridge_tokens, lora=extracted.lora
         )
-    scale = state.get("logit_scale", backbone.logit_scale).detach().float().reshape(())
+    scale = state.get("logit_scale", backbone.logit_scale).detach().float().cpu().reshape(())
     tensors = {**_empty(model), **extracted.tensors, "logit_scale": scale}
     _check_shapes(path.name, model, tensors)
+    unused = _unused(path.name, state.keys() - {*extracted.used, "logit_scale"})
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
     model.requires_grad_(False)
     names, notes = class_names(state, extracted.plan, backbone)
     used = (*extracted.used, "logit_scale") if "logit_scale" in state else extracted.used
-    report = ImportReport(
-        extracted.method, used, _unused(state.keys() - set(used)), names, (*extracted.notes, *notes)
-    )
+    report = ImportReport(extracted.method, used, unused, names, (*extracted.notes, *notes))
     card = PromptCard(
         backbone=backbone.name, backbone_hash=backbone.weights_hash,
         plan=model.plan, bridge_tokens=extracted.bridge_tokens, lora=extracted.lora,
@@ -90,11 +94,17 @@ def import_prompts(
     return model, card, report
 
 
-def _unused(keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Why each other key was left: reason -> keys."""
+def _unused(name: str, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Why each other key was left: reason -> keys.
+
+    Raises:
+        CheckpointError: nobody knows what one is.
+    """
     left: dict[str, tuple[str, ...]] = {}
     for key in sorted(keys):
-        why = next((why for pattern, why in REASONS if re.match(pattern, key)), "not known")
+        why = next((why for pattern, why in REASONS if re.match(pattern, key)), None)
+        if why is None:
+            raise CheckpointError(f"{name} holds {key[:80]}, which goes with none of its prompts.")
         left[why] = (*left.get(why, ()), key)
     return left
 
@@ -106,7 +116,10 @@ REASONS = (
     (r"(image_encoder|text_encoder|clip_model|lora_model)\.", "the frozen CLIP"),
     (r"(class_token|class_decoder|class_norm|text_proj|llm_prompt_bias)\.", "prompts of an LLM"),
     (r"(base|new|text)_embeddings\.", "frozen text features, made again from the backbone"),
-    (r"(adapter|temperature|class_embed_weight|combine_weights)", "never used by its own forward"),
+    (
+        r"adapter|temperature|class_embed_weight|combine_weights|bias_vectors|meta_net\.",
+        "never used by its own forward",
+    ),
 )
 
 
@@ -115,9 +128,38 @@ def _empty(model: PromptedClip) -> dict[str, Tensor]:
     return {key: value for key, value in model.state_dict().items() if not value.numel()}
 
 
+def _check_ranks(name: str, state: Mapping[str, Tensor]) -> None:
+    """Refuses tensors whose rank is not that of what they are called, and empty ones."""
+    for key, value in state.items():
+        due = next((rank for pattern, rank in RANKS if re.fullmatch(pattern, key)), value.ndim)
+        if not value.numel() or value.ndim not in (due, 3 if key == "ctx" else due):
+            raise CheckpointError(
+                f"{name} holds {key[:80]} of shape {tuple(value.shape)}; expected "
+                f"{due} dimensions, none of them empty."
+            )
+    check_values(name, {key: state[key] for key in READ_ANYWAY if key in state})
+    if state.get("logit_scale", torch.ones(())).numel() != 1:
+        raise CheckpointError(f"{name} holds a logit_scale that is more than one number.")
+
+
+RANKS = (
+    (r"ctx|.*VPT(_shallow)?|compound_prompts_text\..*|text_prompts\..*|.*learnable_tokens", 2),
+    (r"visual_prompts|token_(prefix|suffix)", 3),
+    (r".*(proj|projections|mapping)(\.\d+)*\.weight|.*\.lora_[AB]\..*", 2),
+    (r".*(proj|projections|mapping)(\.\d+)*\.bias", 1),
+)
+READ_ANYWAY = ("logit_scale", "token_prefix", "token_suffix")  # by every method
+
+
 def _check_clip(name: str, state: Mapping[str, Tensor], backbone: Backbone) -> None:
     """Compares the CLIP weights that a file happens to hold with the backbone's."""
     visual, text = backbone.visual, backbone.text
+    suffix, width = state.get("token_suffix"), backbone.text_width
+    if suffix is not None and suffix.shape[-1] != width:
+        raise CheckpointError(
+            f"{name} holds a token_suffix of {suffix.shape[-1]} numbers a token, but "
+            f"{backbone.name} needs {width}. Choose the backbone it was trained on."
+        )
     shared = {
         "image_encoder.class_embedding": visual.class_embedding,
         "image_encoder.proj": visual.proj,
@@ -129,6 +171,7 @@ def _check_clip(name: str, state: Mapping[str, Tensor], backbone: Backbone) -> N
         if theirs is None:
             continue
         theirs = theirs[0, 0] if key == "token_prefix" else theirs
+        check_values(name, {key: theirs})
         ours = ours.detach().float().cpu()
         if theirs.shape != ours.shape or (theirs.float() - ours).norm() > HALF * ours.norm():
             raise CheckpointError(
@@ -140,6 +183,8 @@ def _check_clip(name: str, state: Mapping[str, Tensor], backbone: Backbone) -> N
 def _check_shapes(name: str, model: PromptedClip, tensors: Mapping[str, Tensor]) -> None:
     """Refuses what does not fit the model, before it is loaded."""
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    for key in tensors.keys() - expected.keys():
+        raise CheckpointError(f"{name} holds something for {key}, which its prompts do not have.")
     for key, shape in expected.items():
         if key not in tensors:
             raise CheckpointError(f"{name} has nothing for {key}.")

@@ -31,17 +31,34 @@ class Extracted:
 
 
 def recognise(name: str, state: Mapping[str, Tensor]) -> str:
-    """The method whose keys a state dict has.
+    """The method whose public code saves just these keys.
 
     Raises:
-        CheckpointError: none.
+        CheckpointError: none that is known here does, or the method cannot be represented.
     """
-    for method, telling in TELLING.items():
-        if any(re.fullmatch(telling, key) for key in state):
-            return method
+    if any(key.startswith("meta_net.") for key in state) and "bias_vectors" not in state:
+        raise CheckpointError(
+            f"{name} is CoCoOp's: its meta network makes other prompts for every picture, and only "
+            "prompts that are the same for all pictures can be represented."
+        )
+    unknown: dict[str, list[str]] = {}  # method -> keys that it does not save
+    for method, (telling, others) in KEYS.items():
+        if all(any(re.fullmatch(one, key) for key in state) for one in telling):
+            known = re.compile("|".join((*telling, *others)))
+            unknown[method] = [key for key in state if not known.fullmatch(key)]
+            if not unknown[method]:
+                return method
+    if not unknown:
+        raise CheckpointError(
+            f"{name} has none of the keys of {', '.join(READERS)}. Is it the prompt learner's file "
+            "(model.pth.tar-N), and not that of another method?"
+        )
+    nearest = min(unknown, key=lambda method: len(unknown[method]))
+    shown = ", ".join(key[:80] for key in unknown[nearest][:3])
     raise CheckpointError(
-        f"{name} has none of the keys of {', '.join(TELLING)}. Is it the prompt learner's file "
-        "(model.pth.tar-N), and not that of another method?"
+        f"{name} looks most like {nearest}, which does not save {shown}"
+        f"{', ...' * (len(unknown[nearest]) > 3)}: it is of a method that is not known here, and "
+        f"is not guessed at. Known: {', '.join(READERS)}."
     )
 
 
@@ -56,8 +73,11 @@ def _coop(state: Mapping[str, Tensor]) -> Extracted:
         image_count=0, image_depth=0, text_count=len(context), text_depth=1,
         phrase="{}.", positioned=True,
     )  # fmt: skip
-    note = "the class name is taken to stand last, CoOp's `end`: the file does not tell"
-    return Extracted("coop", plan, {"prompts.text": context[None]}, ("ctx",), notes=(note,))
+    notes = ["the class name is taken to stand last, CoOp's `end`: the file does not tell"]
+    if "bias_vectors" in state:
+        notes.append("KgCoOp's context is one like CoOp's; only its loss is another")
+    method = "kgcoop" if "bias_vectors" in state else "coop"
+    return Extracted(method, plan, {"prompts.text": context[None]}, ("ctx",), notes=tuple(notes))
 
 
 def _maple(state: Mapping[str, Tensor]) -> Extracted:
@@ -79,30 +99,39 @@ def _maple(state: Mapping[str, Tensor]) -> Extracted:
 
 
 def _independent(state: Mapping[str, Tensor]) -> Extracted:
-    """PromptSRC, IVLP (trainers/promptsrc.py, clip/model.py): deep prompts in both towers."""
+    """PromptSRC, IVLP, VPT (trainers/promptsrc.py, vpt.py; clip/model.py): prompts in each tower.
+
+    VPT has none in the text tower.
+    """
     block = r"transformer\.resblocks\.(\d+)\.VPT_shallow"
-    image = _numbered(state, rf"image_encoder\.{block}")
-    text = _numbered(state, rf"text_encoder\.{block}")
-    first = state["ctx"]
-    if "image_encoder.VPT" in state:
+    image = _numbered(state, rf"image_encoder\.{block}", first=1)
+    text = _numbered(state, rf"text_encoder\.{block}", first=1)
+    if "image_encoder.VPT" in state or image:
         image = ["image_encoder.VPT", *image]
+    if "ctx" in state or text:
+        text = ["ctx", *text]
+    tensors = {
+        f"prompts.{tower}": _stacked(state, keys)
+        for tower, keys in (("image", image), ("text", text))
+        if keys
+    }
+    count = len(state["ctx"]) if text else 0
     plan = PromptPlan(
         image_count=len(state[image[0]]) if image else 0, image_depth=len(image),
-        text_count=len(first), text_depth=1 + len(text),
-        phrase=_rest_of_words(len(first)), positioned=True,
+        text_count=count, text_depth=len(text),
+        phrase=_rest_of_words(count), positioned=True,
     )  # fmt: skip
-    tensors = {"prompts.text": _stacked(state, ["ctx", *text])}
-    if image:
-        tensors["prompts.image"] = _stacked(state, image)
-    method = "promptsrc" if any(key.startswith("ZS_image_encoder.") for key in state) else "ivlp"
-    return Extracted(method, plan, tensors, ("ctx", *image, *text))
+    method = "ivlp" if text else "vpt"
+    if any(key.startswith("ZS_image_encoder.") for key in state):
+        method = "promptsrc"
+    return Extracted(method, plan, tensors, (*text, *image))
 
 
 def _mpl(state: Mapping[str, Tensor]) -> Extracted:
     """MPL (trainers/mpl.py): modular prompts; how many are removed the file does not tell."""
     deeper = _numbered(state, r"compound_prompts_text\.(\d+)")
     depth, count = 1 + len(deeper), len(state["ctx"])
-    adds = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("txt2img_proj."))
+    adds = len(_numbered(state, r"txt2img_proj\.(\d+)\.0\.weight"))
     keys = {}  # ours -> theirs
     for part in ("weight", "bias"):
         keys[f"prompts.first.{part}"] = f"proj.{part}"
@@ -161,7 +190,7 @@ def _lora(state: Mapping[str, Tensor]) -> tuple[LoraPlan | None, dict[str, Tenso
     for ours, theirs in (("query", "q"), ("value", "v")):
         for part, matrix in (("down", "A"), ("up", "B")):
             pattern = _LORA.format(theirs, matrix)
-            keys = _numbered(state, pattern)
+            keys = _numbered(state, pattern, first=None)
             if not keys:
                 return None, {}, []
             numbers = tuple(int(match[1]) for key in keys if (match := re.fullmatch(pattern, key)))
@@ -173,10 +202,21 @@ def _lora(state: Mapping[str, Tensor]) -> tuple[LoraPlan | None, dict[str, Tenso
     return LoraPlan(layers, tensors["lora.query_down"].shape[1]), tensors, used
 
 
-def _numbered(state: Mapping[str, Tensor], pattern: str) -> list[str]:
-    """The keys that match, in the order of the number in them."""
+def _numbered(state: Mapping[str, Tensor], pattern: str, *, first: int | None = 0) -> list[str]:
+    """The keys that match, in the order of the number in them.
+
+    Args:
+        first: the number they count from, one by one; None where they need not.
+
+    Raises:
+        KeyError: one between them is missing.
+    """
     matches = [match for key in state if (match := re.fullmatch(pattern, key))]
-    return [match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
+    found = {int(match[1]): match[0] for match in matches}
+    for place, number in enumerate(sorted(found)):
+        if first is not None and number != first + place:
+            raise KeyError(pattern.replace("\\", "").replace("(d+)", str(first + place)))
+    return [found[number] for number in sorted(found)]
 
 
 def _stacked(state: Mapping[str, Tensor], keys: Iterable[str]) -> Tensor:
@@ -195,13 +235,49 @@ READERS: dict[str, Callable[[Mapping[str, Tensor]], Extracted]] = {
     "maple": _maple,
     "promptsrc": _independent,
     "ivlp": _independent,
+    "vpt": _independent,
     "mpl": _mpl,
     "drople": _drople,
 }
-TELLING = {  # a key that only this method has; the first that is found decides
-    "mpl": r"txt2img_proj\.0\.0\.weight",
-    "maple": r"compound_prompt_projections\.0\.weight",
-    "promptsrc": r"(image|text)_encoder\.transformer\.resblocks\.1\.VPT_shallow",
-    "drople": r"visual_prompts",
-    "coop": r"ctx",
+_PART = r"(weight|bias)"
+_BLOCK = (
+    r"transformer\.resblocks\.\d+\."
+    rf"(attn\.in_proj_{_PART}|(attn\.out_proj|ln_[12]|mlp\.c_fc|mlp\.c_proj)\.{_PART})"
+)
+# What all but DroPLe may save beside what is learnt: class names, and the frozen CLIP.
+_BESIDE = (
+    r"token_(prefix|suffix)|logit_scale",
+    rf"image_encoder\.({_BLOCK}|class_embedding|positional_embedding|proj|conv1\.weight"
+    rf"|ln_(pre|post)\.{_PART})",
+    rf"text_encoder\.({_BLOCK}|positional_embedding|text_projection|ln_final\.{_PART})",
+)
+_ZERO_SHOT = rf"ZS_{_BESIDE[1]}"
+_DEEP = r"(image|text)_encoder\.transformer\.resblocks\.\d+\.VPT_shallow"
+_COUPLED = (rf"proj\.{_PART}", r"compound_prompts_text\.\d+")
+KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # method -> keys that it always has, and others that it may have; the first that fits decides
+    "mpl": (
+        ("ctx", r"proj\.weight", r"txt2img_proj\.0\.0\.weight"),
+        (*_COUPLED, rf"txt2img_proj\.\d+\.\d+\.{_PART}", *_BESIDE),
+    ),
+    "maple": (
+        ("ctx", r"proj\.weight"),
+        (*_COUPLED, rf"compound_prompt_projections\.\d+\.{_PART}", *_BESIDE),
+    ),
+    "promptsrc": (("ctx", _ZERO_SHOT), (r"image_encoder\.VPT", _DEEP, *_BESIDE)),
+    "ivlp": (("ctx", rf"image_encoder\.VPT|{_DEEP}"), (r"image_encoder\.VPT", _DEEP, *_BESIDE)),
+    "vpt": ((r"image_encoder\.VPT",), (_DEEP, *_BESIDE)),
+    "drople": (
+        ("visual_prompts",),
+        (
+            r"text_prompts\.\d+|logit_scale|mag_module\.learnable_tokens",
+            rf"mag_module\.(visual|text)_mapping\.{_PART}",
+            r"(clip_model|lora_model)\..+",  # peft's copies of the CLIP
+            r"(class_token|class_decoder|class_norm|text_proj|llm_prompt_bias)\..+",
+            r"(base|new|text)_embeddings\..+",
+            r"(adapter|temperature|class_embed_weight|combine_weights).*",
+        ),
+    ),
+    "coop": (("ctx",), _BESIDE),
+    "kgcoop": (("ctx", "bias_vectors"), (rf"meta_net\.linear[12]\.{_PART}", *_BESIDE)),
 }

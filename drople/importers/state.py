@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         else:
             with torch.serialization.safe_globals(_HARMLESS):
                 loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         first = str(error).partition("\n")[0][:200]
         raise CheckpointError(
             f"{path.name} cannot be read as tensors alone ({first}). It may be damaged, or hold "
@@ -41,11 +44,32 @@ def read_state(path: Path) -> dict[str, Tensor]:
             loaded = loaded[key]
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path.name} holds a {type(loaded).__name__}, not a state dict.")
-    return {
-        str(key).removeprefix("module.").removeprefix("prompt_learner."): value
-        for key, value in loaded.items()
-        if isinstance(value, Tensor)
-    }
+    state: dict[str, Tensor] = {}
+    for wrapped, value in loaded.items():
+        key = str(wrapped).removeprefix("module.").removeprefix("prompt_learner.")
+        if not isinstance(value, Tensor):
+            continue
+        if key in state:
+            raise CheckpointError(f"{path.name} holds {key[:80]} twice, under two prefixes.")
+        if value.layout != torch.strided or value.device.type != "cpu" or not _stored(value):
+            raise CheckpointError(f"{path.name} holds {key[:80]} without its values.")
+        if value.is_complex() or value.is_quantized:
+            raise CheckpointError(f"{path.name} holds {key[:80]} as {value.dtype}, not as floats.")
+        state[key] = value
+    return state
+
+
+def _stored(value: Tensor) -> bool:
+    """Whether each element is in the file, and not one of them many times (by a stride of 0)."""
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
+# What readers of a damaged file raise; a pickle can end in nearly any of Python's own errors.
+UNREADABLE = (
+    pickle.UnpicklingError, SafetensorError, RuntimeError, OSError, EOFError, ArithmeticError,
+    AssertionError, AttributeError, ImportError, LookupError, MemoryError, NameError, TypeError,
+    ValueError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 # What Dassl's checkpoints hold beside tensors: the best accuracy, as a numpy number.

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from drople.errors import BackboneError, ClassListError
+from drople.images import as_rgb
 from drople.models import towers
 from drople.models.coverage import refusal, refuse_uncovered, uncovered_part
 from drople.models.stem import Stem, has_stem, load_with_stem
@@ -136,8 +137,12 @@ class Backbone:
         return cast(Tensor, self.clip.logit_scale).reshape(())
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """What the model sees of a picture: resized and centre-cropped, (S, S, 3) uint8 RGB."""
-        return np.asarray(self.crop(image.convert("RGB")))
+        """What the model sees of a picture: upright, resized, centre-cropped, (S, S, 3) uint8 RGB.
+
+        Raises:
+            ImageError: it is no picture, or its file is damaged.
+        """
+        return np.asarray(self.crop(as_rgb(image)))
 
     def normalise(self, pixels: np.ndarray | Tensor) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) float on the backbone's device, normalised."""

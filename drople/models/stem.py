@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.transforms import Compose
 
-from drople.errors import BackboneError
+from drople.errors import BackboneError, DataError
+from drople.texts import read_json
 
 STRIDES = (16, 32)  # of the two feature maps a stem is made of
 
@@ -148,7 +148,7 @@ def _config(folder: Path) -> dict[str, Any]:
     """The open_clip config of a folder; empty where there is none, which open_clip reports."""
     file = folder / "open_clip_config.json"
     try:
-        config = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise BackboneError(f"{file.name} is not JSON ({error}). Copy it again.") from error
+        config = read_json(file) if file.is_file() else {}
+    except DataError as error:
+        raise BackboneError(f"{error} Copy it again.") from error
     return config if isinstance(config, dict) else {}

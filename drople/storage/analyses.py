@@ -1,4 +1,4 @@
-"""An analysis as one file that travels, and its replay on another machine.
+"""An analysis as one file that travels; see `evidence` for its replay on another machine.
 
 The file is an .npz: arrays by number, and `header`, JSON that says where each belongs. Nothing in
 it is code; reading it runs none.
@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import struct
 import types
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-import torch
-from PIL import Image
 
-from drople.analysis import Analysis, analyse
-from drople.branches import FROZEN
+from drople.analysis import Analysis
+from drople.branches import ADAPTED, FROZEN
 from drople.errors import DropleError, EvidenceError
-from drople.models.backbone import Backbone, hash_weights, other_weights
-from drople.models.prompted_clip import PromptedClip
 from drople.paired_draws import DrawBatch
-from drople.tokens.dropout import TokenDrop
+from drople.traces import BranchTrace
 
 FORMAT, SCHEMA = "drople-analysis", 2
 READ = (1, 2)  # 1: without the logit lens and draws
 MAX_BYTES = 512 * 2**20  # unpacked; an analysis without attention has about a hundredth
-TOLERANCE = 1e-4  # largest difference between machines that still counts as equal
 _ARRAY = "$array"
 
 
@@ -78,17 +76,19 @@ def load_draws(path: str | Path) -> tuple[DrawBatch, ...]:
         draws = _decode(tuple[DrawBatch, ...], header.get("draws", []), arrays)
         for batch in draws:
             _check_draws(batch, analysis)
-    except (KeyError, TypeError, ValueError, AttributeError, DropleError) as error:
-        raise EvidenceError(f"{path.name} holds no complete draws ({error!r}).") from error
+    except (LookupError, TypeError, ValueError, AttributeError, DropleError) as error:
+        raise EvidenceError(f"{path.name} holds no complete draws ({_short(error)}).") from error
     return tuple(draws)
 
 
 def _analysis(header: dict[str, Any], arrays: Mapping[str, np.ndarray], name: str) -> Analysis:
     try:
         analysis = _decode(Analysis, header["analysis"], arrays)
-        _check_lens(analysis)
-    except (KeyError, TypeError, ValueError, DropleError) as error:
-        raise EvidenceError(f"{name} is not complete ({error!r}).") from error
+        if header["schema"] > 1 and analysis.lens is None:
+            raise ValueError("no lens")
+        _check(analysis)
+    except (LookupError, TypeError, ValueError, AttributeError, DropleError) as error:
+        raise EvidenceError(f"{name} is not complete ({_short(error)}).") from error
     assert isinstance(analysis, Analysis)
     return analysis
 
@@ -100,13 +100,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())
-        if size > MAX_BYTES:
-            raise EvidenceError(f"{path.name} unpacks to more than {MAX_BYTES // 2**20} MiB.")
+            if size > MAX_BYTES:
+                raise EvidenceError(f"{path.name} unpacks to more than {MAX_BYTES // 2**20} MiB.")
+            for part in parts.infolist():
+                _check_size(parts, part)
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
             arrays = {name: stored[name] for name in stored.files if name != "header"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise EvidenceError(f"{path.name} is no analysis, or is damaged ({error}).") from error
+    except DAMAGED as error:
+        raise EvidenceError(
+            f"{path.name} is no analysis, or is damaged ({_short(error)})."
+        ) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise EvidenceError(f"{path.name} holds no analysis of DroPLe Lens.")
     if header.get("schema") not in READ:
@@ -117,12 +121,110 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, arrays
 
 
+DAMAGED = (
+    OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
+    TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError, NotImplementedError,
+    ArithmeticError,
+)  # fmt: skip
+
+
+def _short(error: BaseException) -> str:
+    """What went wrong, at most a line of it."""
+    return repr(error)[:200]
+
+
+def _check_size(parts: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
+    """Raises ValueError where an array says that it is larger than the bytes there are."""
+    with parts.open(part) as file:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read(file)
+    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize > part.file_size:
+        raise ValueError(f"{part.filename} is cut off")
+
+
+def _check(found: Analysis) -> None:
+    """Raises ValueError where the parts of an analysis do not fit each other."""
+    K, names = len(found.classes), set(found.predictions)
+    pixels = found.pixels
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"pixels are {pixels.dtype} {pixels.shape}")
+    branches = {FROZEN, ADAPTED} if ADAPTED in names else {FROZEN}
+    for what, keys, due in (
+        ("images", found.images, names), ("maps", found.maps.values, names),
+        ("unavailable", found.maps.unavailable, names), ("texts", found.texts, branches),
+        ("phrases", found.phrases, branches), ("lens", found.lens or branches, branches),
+    ):  # fmt: skip
+        if set(keys) != due or FROZEN not in due:
+            raise ValueError(f"{what} are of {sorted(keys)}, expected {sorted(due)}")
+    if any(len(phrases) != K for phrases in found.phrases.values()):
+        raise ValueError(f"phrases are not of {K} classes")
+    for name, said in found.predictions.items():
+        _check_array(f"cosines of {name}", said.cosines, (K,))
+    widths = {
+        name: [layer.blend.shape for layer in one.layers] for name, one in found.images.items()
+    }
+    frozen = widths.pop(FROZEN)  # without prompts, so of fewer tokens
+    first = next(iter(widths.values()), frozen)
+    if len(first) != len(frozen) or any(one != first for one in widths.values()):
+        raise ValueError("conditions have other layers than each other")
+    for rows, traces in ((1, found.images), (K, found.texts)):
+        for name, trace in traces.items():
+            _check_trace(name, trace, rows)
+    _check_lens(found)
+    maps = found.maps
+    if not all(0 <= index < K for index in maps.classes):
+        raise ValueError(f"maps are of the classes {maps.classes}, of {K}")
+    for name in names:
+        grid = maps.values[name].shape[1:]
+        _check_array(f"maps of {name}", maps.values[name], (len(maps.classes), *grid))
+        _check_array(f"patches of {name}", maps.unavailable[name], grid, kind="b")
+        if len(grid) != 2:
+            raise ValueError(f"maps of {name} have no rows and columns")
+
+
+def _check_trace(name: str, trace: BranchTrace, rows: int) -> None:
+    """Raises ValueError where the arrays of a branch do not fit each other."""
+    if not trace.layers:
+        raise ValueError(f"{name} has no layers")
+    _check_array(f"features of {name}", trace.features, (rows, trace.features.shape[-1]))
+    for layer in trace.layers:
+        N = layer.blend.shape[-1] if layer.blend.ndim else 0
+        start, stop = layer.prompts
+        patches = math.prod(layer.grid or (0, 0))
+        if not (0 <= start <= stop <= N and 0 <= patches < N and min(layer.grid or (0, 0)) >= 0):
+            raise ValueError(f"{name} has {N} tokens, grid {layer.grid}, prompts {layer.prompts}")
+        for what, values, kind in (
+            ("blend", layer.blend, "f"), ("norms", layer.norms, "f"),
+            ("content", layer.content, "b"), ("eligible", layer.eligible, "b"),
+            ("p", layer.probability, "f"), ("u", layer.uniform, "f"),
+            ("dropped", layer.dropped, "b"), *((key, v, "f") for key, v in layer.shares.items()),
+        ):  # fmt: skip
+            if values is not None:
+                _check_array(f"{what} of {name}", values, (rows, N), kind=kind)
+        for key, total in layer.totals.items():
+            _check_array(f"{key} of {name}", total, (rows, 1))
+        if layer.attention is not None:
+            heads = layer.attention.shape[1:2]
+            _check_array(f"attention of {name}", layer.attention, (rows, *heads, N, N))
+
+
+def _check_array(what: str, values: np.ndarray, due: tuple[int, ...], *, kind: str = "f") -> None:
+    """Raises ValueError where an array has another shape or kind of value, or foreign bytes."""
+    if values.shape != due or values.dtype.kind != kind or not values.dtype.isnative:
+        raise ValueError(f"{what}: {values.dtype} {values.shape}, expected {due}")
+
+
 def _check_lens(found: Analysis) -> None:
     """Raises ValueError where the logit lens does not fit the rest."""
     for branch, cosines in (found.lens or {}).items():
         due = (len(found.images[branch].layers), len(found.classes))
         if cosines.shape != due:
             raise ValueError(f"lens of {branch} has shape {cosines.shape}, expected {due}")
+        _check_array(f"lens of {branch}", cosines, due)
 
 
 def _check_draws(batch: DrawBatch, found: Analysis) -> None:
@@ -138,8 +240,14 @@ def _check_draws(batch: DrawBatch, found: Analysis) -> None:
             (batch.cosines[name], "f", (n, len(found.classes))),
             *([(batch.maps[name], "f", (n, *shown))] if batch.maps is not None else []),
         ):
-            if values.shape != due or values.dtype.kind != kind:
-                raise ValueError(f"{name} has {values.dtype} {values.shape}, expected {due}")
+            _check_array(name, values, due, kind=kind)
+        if (
+            not {*batch.dropped}
+            == {*batch.cosines}
+            == {*(batch.maps or batch.pair)}
+            == {*batch.pair}
+        ):
+            raise ValueError(f"draws are not of {batch.pair}")
 
 
 # --- values as JSON and arrays ----------------------------------------------------------------
@@ -160,152 +268,40 @@ def _encode(value: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def _decode(kind: Any, value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """The value of a declared type that `_encode` made JSON of."""
+    """The value of a declared type that `_encode` made JSON of.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is not of that type.
+    """
     origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        (known,) = (one for one in inner if one is not type(None))
+        return None if value is None else _decode(known, value, arrays)
+    if kind is Any or (origin is Literal and value in inner):
+        return value
+    record = isinstance(kind, type) and is_dataclass(kind)
+    made_of = dict if record or origin is dict or kind is np.ndarray else list
+    if (record or origin or kind is np.ndarray) and not isinstance(value, made_of):
+        raise ValueError(f"expected {kind}, got {value!r:.60}")
     if kind is np.ndarray:
         return arrays[value[_ARRAY]]
-    if isinstance(kind, type) and is_dataclass(kind):
+    if record:
         hints = get_type_hints(kind)
         unknown = set(value) - set(hints)
         if unknown:
             raise ValueError(f"{kind.__name__} has no {sorted(unknown)}")
         return kind(**{name: _decode(hints[name], part, arrays) for name, part in value.items()})
-    if origin in (Union, types.UnionType):
-        (known,) = (one for one in inner if one is not type(None))
-        return None if value is None else _decode(known, value, arrays)
     if origin is dict:
         return {key: _decode(inner[1], part, arrays) for key, part in value.items()}
     if origin is tuple:
         each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_decode(one, part, arrays) for one, part in zip(each, value, strict=True))
-    if kind is not Any and origin is not Literal and not isinstance(value, _scalars(kind)):
-        raise ValueError(f"expected {kind.__name__}, got {value!r}")
+    if not isinstance(value, _scalars(kind)) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"expected {kind.__name__}, got {value!r:.60}")
+    if isinstance(value, int | float) and not abs(value) < 2**63:
+        raise ValueError(f"{value!r:.60} is out of range")
     return value
 
 
 def _scalars(kind: type) -> tuple[type, ...]:
     return (int, float) if kind is float else (kind,)
-
-
-# --- replay -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ReplayReport:
-    """How far a recomputed analysis is from the stored one."""
-
-    differences: dict[str, float]  # quantity -> largest absolute difference; inf: other shape
-    redrawn: int  # tokens this machine would have dropped or kept otherwise
-    drawn: int  # decisions in all
-
-    @property
-    def equal(self) -> bool:
-        """Whether nothing differs by more than TOLERANCE."""
-        return max(self.differences.values()) <= TOLERANCE
-
-
-def replay(stored: Analysis, model: Backbone | PromptedClip) -> ReplayReport:
-    """Recomputes an analysis with the stored pixels and the stored drops.
-
-    What is dropped is taken from the file, since on another machine a p that differs in its last
-    digit could decide a draw the other way; `redrawn` counts where it would.
-
-    Raises:
-        EvidenceError: the model is not the one that made it.
-    """
-    check_model(stored, model)
-    backbone = model.backbone
-    fresh = analyse(
-        model,
-        Image.fromarray(stored.pixels),
-        stored.classes,
-        stored.settings,
-        decisions=_decisions(stored, backbone.device),
-    )
-    pairs = [
-        (old, new)
-        for condition, trace in stored.images.items()
-        for old, new in zip(trace.layers, fresh.images[condition].layers, strict=True)
-    ]
-    differences = {
-        "pixels": _largest([(stored.pixels, fresh.pixels)]),
-        "cosines": _largest(
-            [(old.cosines, fresh.predictions[c].cosines) for c, old in stored.predictions.items()]
-        ),
-        "image importance": _largest([(old.blend, new.blend) for old, new in pairs]),
-        "text importance": _largest(
-            [
-                (old.blend, new.blend)
-                for branch, trace in stored.texts.items()
-                for old, new in zip(trace.layers, fresh.texts[branch].layers, strict=True)
-            ]
-        ),
-        "lens": _largest(
-            [((fresh.lens or {}).get(b), kept) for b, kept in (stored.lens or {}).items()]
-        ),
-        "p": _largest([(old.probability, new.probability) for old, new in pairs]),
-        "maps": _largest([(kept, fresh.maps.values[c]) for c, kept in stored.maps.values.items()]),
-    }
-    redrawn = drawn = 0
-    for old, new in pairs:
-        if old.dropped is not None and old.uniform is not None and new.probability is not None:
-            redrawn += int(((old.uniform < new.probability) != old.dropped).sum())
-            drawn += int(old.eligible.sum())
-    return ReplayReport(differences, redrawn, drawn)
-
-
-def check_model(stored: Analysis, model: Backbone | PromptedClip) -> None:
-    """Checks that a model is the one that made an analysis.
-
-    Raises:
-        EvidenceError: it is not; the message names the weights.
-    """
-    provenance = stored.provenance
-    backbone = model.backbone
-    if backbone.weights_hash != provenance["backbone_hash"]:
-        raise EvidenceError(
-            "The analysis was "
-            + other_weights(str(provenance["backbone"]), str(provenance["backbone_hash"]), backbone)
-        )
-    prompts = hash_weights(model.state_dict()) if isinstance(model, PromptedClip) else None
-    if prompts != provenance.get("prompts_hash"):
-        raise EvidenceError(
-            f"The analysis was made with the prompts {provenance.get('prompts') or 'none'} "
-            f"(weights {provenance.get('prompts_hash')}); those loaded have weights {prompts}."
-        )
-
-
-def _decisions(stored: Analysis, device: torch.device) -> dict[int, TokenDrop]:
-    """The stored drops, layer by layer, a row each for the adapted branch and its strategies."""
-    rows = [name for name in stored.conditions if name != FROZEN]
-    drops = {}
-    for depth in range(len(stored.images[FROZEN].layers) if rows else 0):
-        layers = [stored.images[name].layers[depth] for name in rows]
-        blank = np.zeros_like(layers[0].blend)
-        if any(one.dropped is not None for one in layers):
-            parts = [
-                torch.from_numpy(np.concatenate([blank if one is None else one for one in kept]))
-                for kept in (
-                    [one.probability for one in layers],
-                    [one.uniform for one in layers],
-                    [one.dropped for one in layers],
-                )
-            ]
-            probability, uniform, dropped = (part.to(device) for part in parts)
-            drops[depth] = TokenDrop(probability, uniform, dropped.bool())
-    return drops
-
-
-def _largest(pairs: list[tuple[np.ndarray | None, np.ndarray | None]]) -> float:
-    """The largest absolute difference over pairs; NaN equals NaN."""
-    worst = 0.0
-    for old, new in pairs:
-        if old is None and new is None:
-            continue
-        if old is None or new is None or old.shape != new.shape:
-            return float("inf")
-        gap = np.abs(old.astype(np.float64) - new.astype(np.float64))
-        same = np.isnan(old.astype(np.float64)) & np.isnan(new.astype(np.float64))
-        gap = np.where(same, 0.0, np.nan_to_num(gap, nan=np.inf))
-        worst = max(worst, float(gap.max(initial=0.0)))
-    return worst

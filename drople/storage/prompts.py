@@ -80,8 +80,7 @@ def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, Pr
     if expected != actual:
         problem = _difference(expected, actual)
         raise CheckpointError(f"{name} does not fit its own header: {problem}.")
-    if not all(bool(value.isfinite().all()) for value in tensors.values()):
-        raise CheckpointError(f"{name} holds values that are not finite; training went wrong.")
+    check_values(name, tensors)
     with torch.random.fork_rng():
         model = PromptedClip(backbone, card.plan, bridge_tokens=card.bridge_tokens, lora=card.lora)
     model.load_state_dict(tensors)
@@ -104,7 +103,7 @@ def _read(path: Path, *, tensors: bool) -> tuple[PromptCard, dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("drople", "null"))
             values = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, RuntimeError, TypeError) as error:
         raise CheckpointError(
             f"{path.name} is not a readable safetensors file ({error}). It may be truncated: "
             "copy it again."
@@ -147,17 +146,39 @@ def _card(name: str, header: Any) -> PromptCard:
     fields = {key: value for key, value in header.items() if not key.startswith("format")}
     try:
         plan = fields["plan"] = PromptPlan(**fields["plan"])
-        counts = [*(getattr(plan, name) for name in COUNTS), fields["bridge_tokens"]]
-        if not all(isinstance(n, int) and 0 <= n <= MAX_COUNT for n in counts):
-            raise ValueError(f"counts must be whole numbers up to {MAX_COUNT}, got {counts}")
+        check_counts(plan, fields["bridge_tokens"])
         dropout = dict(fields["dropout"])
         dropout["weights"] = SignalWeights(**dropout["weights"])
         fields["dropout"] = DropoutSettings(**dropout)
         fields["lora"] = _lora(fields.get("lora"))
         fields["classes"] = tuple(str(c) for c in fields["classes"])
-        return PromptCard(**fields)
-    except (KeyError, TypeError, ValueError, SettingsError) as error:
+        card = PromptCard(**fields)
+        _check_types(card)
+        return card
+    except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
         raise CheckpointError(f"The header of {name} is not complete: {error}.") from error
+
+
+def check_counts(plan: PromptPlan, bridge_tokens: int) -> None:
+    """Raises ValueError where a count is no whole number from 0 to MAX_COUNT."""
+    counts = [*(getattr(plan, name) for name in COUNTS), bridge_tokens]
+    if not all(isinstance(n, int) and 0 <= n <= MAX_COUNT for n in counts):
+        raise ValueError(f"counts must be whole numbers up to {MAX_COUNT}, got {counts}")
+
+
+def _check_types(card: PromptCard) -> None:
+    """Raises ValueError where a plain field is of another kind than its name says."""
+    for kind, names in (
+        (str, ("backbone", "backbone_hash", "method", "data", "drople_version")),
+        (int, ("shots", "seed")),
+        (dict, ("training", "metrics")),
+    ):
+        for name in names:
+            if not isinstance(getattr(card, name), kind):
+                raise ValueError(f"{name} is {getattr(card, name)!r}, expected {kind.__name__}")
+    for name, figure in card.metrics.items():
+        if not isinstance(figure, int | float):
+            raise ValueError(f"{name} is {figure!r}, expected a number")
 
 
 def _lora(fields: Mapping[str, Any] | None) -> LoraPlan | None:
@@ -186,6 +207,25 @@ def _shapes(name: str, card: PromptCard, backbone: Backbone) -> dict[str, tuple[
     for part, module in parts.items():
         shapes |= {f"{part}.{key}": tuple(v.shape) for key, v in module.state_dict().items()}
     return shapes
+
+
+def check_values(name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuses what is not floating-point, or not finite in single precision.
+
+    Raises:
+        CheckpointError: one is such.
+    """
+    for key, value in tensors.items():
+        if value.dtype not in FLOATS:
+            raise CheckpointError(f"{name} holds {key} as {value.dtype}; expected floats.")
+        value = value.float()
+        if not bool((value.exp() if key == "logit_scale" else value).isfinite().all()):
+            raise CheckpointError(
+                f"{name} holds values that are not finite, in {key}; training went wrong."
+            )
+
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def _difference(expected: dict[str, tuple[int, ...]], actual: dict[str, tuple[int, ...]]) -> str:

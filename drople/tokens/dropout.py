@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from drople.errors import SettingsError
+from drople.errors import EvidenceError, SettingsError
 from drople.tokens.draws import Draws
 from drople.tokens.importance import SignalWeights
 from drople.tokens.normalise import NORMALISE, Normalisation
@@ -212,7 +212,7 @@ class Replay(TokenDropout):
     """A dropout whose decisions were made before, depth -> decision."""
 
     decisions: Mapping[int, TokenDrop] = field(default_factory=dict)
-    rescore: bool = False  # work p out anew, to see how far it is from the stored one
+    rescore: bool = False  # work p and u out anew, to see how far they are from the stored ones
 
     @classmethod
     def of_records(
@@ -224,8 +224,18 @@ class Replay(TokenDropout):
 
     @torch.no_grad()
     def draw(self, evidence: Evidence) -> TokenDrop:
-        decision = self.decisions[evidence.depth]
+        decision = self.decisions.get(evidence.depth)
+        if decision is None:
+            raise EvidenceError(f"There are no drops after layer {evidence.depth + 1}.")
         if not self.rescore:
             return decision
-        probability = self.strategy.probability(evidence).where(evidence.eligible, 0)
-        return replace(decision, probability=probability)
+        drawn = super().draw(evidence)
+        rows, width = evidence.eligible.shape
+        # Padding: of layers with fewer tokens than another, see `DrawBatch`.
+        dropped, rest = decision.dropped[:, :width], decision.dropped[:, width:]
+        if dropped.shape != (rows, width) or bool(rest.any()):
+            raise EvidenceError(
+                f"The drops after layer {evidence.depth + 1} are of {tuple(dropped.shape)} tokens; "
+                f"the model has {(rows, width)}."
+            )
+        return replace(drawn, dropped=dropped)

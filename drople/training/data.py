@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,21 @@ from zipfile import BadZipFile
 import numpy as np
 
 from drople.errors import DataError
-from drople.images import SUFFIXES, image_files
+from drople.images import image_files
+from drople.texts import read_json
 from drople.tokens.draws import generator_of
+from drople.training.folders import (
+    READ,
+    check_parts,
+    class_folders,
+    distinct_classes,
+    labelled,
+    name_of,
+    part_folders,
+)  # fmt: skip
 from drople.training.image_sets import ImageSet, PackedImage, images_of_files
 
+log = logging.getLogger(__name__)
 TRAIN, VAL, TEST = 0, 1, 2
 
 
@@ -45,12 +57,24 @@ class Task:
         return replace(self, classes=names, train=train, val=val, test=test)
 
     def base(self) -> Task:
-        """The first half of the classes, rounded up (CoOp's rule, METHOD.md 5.4)."""
-        return self.subset(range(-(-len(self.classes) // 2)))
+        """The first half of the classes, rounded up (CoOp's rule, METHOD.md 5.4).
+
+        Raises:
+            DataError: there is one class only.
+        """
+        return self.subset(range(self._half()))
 
     def novel(self) -> Task:
-        """The second half of the classes."""
-        return self.subset(range(-(-len(self.classes) // 2), len(self.classes)))
+        """The second half of the classes; see `base`."""
+        return self.subset(range(self._half(), len(self.classes)))
+
+    def _half(self) -> int:
+        if len(self.classes) < 2:
+            raise DataError(
+                f"{self.name} has one class, {self.classes[0]}: base and novel classes are two "
+                "halves, so at least two are needed. Add a class, or learn on all."
+            )
+        return -(-len(self.classes) // 2)
 
     def in_domains(self, train: Sequence[str], test: Sequence[str]) -> Task:
         """Learns on some domains and tests on others.
@@ -122,13 +146,17 @@ def join_tasks(tasks: Sequence[Task]) -> Task:
 
     Its domains are not kept.
     """
-    classes = tuple(dict.fromkeys(name for task in tasks for name in task.classes))
-    number = {name: label for label, name in enumerate(classes)}
+    named: dict[str, str] = {}
+    for name in (name for task in tasks for name in task.classes):
+        named.setdefault(name.casefold(), name)
+    classes, number = tuple(named.values()), {key: label for label, key in enumerate(named)}
 
     def joined(part: str) -> ImageSet:
         sets = [(task, getattr(task, part)) for task in tasks]
         sources = [source for _, images in sets for source in images.sources]
-        labels = [number[task.classes[c]] for task, images in sets for c in images.labels]
+        labels = [
+            number[task.classes[c].casefold()] for task, images in sets for c in images.labels
+        ]
         whole = np.array(labels, dtype=int)
         keys = tuple(f"{task.name}/{key}" for task, images in sets for key in images.keys)
         return ImageSet(sources, whole, np.zeros_like(whole), keys)
@@ -141,20 +169,21 @@ def load_task(path: str | Path) -> Task:
     """Reads a task.
 
     Args:
-        path: a folder with one folder of images a class, with train/, val/, test/ above them or
-            without (then split 60/10/30 by a fixed draw); or a pack, NAME.npz beside NAME.json.
+        path: a folder with one folder of images a class, with train/ and val/ or test/ above them
+            or without (then split 60/10/30 by a fixed draw); or a pack, NAME.npz beside NAME.json.
+            Where val/ has no test/ beside it, it is what is tested on.
 
     Raises:
         DataError: there is nothing of the kind at that path.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _load_folder(path)
     pack, manifest = path.with_suffix(".npz"), path.with_suffix(".json")
-    if pack.is_file() and manifest.is_file():
+    if os.path.isfile(pack) and os.path.isfile(manifest):
         try:
             return _load_pack(pack)
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (DataError, OSError, ValueError, KeyError, BadZipFile) as error:
             what = f"{pack.name} is not a pack that can be read ({error})."
             raise DataError(f"{what} Copy it and {manifest.name} again.") from error
     raise DataError(
@@ -171,19 +200,23 @@ def load_unlabelled(folder: str | Path) -> ImageSet:
     """
     images = images_of_files([(path, -1) for path in image_files(Path(folder))])
     if not len(images):
-        raise DataError(f"{folder} has no images; read here: {', '.join(SUFFIXES)}.")
+        raise DataError(f"{folder} has no images; {READ}.")
     return images
 
 
 def _load_pack(pack: Path) -> Task:
-    manifest = json.loads(pack.with_suffix(".json").read_text())
+    manifest = read_json(pack.with_suffix(".json"))
     with pack.open("rb") as file, np.load(file) as arrays:
         blob, offsets = arrays["blob"], arrays["offsets"]
         labels, split = arrays["labels"].astype(int), arrays["split"]
         domains = arrays["domain"].astype(int) if "domain" in arrays else np.zeros_like(labels)
-    classes = tuple(manifest["classes"])
-    if not np.isin(labels, np.arange(len(classes))).all():
-        raise ValueError(f"labels beyond its {len(classes)} classes")
+    names = manifest["classes"] if isinstance(manifest, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its classes are not a list of names")
+    if not np.isin(labels, np.arange(len(names))).all():
+        raise ValueError(f"labels beyond its {len(names)} classes")
+    classes, merged = distinct_classes(names, pack.name)
+    labels = merged[labels]
     sources = [PackedImage(blob, int(a), int(b)) for a, b in pairwise(offsets)]
     keys = tuple(f"{pack.stem}[{i}]" for i in range(len(labels)))
     images = ImageSet(sources, labels, domains, keys)
@@ -192,30 +225,29 @@ def _load_pack(pack: Path) -> Task:
 
 
 def _load_folder(root: Path) -> Task:
-    named = [root / part for part in ("train", "val", "test")]
-    if named[0].is_dir() and named[2].is_dir():
-        classes = tuple(sorted(p.name for p in named[0].iterdir() if p.is_dir()))
-        parts = []
-        for part in named:  # these may hold files of the same names
-            images = _folder_images(part, classes)
-            parts.append(replace(images, keys=tuple(f"{part.name}/{k}" for k in images.keys)))
+    parts = part_folders(root)
+    learnt = class_folders(parts.get("train", root))
+    classes, merged = distinct_classes(map(name_of, learnt), str(root))
+    labels = {one.name: int(label) for one, label in zip(learnt, merged, strict=True)}
+    if parts:
+        sets = {part: _part(folder, labels) for part, folder in parts.items()}
+        if "test" not in sets:
+            log.warning("%s has no test/: %s/ is what is tested on.", root, parts["val"].name)
+            sets["test"] = sets.pop("val")
+        train, test = sets["train"], sets["test"]
+        val = sets.get("val", images_of_files([]))
     else:
-        classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir()))
-        images = _folder_images(root, classes)
-        dealt = draw_parts(images.labels, _readable(classes), (0.6, 0.7))
-        parts = [images.where(dealt == split) for split in (TRAIN, VAL, TEST)]
-    readable = f"read here: {', '.join(SUFFIXES)}"
-    if not len(parts[TRAIN]):
-        raise DataError(
-            f"{root} has no images to learn from. Put them in one folder a class; {readable}."
-        )
-    empty = [name for label, name in enumerate(classes) if label not in parts[TRAIN].labels]
-    if empty:
-        raise DataError(
-            f"{root} has no images to learn from in {', '.join(empty)}. Every folder there is a "
-            f"class: put images in, or take the folder away; {readable}."
-        )
-    return Task(root.name, _readable(classes), parts[TRAIN], parts[VAL], parts[TEST])
+        images = labelled(root, labels)
+        dealt = draw_parts(images.labels, classes, (0.6, 0.7))
+        train, val, test = (images.where(dealt == part) for part in (TRAIN, VAL, TEST))
+    check_parts(root, classes, train=train, test=test)
+    return Task(root.name, classes, train, val, test)
+
+
+def _part(folder: Path, labels: Mapping[str, int]) -> ImageSet:
+    """The images of a part; the parts may hold files of the same names."""
+    images = labelled(folder, labels)
+    return replace(images, keys=tuple(f"{folder.name}/{key}" for key in images.keys))
 
 
 def draw_parts(labels: np.ndarray, classes: Sequence[str], ends: Sequence[float]) -> np.ndarray:
@@ -234,13 +266,3 @@ def draw_parts(labels: np.ndarray, classes: Sequence[str], ends: Sequence[float]
         for part, rows in enumerate(np.split(mine, cuts)):
             parts[rows] = part
     return parts
-
-
-def _readable(folders: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.replace("_", " ") for name in folders)
-
-
-def _folder_images(root: Path, classes: Sequence[str]) -> ImageSet:
-    return images_of_files(
-        [(path, label) for label, name in enumerate(classes) for path in image_files(root / name)]
-    )

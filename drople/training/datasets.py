@@ -7,7 +7,8 @@ are torchvision's; what torchvision does not split is dealt out by a fixed draw:
 
 from __future__ import annotations
 
-import json
+import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from open_clip import IMAGENET_CLASSNAMES
 from torchvision import datasets as vision
 
 from drople.errors import DataError
+from drople.texts import read_json
 from drople.training.data import TEST, TRAIN, VAL, Task, draw_parts, join_tasks
 from drople.training.data import load_task as load_path
+from drople.training.folders import distinct_classes
 from drople.training.image_sets import ImageSet, images_of_files
 
 Files = Iterable[tuple[str | Path, int]]
+
+log = logging.getLogger(__name__)
 
 
 def _images_and_labels(dataset: Any) -> Files:
@@ -95,10 +101,10 @@ def open_task(data: str, root: Path | None = None) -> Task:
     Raises:
         DataError: an unknown name, or files that are not there.
     """
-    if "," in data and not Path(data).exists():
+    if "," in data and not os.path.exists(data):
         return join_tasks([open_task(one.strip(), root) for one in data.split(",") if one.strip()])
     if root is None:
-        if data in DATASETS and not Path(data).exists():
+        if data in DATASETS and not os.path.exists(data):
             raise DataError(f"{data} is a data set's name; say with --root where its folder lies.")
         return load_path(data)
     if data not in DATASETS:
@@ -116,8 +122,8 @@ def _find_split(root: Path, dataset: NamedDataset) -> Path | None:
 
 
 def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> Task:
-    """Reads CoOp's split: for each part a list of [path, label, class name]."""
-    rows = json.loads(split.read_text())
+    """Reads CoOp's split, published or made by hand; its labels may start anywhere."""
+    rows = _rows_of(split)
     first = rows["train"][0][0]
     base = next((root / part for part in dataset.images if (root / part / first).is_file()), None)
     if base is None:
@@ -125,11 +131,56 @@ def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> 
             f"{split.name} lists {first}, which is in none of {', '.join(dataset.images)} under "
             f"{root}. Unpack the images of {name} there."
         )
-    names = {label: title for part in rows.values() for _, label, title in part}
-    train, val, test = (
-        images_of_files([(base / path, label) for path, label, _ in rows[part]]) for part in _ALL
-    )
-    return Task(name, _readable(name, [names[i] for i in range(len(names))]), train, val, test)
+    paths = [path for part in rows.values() for path, _, _ in part]
+    if missing := [path for path in paths if not (base / path).is_file()]:
+        raise DataError(f"{split.name} lists {len(missing)} files not in {base}: {missing[0]} ...")
+    if twice := len(paths) - len(set(paths)):
+        log.warning("%s lists %d pictures more than once.", split.name, twice)
+    titles = _titles_of(rows, split.name)
+    classes, merged = distinct_classes(_readable(name, [*titles.values()]), split.name)
+    number = {label: int(new) for label, new in zip(titles, merged, strict=True)}
+    sets = [
+        images_of_files([(base / path, number[label]) for path, label, _ in part])
+        for part in rows.values()
+        if part
+    ]
+    train, val, test = _three_parts(sets, classes)
+    return Task(name, classes, train, val, test)
+
+
+Rows = dict[str, list[tuple[str, int, str]]]
+
+
+def _rows_of(split: Path) -> Rows:
+    """The rows of train, val and test, each [path, label, class name]; val may be empty."""
+    parts, rows = read_json(split), {}
+    for part in _ALL:
+        given = parts.get(part, []) if isinstance(parts, dict) else []
+        if not isinstance(given, list) or (part != "val" and not given):
+            raise DataError(
+                f"{split.name} has no rows in “{part}”; expected an object of lists: train, test "
+                "and, where there is one, val."
+            )
+        for i, row in enumerate(given):
+            kinds = [type(value) for value in row] if isinstance(row, list) else []
+            if kinds != [str, int, str] or not row[0].strip() or not row[2].strip():
+                raise DataError(
+                    f"{split.name}: row {i} of “{part}” is {str(row)[:80]}; expected a path, a "
+                    'label and a class name, e.g. ["cat/1.jpg", 0, "cat"].'
+                )
+        rows[part] = [(path.replace("\\", "/"), label, title) for path, label, title in given]
+    return rows
+
+
+def _titles_of(rows: Rows, where: str) -> dict[int, str]:
+    """Label -> class name, in the order of the labels."""
+    titles: dict[int, str] = {}
+    for _, label, title in (row for part in rows.values() for row in part):
+        if titles.setdefault(label, title) != title:
+            raise DataError(
+                f"{where}: label {label} is “{titles[label]}” and “{title}”. Give each class one."
+            )
+    return dict(sorted(titles.items()))
 
 
 def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
@@ -172,7 +223,16 @@ def _three_parts(sets: Sequence[ImageSet], classes: Sequence[str]) -> list[Image
 
 
 def _readable(name: str, titles: Sequence[str | Sequence[str]]) -> tuple[str, ...]:
-    """Class names as words; of synonyms the first, of SUN397's paths the last part first."""
+    """Class names as words; of synonyms the first, of SUN397's paths the last part first.
+
+    Of all of ImageNet CLIP's own, as CoOp takes them: by the first of their synonyms, two classes
+    are a crane. CLIP's call two a missile and two sunglasses; there the synonym tells them apart.
+    """
+    if name == "imagenet" and len(titles) == len(IMAGENET_CLASSNAMES):
+        alike = (744, 836)  # projectile, sunglass
+        return tuple(
+            titles[i][0] if i in alike else one for i, one in enumerate(IMAGENET_CLASSNAMES)
+        )
     words = []
     for title in titles:
         text = title if isinstance(title, str) else title[0]

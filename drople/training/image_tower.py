@@ -51,6 +51,7 @@ from drople.devices import device_of
 from drople.errors import BackboneError, DropleError, SettingsError
 from drople.models.backbone import CHECKPOINTS, Backbone, load_backbone
 from drople.models.stem import build_clip
+from drople.texts import read_json
 from drople.training.data import load_task, load_unlabelled
 from drople.training.image_sets import ImageSet
 from drople.training.run import read_log
@@ -182,7 +183,7 @@ def build(recipe: Recipe, text: Backbone, outputs: int) -> tuple[dict[str, Any],
     if "text" in text.clip._modules:
         raise BackboneError(f"{recipe.text} has its text tower apart; expected open_clip's CLIP.")
     folder = CHECKPOINTS / "mini" if recipe.text == "mini" else Path(recipe.text)
-    config = json.loads((folder / "open_clip_config.json").read_text())
+    config = read_json(folder / "open_clip_config.json")
     shape = {"image_size": recipe.size, "patch_size": 16, "width": recipe.width, "head_width": 64}
     config["model_cfg"]["vision_cfg"] = shape | {"layers": recipe.layers, "ls_init_value": 0.1}
     config["stem"] = {"arch": recipe.stem}
@@ -330,9 +331,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         recipe = recipe_of(arguments)
         lines, log = train(recipe), Path(recipe.out) / "train.jsonl"
-        opening = next(lines)
-        earlier = read_log(log) if log.is_file() else []
-        earlier = [line for line in earlier if line["step"] <= opening["step"]]
+        step = (opening := next(lines))["step"]
+        earlier = [one for one in (read_log(log) if log.is_file() else []) if one["step"] <= step]
         with log.open("w", buffering=1) as file:
             file.writelines(json.dumps(line) + "\n" for line in earlier)
             for line in chain([opening], lines):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 from open_clip import IMAGENET_CLASSNAMES
 
 from drople.devices import DEVICES
 from drople.errors import DataError, SettingsError
+from drople.texts import read_json, read_text
 
 
 def option(text: str, default: Any = MISSING, choices: Sequence[str] | None = None) -> Any:
@@ -76,7 +75,7 @@ class Recipe:
         """
         if self.teacher_names == "imagenet":
             return list(IMAGENET_CLASSNAMES)
-        return _read(self.teacher_names).strip().splitlines() if self.teacher_names else []
+        return read_text(self.teacher_names).strip().splitlines() if self.teacher_names else []
 
     def read_kinds(self, names: Sequence[str]) -> dict[str, str]:
         """The kind of each name; empty where there are no kinds.
@@ -86,10 +85,7 @@ class Recipe:
         """
         if not self.kinds:
             return {}
-        try:
-            kind_of = json.loads(_read(self.kinds))
-        except ValueError as error:
-            raise DataError(f"{self.kinds} is not JSON: {error}.") from error
+        kind_of = read_json(self.kinds)
         missing = [name for name in names if name not in kind_of]
         if missing:
             raise DataError(f"{self.kinds} has no kind for {', '.join(missing)}.")
@@ -99,13 +95,6 @@ class Recipe:
         """What must stay the same when a training goes on after a cut."""
         free = ("out", "device", "workers")
         return {name: value for name, value in asdict(self).items() if name not in free}
-
-
-def _read(file: str) -> str:
-    try:
-        return Path(file).read_text()
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def recipe_of(arguments: Sequence[str] | None) -> Recipe:

@@ -19,7 +19,8 @@ from app.studio import Studio
 from drople.analysis import AnalysisSettings, analyse
 from drople.classes import parse_class_list
 from drople.images import read_image
-from drople.storage.analyses import load_analysis, load_draws, replay
+from drople.storage.analyses import load_analysis, load_draws
+from drople.storage.evidence import replay
 from drople.storage.prompts import read_card, shipped_prompts
 from drople.version import VERSION
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from dataclasses import fields
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ from app.studio import NO_PROMPTS
 from drople.analysis import AnalysisSettings
 from drople.classes import parse_class_list
 from drople.errors import SettingsError
-from drople.images import MAX_SIDE
+from drople.images import MAX_SIDE, read_image
 from drople.models.backbone import load_backbone
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.tokens.importance import SignalWeights
@@ -171,6 +172,18 @@ def test_a_picture_inside_an_address_is_refused(noise):
 
 def test_no_picture_is_none():
     assert SafeImage(type="pil").preprocess(None) is None
+
+
+def test_a_picture_is_decoded_once_until_its_file_changes(tmp_path, monkeypatch):
+    read, file = [], tmp_path / "a.png"
+    monkeypatch.setattr("app.inputs.read_image", lambda path: read.append(path) or read_image(path))
+    for value, events in ((10, 3), (20, 2)):
+        Image.new("RGB", (20, 20), (value, 0, 0)).save(file)
+        os.utime(file, ns=(value, value))
+        image = SafeImage(type="pil")
+        payload = ImageData(path=str(file), orig_name=file.name)
+        assert {image.preprocess(payload).getpixel((0, 0))[0] for _ in range(events)} == {value}
+    assert len(read) == 2
 
 
 # --- the form ---
@@ -321,3 +334,14 @@ def test_a_dropout_preset_fills_the_form(furnished, preset, expected):
 
 def test_values_set_by_hand_are_left_alone(furnished):
     assert preset_dropout(furnished[0], CUSTOM, *furnished[1:]) == [gr.skip()] * len(KNOBS)
+
+
+def test_own_prompts_show_what_they_were_trained_with(tmp_path):
+    from app.form import dropout_values
+    from app.studio import Studio
+    from drople.models.backbone import load_backbone
+    from drople.storage.prompts import read_card
+
+    path = save_fresh_prompts(tmp_path / "mine.safetensors", load_backbone("mini"))
+    values = preset_dropout(Studio("cpu"), TRAINED, str(path), "mini")
+    assert values == [*dropout_values(read_card(path).dropout).values()]

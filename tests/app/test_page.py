@@ -15,7 +15,7 @@ from tiny import noise_picture
 
 from app.demo import build_demo
 from app.page import Page
-from app.studio import NO_PROMPTS
+from app.studio import NO_PROMPTS, Studio
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
@@ -156,6 +156,30 @@ def test_a_name_that_looks_like_markup_stays_as_it_is(visit, name):
     assert analysis.classes == (name,)
     assert payload["classes"] == [name]
     assert target.value == name
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ("cat, " + "x" * 201, "has 201 characters"),
+        ("x," * 250_000, "has 500,000 characters"),
+        (", ".join(f"class {i}" for i in range(2001)), "has 2,001 names"),
+    ],
+)
+def test_a_list_too_long_is_refused_before_a_model_is_asked_for(form, classes, said):
+    class NoModel(Studio):
+        def load(self, *asked):
+            raise AssertionError("a model was asked for")
+
+    with pytest.raises(Error, match=said):
+        last(Page(NoModel("cpu")).analyse(**form(classes=classes)))
+
+
+def test_names_given_twice_are_said(visit, monkeypatch):
+    said = []
+    monkeypatch.setattr(gr, "Info", said.append)
+    assert visit(classes="crane, dog, Crane")[0].classes == ("crane", "dog")
+    assert said == ["Named more than once, and one class each (CLIP reads no capitals): “Crane”."]
 
 
 def test_one_class_is_certain(visit):

@@ -146,3 +146,27 @@ def test_a_link_made_for_an_uploaded_picture_does_not_show_an_example(studio):
 
 def test_a_link_of_settings_alone_leaves_the_example(studio):
     assert "image" not in restored(studio, {"seed": "1"})
+
+
+def test_prompts_of_one_s_own_come_back_from_the_browser(studio, tmp_path):
+    path = save_fresh_prompts(tmp_path / "mine.safetensors", load_backbone("mini"))
+    memory = {"backbone": "mini", "prompts": str(path)}
+    found = restored(studio, memory, own=True)
+    assert found["prompts"].value == str(path)
+    assert permalink.gone(memory, found) == []
+
+
+def test_prompts_that_are_gone_are_said_to_be(studio, tmp_path):
+    memory = {"backbone": "mini", "prompts": str(tmp_path / "gone<b>.safetensors")}
+    found = restored(studio, memory, own=True)
+    (said,) = permalink.gone(memory, found)
+    assert "gone&lt;b&gt;.safetensors" in said
+    assert SHIPPED[0] in said
+    assert found["prompts"].value == SHIPPED[0]
+
+
+def test_a_backbone_that_is_gone_is_said_to_be(studio, tmp_path):
+    memory = {"backbone": f"local-dir:{tmp_path / 'gone'}", "prompts": "none"}
+    assert len(permalink.gone(memory, restored(studio, memory, own=True))) == 2
+    memory = {"backbone": f"local-dir:{tmp_path}", "prompts": "none"}
+    assert permalink.gone(memory, restored(studio, memory, own=True)) == []

@@ -130,7 +130,9 @@ class Visitors:
             self.problems.append(f"asked for {request.url}")
 
     def note(self, message):
-        if message.type == "error":
+        # Gradio (6.31) cancels what it has just sent before it knows its name, and is refused.
+        unnamed = message.location["url"].endswith(("/cancel", "/reset"))
+        if message.type == "error" and not unnamed:
             self.problems.append(f"console: {message.text}")
 
     def leave(self):

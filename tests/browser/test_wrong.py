@@ -15,7 +15,7 @@ def refused(page, site, words):
     said, before, asked = page.locator(SAID).inner_text(), results(page), site.studio.asked
     page.locator("#run").click()
     expect(page.locator(".toast-body")).to_contain_text(words)
-    expect(page.locator("#run")).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
     assert page.locator(SAID).inner_text() == said
     assert (results(page), site.studio.asked) == (before, asked)
 

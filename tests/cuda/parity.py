@@ -15,7 +15,8 @@ from drople import AnalysisSettings, PromptedClip, analyse
 from drople.analysis import Analysis
 from drople.gradcam import class_maps
 from drople.models.towers import LayerRecord
-from drople.storage.analyses import TOLERANCE, load_analysis, replay, save_analysis
+from drople.storage.analyses import load_analysis, save_analysis
+from drople.storage.evidence import TOLERANCE, replay
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import (
     OFFICIAL_CODE,
@@ -234,7 +235,7 @@ def replayed(label: str, stored: Analysis, model: PromptedClip) -> Row:
         report = replay(load_analysis(file), model)
     worst = max(report.differences, key=lambda name: report.differences[name])
     said = f"{report.differences[worst]:.1e} ({worst}); {report.redrawn} of {report.drawn} redrawn"
-    return Row(label, "fp32", said, f"{TOLERANCE:.1e}", report.equal)
+    return Row(label, "fp32", said, f"{TOLERANCE:.1e}", not report.differing)
 
 
 def as_torch_starts(pair: Pair) -> Iterator[Row]:

@@ -224,3 +224,55 @@ def test_a_cut_off_file_is_refused(kept, clip, backbone, tmp_path):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(CheckpointError):
         import_prompts(path, backbone)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"meta_net.linear1.weight": random(4, 4, seed=0)}, "meta network"),
+        ({"compound_prompts_text.0": random(4, WORDS, seed=0)}, "not guessed at"),
+        ({"adapter.fc.weight": random(4, 4, seed=0)}, r"adapter\.fc\.weight"),
+        ({"ctx": torch.full((4, WORDS), torch.nan)}, "not finite"),
+        ({"ctx": torch.full((4, WORDS), torch.inf)}, "not finite"),
+        ({"ctx": torch.zeros(4, WORDS, dtype=torch.complex64)}, "complex64"),
+        ({"ctx": torch.zeros(4, WORDS, dtype=torch.int64)}, "int64"),
+        ({"ctx": torch.zeros(0, WORDS)}, "empty"),
+        ({"ctx": torch.zeros(WORDS)}, "2 dimensions"),
+        ({"logit_scale": torch.zeros(2)}, "more than one number"),
+        ({"token_suffix": torch.zeros(3, 72, WORDS + 1)}, "needs 48"),
+    ],
+)
+def test_what_is_not_known_or_no_number_is_refused(changes, says, clip, backbone, tmp_path):
+    with pytest.raises(CheckpointError, match=says):
+        import_prompts(saved(tmp_path / "a.pt", coop(clip) | changes), backbone)
+
+
+def test_kgcoop_is_known_by_its_unused_vectors(clip, backbone, tmp_path):
+    unused = {
+        "bias_vectors": random(1, WORDS, seed=0),
+        "meta_net.linear1.weight": random(4, 4, seed=1),
+    }
+    _, card, report = import_prompts(saved(tmp_path / "a.pt", coop(clip) | unused), backbone)
+    assert card.method == "kgcoop"
+    assert set(report.unused["never used by its own forward"]) == unused.keys()
+    assert any("like CoOp's" in note for note in report.notes)
+
+
+def test_maple_of_one_layer_is_no_coop(clip, backbone, tmp_path):
+    state = {key: value for key, value in maple(clip).items() if "compound" not in key}
+    model, card, _ = import_prompts(saved(tmp_path / "a.pt", state), backbone)
+    assert (card.method, model.plan.kind, model.plan.image_depth) == ("maple", "coupled", 1)
+
+
+def test_vpt_has_prompts_in_the_image_tower_alone(clip, backbone, pixels, tmp_path):
+    state = {k: v for k, v in MAKE["promptsrc"](clip).items() if "prompt_learner" not in k
+             and "text_encoder.transformer" not in k}  # fmt: skip
+    model, card, _ = import_prompts(saved(tmp_path / "a.pt", state), backbone)
+    assert (card.method, model.plan.text_count, model.plan.image_depth) == ("vpt", 0, 3)
+    expected_text = backbone.encode_text([f"a photo of a {name}." for name in NAMES])
+    torch.testing.assert_close(model.encode_text(NAMES), expected_text)
+
+
+def test_another_method_than_the_file_s_is_refused(clip, backbone, tmp_path):
+    with pytest.raises(CheckpointError, match="holds what maple saves, and not coop"):
+        import_prompts(saved(tmp_path / "a.pt", maple(clip)), backbone, method="coop")

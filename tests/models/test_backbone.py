@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transform import image_transform
+from PIL import Image
 from tiny import TOKENIZER, custom_text_clip, noise_picture, tiny_clip, wrap
 
 from drople import load_backbone
@@ -78,6 +80,14 @@ def test_sizes_are_read_from_the_weights(backbone):
 def test_the_bundled_backbone_needs_no_network(mini):
     assert mini.name == "mini"
     assert (mini.image_size, mini.image_layer_count, mini.text_layer_count) == (224, 12, 8)
+
+
+def test_a_phones_photograph_is_seen_upright_without_being_asked_for():
+    backbone, upright = wrap(tiny_clip()), noise_picture(90, 50)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(file := io.BytesIO(), "PNG", exif=exif)
+    assert (backbone.pixels(Image.open(file)) == backbone.pixels(upright)).all()
 
 
 def test_what_the_model_sees_is_a_square_of_bytes(backbone):

@@ -14,7 +14,8 @@ from drople.analysis import Analysis
 from drople.errors import EvidenceError
 from drople.models.prompts import PromptPlan
 from drople.paired_draws import first_draw
-from drople.storage.analyses import load_analysis, load_draws, replay, save_analysis
+from drople.storage.analyses import load_analysis, load_draws, save_analysis
+from drople.storage.evidence import replay
 
 
 def leaves(value, name="analysis"):

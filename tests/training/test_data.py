@@ -143,6 +143,98 @@ def test_images_lie_as_deep_as_they_like_and_other_files_are_passed_over(tmp_pat
     assert len(read.train) + len(read.val) + len(read.test) == 5
 
 
+@pytest.mark.parametrize("val", ["val", "valid", "Validation"])
+def test_without_a_test_part_the_validation_part_is_tested_on(tmp_path, caplog, val):
+    read = load_task(write_folder(tmp_path, {"cat": 2, "dog": 1}, ("train", val)))
+    assert read.classes == ("cat", "dog")
+    assert [len(part) for part in (read.train, read.val, read.test)] == [3, 0, 3]
+    assert read.test.keys[0] == f"{val}/cat/0.png"
+    assert f"has no test/: {val}/ is what is tested on" in caplog.text
+
+
+def test_parts_may_have_other_names(tmp_path):
+    read = load_task(write_folder(tmp_path, {"cat": 2}, ("Training", "valid", "testing")))
+    assert [len(part) for part in (read.train, read.val, read.test)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("val", "test"), "has val/, test/, but no train/ to learn from"),
+        (("train", "val", "valid"), "has val/, valid/, which are one part"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(tmp_path, parts, said):
+    with pytest.raises(DataError, match=said):
+        load_task(write_folder(tmp_path, {"cat": 2}, parts))
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert load_task(write_folder(tmp_path, {"train": 3, "bus": 3})).classes == ("bus", "train")
+
+
+def test_hidden_folders_and_litter_are_no_classes(tmp_path, caplog):
+    litter = (".ipynb_checkpoints", "__MACOSX", ".git")
+    read = load_task(write_folder(tmp_path, dict.fromkeys(("cat", "dog", *litter), 4)))
+    assert read.classes == ("cat", "dog")
+    assert len(read.train) + len(read.val) + len(read.test) == 8
+    assert not caplog.text
+
+
+def test_linked_folders_and_pictures_are_read(tmp_path):
+    away = write_folder(tmp_path / "away", {"cat": 3})
+    here = write_folder(tmp_path / "here", {"dog": 3})
+    (here / "cat").symlink_to(away / "cat")
+    (here / "dog" / "linked.png").symlink_to(away / "cat" / "0.png")
+    read = load_task(here)
+    assert read.classes == ("cat", "dog")
+    assert len(read.train) + len(read.val) + len(read.test) == 7
+
+
+@pytest.mark.parametrize("twin", ["golf ball", "Golf_Ball", "golf  ball"])
+def test_two_folders_of_one_name_are_one_class_and_said(tmp_path, caplog, twin):
+    read = load_task(write_folder(tmp_path, {"golf_ball": 4, twin: 4, "hat": 4}))
+    assert [name.casefold() for name in read.classes] == ["golf ball", "hat"]
+    labels = np.concatenate([part.labels for part in (read.train, read.val, read.test)])
+    assert np.bincount(labels).tolist() == [8, 4]
+    assert "Named more than once, and one class each" in caplog.text
+
+
+def test_what_is_passed_over_is_said(tmp_path, caplog):
+    write_folder(tmp_path, {"cat": 2}, ("train", "test"))
+    write_folder(tmp_path / "test", {"bird": 1})
+    write_folder(tmp_path, {"notes": 1})
+    (tmp_path / "train" / "loose.png").touch()
+    (tmp_path / "train" / "cat" / "0.heic").touch()
+    load_task(tmp_path)
+    folders = ("passed over beside its parts: notes/", "since they are no class: bird/")
+    for said in (*folders, "passed over 1 images that are in no class folder", "1 .heic; read are"):
+        assert said in caplog.text
+
+
+def test_a_class_of_one_picture_is_learnt_and_said_to_be_untested(tmp_path, caplog):
+    read = load_task(write_folder(tmp_path, {"cat": 1, "dog": 10}))
+    assert np.bincount(read.train.labels).tolist() == [1, 6]
+    assert "no image is left to test cat." in caplog.text
+
+
+def test_a_folder_of_which_nothing_can_be_tested_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"has no images to test on.*two images a class"):
+        load_task(write_folder(tmp_path, {"cat": 1, "dog": 1}))
+
+
+def test_halves_of_one_class_are_refused_with_the_reason(tmp_path):
+    read = load_task(write_folder(tmp_path, {"cat": 5}))
+    for half in (read.base, read.novel):
+        with pytest.raises(DataError, match=r"has one class, cat: base and novel.*two are needed"):
+            half()
+
+
+def test_a_path_too_long_for_the_system_is_refused():
+    with pytest.raises(DataError, match="No data at xxx"):
+        load_task("x" * 300)
+
+
 def test_a_picture_is_read_as_it_was_written(tmp_path):
     read = load_task(write_folder(tmp_path, {"cat": 1}, ("train", "test")))
     assert read.train.read(0).getpixel((3, 3)) == (0, 0, 90)
@@ -160,7 +252,7 @@ def test_a_missing_path_is_refused(tmp_path):
 def test_a_folder_without_images_is_refused(tmp_path, folders):
     for name in folders:
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=r"has no images to learn from.*\.bmp, \.gif, \.jpeg"):
+    with pytest.raises(DataError, match=r"has no images to learn from.*\.bmp, \.gif, \.jfif"):
         load_task(tmp_path)
 
 
@@ -216,7 +308,9 @@ def test_an_unreadable_picture_of_a_pack_is_named(tmp_path):
         load_task(pack).train.read(0)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "manifest", "no labels", "no classes", "labels"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "manifest", "no labels", "no classes", "one text", "labels"]
+)
 def test_a_damaged_pack_is_refused(tmp_path, damage):
     pack = write_pack(tmp_path, labels=(0, 9, 0) if damage == "labels" else (0, 1, 0))
     if damage == "truncated":
@@ -225,6 +319,8 @@ def test_a_damaged_pack_is_refused(tmp_path, damage):
         pack.with_suffix(".json").write_text("{")
     if damage == "no classes":
         pack.with_suffix(".json").write_text("{}")
+    if damage == "one text":
+        pack.with_suffix(".json").write_text('{"classes": "ab"}')
     if damage == "no labels":
         np.savez(pack, blob=np.zeros(3))
     with pytest.raises(DataError, match=r"pack\.npz is not a pack that can be read"):
@@ -236,6 +332,13 @@ def test_a_class_without_a_picture_is_named(tmp_path):
     (tmp_path / "bird").mkdir()
     with pytest.raises(DataError, match="no images to learn from in bird"):
         load_task(tmp_path)
+
+
+def test_classes_of_a_pack_with_one_name_are_one(tmp_path, caplog):
+    read = load_task(write_pack(tmp_path, classes=["crane", "crane"]))
+    assert read.classes == ("crane",)
+    assert [part.labels.tolist() for part in (read.train, read.val, read.test)] == [[0], [0], [0]]
+    assert "pack.npz: Named more than once" in caplog.text
 
 
 def test_joined_tasks_share_classes_of_the_same_name():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from drople.errors import DataError
-from drople.training.datasets import DATASETS, open_task
+from drople.training.datasets import DATASETS, _readable, open_task
 
 
 def picture(path: Path) -> None:
@@ -39,6 +39,93 @@ def test_coops_split_decides_parts_and_names(coop):
     assert task.classes == ("maine coon", "pug")
     assert [len(part) for part in (task.train, task.val, task.test)] == [3, 1, 2]
     assert task.train.keys == ("a/1.jpg", "b/1.jpg", "b/2.jpg")
+
+
+def write_split(coop, change, encoding="utf-8"):
+    """Changes the split file of `coop` and opens it."""
+    split = coop / "oxford_pets" / "split_zhou_OxfordPets.json"
+    rows = change(json.loads(split.read_text()))
+    split.write_bytes(json.dumps(rows, ensure_ascii=False).encode(encoding))
+    return open_task("oxford_pets", coop)
+
+
+@pytest.mark.parametrize("first", [1, 7])
+def test_labels_may_start_anywhere(coop, first):
+    def moved(rows):
+        return {part: [[p, n + first, t] for p, n, t in of] for part, of in rows.items()}
+
+    task = write_split(coop, moved)
+    assert task.classes == ("maine coon", "pug")
+    assert (task.train.labels.tolist(), task.test.labels.tolist()) == ([0, 1, 1], [0, 1])
+
+
+def test_a_split_without_val_takes_a_fifth_of_train(coop):
+    def many(rows):
+        paths = [f"b/{i}.jpg" for i in range(10, 20)]
+        for path in paths:
+            picture(coop / "oxford_pets" / "images" / path)
+        return {"train": [[path, 1, "pug"] for path in paths], "test": rows["test"]}
+
+    task = write_split(coop, many)
+    assert [len(part) for part in (task.train, task.val, task.test)] == [8, 2, 2]
+
+
+def test_a_split_may_be_in_utf_16_and_of_windows(coop):
+    def windows(rows):
+        return {part: [[p.replace("/", "\\"), n, t] for p, n, t in of] for part, of in rows.items()}
+
+    assert write_split(coop, windows, "utf-16").train.keys == ("a/1.jpg", "b/1.jpg", "b/2.jpg")
+
+
+def test_labels_of_one_name_are_one_class_and_said(coop, caplog):
+    task = write_split(
+        coop, lambda rows: {part: [[p, n, "crane"] for p, n, _ in of] for part, of in rows.items()}
+    )
+    assert task.classes == ("crane",)
+    assert set(task.test.labels) == {0}
+    assert "split_zhou_OxfordPets.json: Named more than once" in caplog.text
+
+
+def test_a_picture_in_two_parts_is_said(coop, caplog):
+    write_split(coop, lambda rows: rows | {"val": rows["train"][:1]})
+    assert "lists 1 pictures more than once" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            ["a/1.jpg", "0", "cat"],
+            r"train” is \['a/1.jpg', '0', 'cat'\]; expected a path",
+        ),
+        (["a/1.jpg", 0], "row 1 of “train”"),
+        (["a/1.jpg", True, "cat"], "row 1 of “train”"),
+        (["a/1.jpg", 0, " "], "row 1 of “train”"),
+        ("a/1.jpg", "row 1 of “train”"),
+        (["a/1.jpg", 0, "lion"], "label 0 is “maine_coon” and “lion”"),
+        (["a/99.jpg", 0, "maine_coon"], r"lists 1 files not in .*: a/99\.jpg"),
+    ],
+)
+def test_a_row_that_is_wrong_is_named(coop, row, said):
+    with pytest.raises(DataError, match=said):
+        write_split(coop, lambda rows: rows | {"train": [rows["train"][0], row]})
+
+
+@pytest.mark.parametrize("wrong", [[], {}, {"train": []}, {"train": [["a/1.jpg", 0, "a"]]}, 3])
+def test_a_split_without_its_parts_is_refused(coop, wrong):
+    with pytest.raises(DataError, match=r"has no rows in “t\w+”; expected an object of lists"):
+        write_split(coop, lambda _: wrong)
+
+
+def test_imagenets_names_are_clips_and_all_different():
+    titles = [("first", "second")] * 1000
+    titles[744], titles[836] = ("projectile", "missile"), ("sunglass",)
+    names = _readable("imagenet", titles)
+    assert len({name.casefold() for name in names}) == 1000
+    assert [names[i] for i in (0, 134, 517, 657, 744, 836, 837)] == [
+        "tench", "crane bird", "construction crane", "missile", "projectile", "sunglass",
+        "sunglasses",
+    ]  # fmt: skip
 
 
 def test_a_split_without_its_pictures_says_where_they_belong(coop):
