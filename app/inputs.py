@@ -74,6 +74,7 @@ class Inputs:
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
     example_chosen: Any  # the event after which an example fills the form
+    memory: gr.BrowserState  # the settings that the browser keeps
     redrawn: Any  # the event after which the form holds another seed
 
     @property
@@ -176,11 +177,14 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
         [], label="Class looked at", elem_id="target", render=False, interactive=True,
         allow_custom_value=True, filterable=True,
     )  # fmt: skip
+    # Outside of all tabs: what stands on a closed one neither reads nor writes. The secret keeps
+    # nobody out, since the browser has it; it only has to stay the same.
+    memory = gr.BrowserState({}, storage_key="drople-lens", secret="drople-lens")
     form = {"image": image, "classes": classes, "backbone": backbone, "prompts": prompts,
             "target": target, **settings}  # fmt: skip
     inputs = Inputs(
         form=form, run=run, stop=stop, help=guide, progress=progress,
-        dropout=choice, example=example, example_chosen=chosen, redrawn=redrawn,
+        dropout=choice, example=example, example_chosen=chosen, memory=memory, redrawn=redrawn,
     )  # fmt: skip
     _link(studio, inputs, preset)
     return inputs

@@ -18,6 +18,7 @@ from app.examples import EXAMPLES
 from app.form import SETTINGS, dropout_values
 from app.inputs import CUSTOM, KNOBS, QUIET, TRAINED, Inputs, named_prompts
 from app.studio import BACKBONES, NO_PROMPTS, Studio, own_file
+from app.tabs.shared import independent_event
 from drople.errors import CheckpointError
 from drople.storage.hub import is_hub_id
 
@@ -47,12 +48,12 @@ def build(studio: Studio, inputs: Inputs, demo: gr.Blocks) -> gr.events.Dependen
         label="Link to these settings", elem_id="link", interactive=False, buttons=["copy"],
         placeholder=" ", info="An uploaded picture is not in it.", max_lines=2,
     )  # fmt: skip
-    # The secret keeps nobody out: the browser has it. It only has to stay the same.
-    stored = gr.BrowserState({}, storage_key="drople-lens", secret="drople-lens")
+    stored = inputs.memory
     linked = {"example": inputs.example, "classes": inputs.form["classes"], **kept}
     copying = COPY % (json.dumps([*linked]), MAX_CLASSES)
     copy.click(None, [*linked.values()], link, js=copying, **QUIET)
-    inputs.run.click(None, [*kept.values()], stored, js=KEEP % json.dumps([*kept]), **QUIET)
+    pressed = independent_event(inputs.run.click)
+    pressed(None, [*kept.values()], stored, js=KEEP % json.dumps([*kept]), **QUIET)
     defaults = [{}, *(one.value for one in kept.values()), TRAINED]
     reset.click(lambda: defaults, None, [stored, *kept.values(), inputs.dropout], **QUIET)
     into = {"image": inputs.form["image"], **linked, "dropout": inputs.dropout}
@@ -100,7 +101,7 @@ def gone(asked: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     sentences = []
     for name, label in (("backbone", "backbone"), ("prompts", "trained prompts")):
         wanted, shown = asked.get(name), values.get(name)
-        chosen = shown.value if isinstance(shown, gr.Dropdown) else shown
+        chosen = shown.constructor_args["value"] if isinstance(shown, gr.Dropdown) else shown
         if isinstance(wanted, str) and wanted and chosen != wanted:
             sentences.append(
                 f"The {label} “{escape(wanted[:200])}” of your last visit or of this link cannot "

@@ -192,7 +192,7 @@ def test_a_program_cannot_have_a_file_of_the_server_read(site, tmp_path):
 
 
 def test_an_upload_over_the_limit_is_refused(site):
-    files = {"files": ("big.png", b"x" * 11 * 2**20)}
+    files = {"files": ("big.png", b"x" * 25 * 2**20)}
     assert get(site, "gradio_api/upload", method="POST", files=files).status_code == 413
 
 

@@ -80,6 +80,7 @@ def test_stop_ends_an_analysis(stay, held):
     stay.locator("#stop").click()
     held.set()
     expect(stay.locator("#stop")).to_be_hidden()
+    stay.wait_for_timeout(1500)  # what was under way ends
     assert stay.locator(SAID).inner_text() == said
     answer(stay, "teapot, cat")
 
