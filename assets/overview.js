@@ -721,7 +721,8 @@ function droppedPanel(page) {
     const where = asked || !model.count ? "undropped" : one ? `draw ${draw}` : `mean of ${model.count}`;
     const colours = tint(values, scale, state.opacity, model.patches);
     if (one) for (let i = 0; i < model.patches; i++) if (Number.isNaN(values[i])) colours.set(GONE, 4 * i);
-    say(captions[0], `${title}, ${where}`);
+    // "p(inverse) − p(vanilla)" leaves no room for more.
+    say(captions[0], title.length > 21 ? title : `${title}, ${where}`);
     first.show({ ...spec, veil: "", colours }, { label: `${title} after layer ${layer + 1}, ${where}. Largest: ${model.told(values, signed)}.`,
       value: token => (one ? [title, signed(values[token])] : null) });
     const end = `${scale.clipped ? "≥ " : ""}`, high = Number(scale.high.toPrecision(2));
@@ -746,7 +747,7 @@ function droppedPanel(page) {
       prompts.show(model.payload.pair_branch, drops.map(what => ({ drop: 1, gone: NaN }[what] ?? 0)), upTo(1), value => (missing(value) ? "gone" : value ? "drop" : "keep"));
       return;
     }
-    const title = expected ? `p(${who}), undropped` : `Draws in which ${who} drops, of ${model.count}`;
+    const title = expected ? `p(${who}), undropped` : `Draws ${who} drops it in, of ${model.count}`;
     say(captions[0], title);
     first.show({ ...spec, veil: "", colours: tint(values, scale, state.opacity, model.patches) }, {
       label: `${title}, after layer ${layer + 1}. Most: ${model.told(values, write)}.`, value: () => null });
@@ -882,7 +883,7 @@ function looksPanel(page) {
       + (values === model.nothing ? "No map." : `Largest: ${model.told(values, signed)}.`);
     if (state.wipe) {
       const [left, right] = state.wipe.map(spec);
-      sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.short(name)]), state.wipe[i]));
+      sides.forEach((side, i) => side.show(model.conditions.map(name => [name, model.short(name).replace(/ IWTD$/, "")]), state.wipe[i]));
       wiped.show(left.spec, { wiped: right.spec, from, title: state.wipe.map(model.short).join(" | "),
         label: state.wipe.map((name, i) => label(name, [left, right][i].values)).join(" "),
         value: token => [`${method} at block ${block}, left and right`, `${three(left.values[token])}, ${three(right.values[token])}`] });
