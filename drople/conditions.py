@@ -48,8 +48,13 @@ class Prediction:
     @property
     def probabilities(self) -> np.ndarray:
         """softmax(logits), (K,), sums to 1."""
-        powers = np.exp(self.logits - self.logits.max())
-        return powers / powers.sum()
+        return softmax(self.logits)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits (..., K); each row sums to 1."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,10 @@ class Conditions:
             ValueError: a rate is to be matched in a draw without that condition.
         """
         references = _references(rows, reference) if match else {}
-        backbone = model if isinstance(model, Backbone) else model.backbone
         dropout = TokenDropout.of(
             settings,
             SeededDraws([row.seed for row in rows], "image"),
-            depth=min(settings.image_depth, backbone.image_layer_count),
+            depth=min(settings.image_depth, model.backbone.image_layer_count),
             strategy=SideBySide(tuple(row.strategy for row in rows), references),
         )
         return cls(model, tuple(rows), settings, dropout)

@@ -10,7 +10,7 @@ import torch
 
 from drople.analysis import Analysis, AnalysisSettings
 from drople.class_texts import ClassTexts
-from drople.conditions import Conditions, Run, rows_of
+from drople.conditions import Conditions, Run, rows_of, softmax
 from drople.errors import SettingsError
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
@@ -41,9 +41,7 @@ class DrawBatch:
 
     def probabilities(self, strategy: str) -> np.ndarray:
         """What one dropout predicts for all classes, (n, K), rows sum to 1."""
-        logits = self.cosines[strategy] * self.logit_scale
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return softmax(self.cosines[strategy] * self.logit_scale)
 
     def part(self, draws: slice) -> DrawBatch:
         """Some of the draws."""
@@ -91,15 +89,14 @@ def run_paired(
     if pair[0] == pair[1]:
         raise SettingsError(f"Both dropouts are {pair[0]!r}; choose two that differ.")
     rows_of(pair, seeds, settings.dropout)  # refuses before anything is computed
-    backbone = model if isinstance(model, Backbone) else model.backbone
-    batch = backbone.normalise(pixels[None])
+    batch = model.backbone.normalise(pixels[None])
     start = 0
     while start < len(seeds):
         mapped = start < maps_for and len(map_classes) > 0
         stop = min(start + BATCH, len(seeds), maps_for if mapped else len(seeds))
         conditions = _conditions(model, settings, pair, seeds[start:stop])
         # The last block decides no drop, and maps need its tokens.
-        brief = not mapped and conditions.dropout.depth < backbone.image_layer_count
+        brief = not mapped and conditions.dropout.depth < model.backbone.image_layer_count
         with torch.no_grad():
             records = list(conditions.layers(batch, readout_only=brief, score_all=False))
         run = conditions.run_of(records, classes, drop_text=settings.drop_text)

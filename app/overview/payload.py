@@ -23,6 +23,7 @@ from app.overview.undropped import Undropped
 from app.wording.paper import methods_text
 from app.wording.sentences import learnt_classes, provenance_line
 from drople.analysis import Analysis
+from drople.conditions import softmax
 from drople.decisions import Masks, count_layers, count_tokens, mean_p
 from drople.gradcam import CAM_METHODS
 from drople.paired_draws import DrawBatch, first_draw, rate_setter
@@ -90,7 +91,7 @@ class Overview:
             learnt = [name in known for name in analysis.classes]
         lens = None
         if analysis.lens is not None:
-            read = {b: _softmax(analysis.lens[b] * one.logit_scale) for b, one in said.items()}
+            read = {b: softmax(analysis.lens[b] * one.logit_scale) for b, one in said.items()}
             lens = {branch: floats(p[:, shown]) for branch, p in read.items()}
         best = [f"{b} says {analysis.classes[one.cosines.argmax()]}" for b, one in said.items()]
         signals = [
@@ -265,11 +266,6 @@ class Overview:
 def _flat(maps: np.ndarray) -> np.ndarray:
     """Maps (..., G, G) as (..., G*G)."""
     return maps.reshape(*maps.shape[:-2], -1)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def _lead(shares: np.ndarray) -> list[list[float]]:
