@@ -10,25 +10,6 @@ from drople.traces import LayerTrace
 
 
 @dataclass(frozen=True)
-class DropCounts:
-    """One layer's drops in one draw."""
-
-    dropped: int
-    eligible: int
-    rate: float  # mean p over the eligible tokens
-    mass_kept: float  # share of the eligible tokens' importance that is not dropped, in [0, 1]
-
-
-def drop_counts(layer: LayerTrace, row: int = 0) -> DropCounts:
-    """Counts what one layer drops; a layer without dropout drops nothing."""
-    eligible = layer.eligible[row]
-    gone = np.zeros_like(eligible) if layer.dropped is None else layer.dropped[row]
-    mass = layer.blend[row, eligible].sum()
-    kept = 1.0 - layer.blend[row, eligible & gone].sum() / mass if mass > 0 else 1.0
-    return DropCounts(int(gone.sum()), int(eligible.sum()), layer.rate(row), float(kept))
-
-
-@dataclass(frozen=True)
 class Agreement:
     """How alike two sets of dropped tokens are."""
 
@@ -52,23 +33,6 @@ def agreement(a: LayerTrace, b: LayerTrace, row: int = 0) -> Agreement:
         float(both / either) if either else 1.0,
         float(np.minimum(p_a, p_b).sum() / expected) if expected else 1.0,
     )
-
-
-def top_kept(layer: LayerTrace, map_: np.ndarray, *, share: float = 0.1, row: int = 0) -> float:
-    """Share of a map's top patches that one layer keeps.
-
-    A measure IWTD does not optimise, beside the importance mass it does (METHOD.md 6.2).
-
-    Args:
-        map_: (G, G), e.g. the undropped Grad-CAM of the target class.
-        share: of the patches that count as top.
-    """
-    if layer.dropped is None:
-        return 1.0
-    gone = layer.patches(layer.dropped, row).ravel()
-    count = max(round(share * gone.size), 1)
-    top = np.argsort(-map_.ravel(), kind="stable")[:count]
-    return float(1 - gone[top].mean())
 
 
 @dataclass(frozen=True)

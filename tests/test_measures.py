@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from analysed import analysed
 
-from drople.measures import agreement, drop_counts, selectivity, top_kept
+from drople.measures import agreement, selectivity
 from drople.traces import LayerTrace
 
 
@@ -42,35 +42,6 @@ def a_layer(p, u=None, *, blend=None, eligible=None):
     )
 
 
-def test_counts_are_of_the_tokens_that_may_be_dropped():
-    layer = a_layer([0.2, 0.4, 0.6, 1], [0.1, 0.9, 0.5, 0], eligible=[1, 1, 1, 0])
-    counts = drop_counts(layer)
-    assert (counts.dropped, counts.eligible) == (2, 3)
-    assert counts.rate == pytest.approx(0.4)
-
-
-def test_mass_kept_is_the_importance_of_what_is_not_dropped():
-    layer = a_layer([0.5] * 4, [0.1, 0.9, 0.9, 0.9], blend=[0.3, 0.4, 0.2, 0.1])
-    assert drop_counts(layer).mass_kept == pytest.approx(0.7)
-
-
-def test_mass_kept_ignores_tokens_that_may_not_be_dropped():
-    layer = a_layer(
-        [0.5] * 4, [0.1, 0.9, 0.9, 0.9], blend=[0.3, 0.2, 0.1, 0.4], eligible=[1, 1, 1, 0]
-    )
-    assert drop_counts(layer).mass_kept == pytest.approx(0.5)
-
-
-def test_a_layer_that_draws_nothing_drops_nothing():
-    counts = drop_counts(a_layer([0.3, 0.5]))
-    assert (counts.dropped, counts.mass_kept) == (0, 1.0)
-
-
-def test_dropping_everything_keeps_no_importance():
-    counts = drop_counts(a_layer([1, 1, 1], [0.1, 0.5, 0.9]))
-    assert (counts.dropped, counts.mass_kept) == (3, pytest.approx(0))
-
-
 def test_equal_p_and_equal_u_agree_fully_and_by_chance_alone():
     layer = a_layer([0.3, 0.5, 0.9], [0.1, 0.9, 0.8])
     found = agreement(layer, replace(layer))
@@ -102,23 +73,6 @@ def test_agreement_by_chance_is_what_many_shared_draws_give():
     both, either = ((u < p_a) & (u < p_b)).sum(), ((u < p_a) | (u < p_b)).sum()
     found = agreement(a_layer(p_a, u[0]), a_layer(p_b, u[0]))
     assert found.by_chance == pytest.approx(both / either, abs=0.005)
-
-
-def test_the_top_of_a_map_that_is_kept_is_counted():
-    map_ = np.arange(20.0)[None]  # the top tenth: the last two patches
-    u = np.full(20, 0.9)
-    u[[3, 19]] = 0.1
-    assert top_kept(a_layer([0.5] * 20, u), map_) == 0.5
-    assert top_kept(a_layer([0.5] * 20, u), -map_) == 1.0
-
-
-def test_at_least_one_patch_counts_as_the_top():
-    layer = a_layer([0.5, 0.5], [0.1, 0.9])
-    assert top_kept(layer, np.array([[2.0, 1.0]])) == 0.0
-
-
-def test_without_a_draw_the_whole_top_is_kept():
-    assert top_kept(a_layer([0.5, 0.5]), np.array([[2.0, 1.0]])) == 1.0
 
 
 def iwtd(blend, p_min=0.1, p_max=0.5):
@@ -158,5 +112,5 @@ def test_without_p_nothing_is_said_of_selectivity(depth):
 
 def test_vanilla_drops_at_the_mean_p_of_iwtd():
     vanilla, iwtd_run = (analysed().images[c].layers for c in ("vanilla", "iwtd"))
-    rates = [[drop_counts(layer).rate for layer in run] for run in (vanilla, iwtd_run)]
+    rates = [[layer.rate() for layer in run] for run in (vanilla, iwtd_run)]
     np.testing.assert_allclose(rates[0], rates[1], atol=1e-6)
