@@ -44,14 +44,22 @@ const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"
     state: lookedAt(location.search),
     guide: true,
     onState: state => trigger("select", state),
-    onAsk: asked => trigger("input", asked),
+    onAsk: asked => { lens.asked = asked.class; trigger("input") },
 })
-const show = () => { if (props.value?.id || props.value?.message) lens.update(props.value) }
+const show = () => {
+    if (!props.value?.id && !props.value?.message) return
+    lens.update(props.value)
+    if (props.value.shown?.some(i => props.value.classes[i] === lens.asked)) {
+        lens.set({ class: lens.asked })
+        lens.asked = null
+    }
+}
 watch("value", show)
 show()
 """
 STALE = "() => { window.lens?.stale('The form has changed since: press Analyse.') }"
 FRESH = "() => { window.lens?.stale('') }"
+CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
 # Stop is there from the press until the last draw; draws that end meanwhile are of a former result.
@@ -113,11 +121,8 @@ def theme() -> gr.themes.Base:
 def head() -> str:
     """What the browser loads first. Gradio would rewrite the overview's style, were it given it."""
     style = f"<style>{(ASSETS / 'overview.css').read_text(encoding='utf-8')}</style>"
-    return (
-        ICON
-        + style
-        + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
-    )
+    scripts = [f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS]
+    return "".join([ICON, style, *scripts])
 
 
 def first_prompts(studio: Studio) -> str:
@@ -170,6 +175,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         # A click's callbacks wait for each other: were the analysis one of them, what stops the
         # former draws and shows the Stop button would wait until the new result is there.
         pressed = independent_event(inputs.run.click)
+        asked = overview.input(None, None, inputs.target, js=CLASS_ASKED, api_visibility="private")
         paired = independent_event(*(one.select for one in inputs.pair))
         done = (
             restored.then(page.open, **opening),
@@ -177,6 +183,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
             # A press is never lost to an analysis that is about to stop.
             pressed(page.analyse, trigger_mode="multiple", **computing),
             inputs.redrawn.then(page.analyse, **computing),
+            asked.then(page.analyse, **computing),
         )
         compared = paired(
             page.compare, draws, [draws, overview], inputs_kwargs=inputs.form,
@@ -194,7 +201,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
         inputs.stop.click(None, None, None, cancels=[*done, *drawing], api_visibility="private")
         for event, js in (
             (inputs.stop.click, DONE),  # after what it cancels, not the analysis pressed next
-            *((starting, RUNNING) for starting in (pressed, inputs.redrawn.then)),
+            *((starting, RUNNING) for starting in (pressed, inputs.redrawn.then, asked.then)),
             *((one.success, ANALYSED) for one in done[2:]),
             *((one.failure, DONE) for one in done[2:]),
             *((one.then, DRAWN) for one in drawing),

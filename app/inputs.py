@@ -125,7 +125,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
         )  # fmt: skip
         run = gr.Button("Analyse", variant="primary", elem_id="run", min_width=90)
         stop = gr.Button("Stop", elem_id="stop", min_width=90)
-        gr.HTML(f"<span>mini · {escape(device)}</span>", elem_id="device")
+        gr.HTML(f"<span>{escape(device)}</span>", elem_id="device")
         options = gr.Button("Settings", elem_id="settings-button", min_width=60)
         guide = gr.Button("?", elem_id="help", min_width=40)
     progress = gr.HTML("<span></span>", elem_id="progress")

@@ -92,7 +92,7 @@ class Page:
             yield NOTHING_NEW
             self.studio.texts(loaded, names, form.template)
             yield NOTHING_NEW
-            progress(0.4, desc="3 of 3: both branches, three conditions, maps of all classes")
+            progress(0.4, desc="3 of 3: both branches, two dropouts, maps of the likeliest classes")
             analysis = self.studio.analyse(loaded, form.image, names, settings)
             yield self._shown(analysis, loaded.card, form)
 

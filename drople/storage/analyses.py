@@ -123,7 +123,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 DAMAGED = (
     OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
-    TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError, NotImplementedError,
+    TypeError, AttributeError, SyntaxError, MemoryError, RuntimeError,
     ArithmeticError,
 )  # fmt: skip
 

@@ -74,6 +74,17 @@ def test_what_is_looked_at_stays_for_the_next_classes(stay):
     assert after["class"] == "rabbit"
 
 
+def test_a_class_without_maps_gets_them_when_it_is_chosen(stay, site):
+    answer(stay, "cat, dog, bird, fish, horse, car, bus, boat, cake, soup, bread, beach")
+    asked = site.studio.asked
+    chosen = stay.locator("#overview .field.class select")
+    label = chosen.locator("option").filter(has_text="asks for its maps").first.inner_text()
+    name = label.removesuffix(" (asks for its maps)")
+    chosen.select_option(label=label)
+    stay.wait_for_function("name => lens.state().class === name", arg=name)
+    assert site.studio.asked == asked + 1
+
+
 def test_stop_ends_an_analysis(stay, held):
     said = stay.locator(SAID).inner_text()
     analyse(stay, "walrus, cat")

@@ -8,14 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from analysed import analysed, tiny
-from computed import asked, silent
+from computed import furnished_question, silent
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.faithfulness import curves_figure
 from app.lab import faithfulness as tab
 from app.wording.faithfulness import HEADERS, faithfulness_rows, faithfulness_sentence
-from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
 from drople.lab.faithfulness import (
@@ -296,16 +295,12 @@ def test_a_map_that_beats_all_is_not_warned_of():
     assert "no evidence" not in said and "rank the maps alike" in said
 
 
-@pytest.mark.parametrize("prompts", ["with", "none"])
+@pytest.mark.parametrize("prompts", [True, False])
 def test_the_view_measures_with_and_without_prompts(furnished, prompts):
-    studio, backbone, file = furnished
-    prompts = file if prompts == "with" else "none"
-    loaded = studio.load(backbone, prompts)
-    analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    question = furnished_question(furnished, prompts=prompts)
     *_, last = tab.compute(question, ["iwtd"], 2, BLURRED, progress=silent)
-    figure, _, table = tab.draw(analysis, 1, last, BLURRED, "cosine")
+    figure, _, table = tab.draw(question.analysis, 1, last, BLURRED, "cosine")
     assert figure is not None
-    judged = {"iwtd"} if prompts == file else {"frozen", "importance"}
+    judged = {"iwtd"} if prompts else {"frozen", "importance"}
     assert last[0].keys() == judged | {CENTRE, EDGES}
     assert len(table["data"]) == len(judged) + 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
-from computed import asked, silent, views_of
+from computed import furnished_question, silent, views_of
 from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
@@ -195,18 +195,14 @@ def test_kept_answers_are_counted_and_the_costliest_kind_named():
 # --- the view ---
 
 
-@pytest.mark.parametrize("prompts", ["with", "none"])
+@pytest.mark.parametrize("prompts", [True, False])
 def test_the_view_runs_with_and_without_prompts(furnished, prompts):
-    studio, backbone, file = furnished
-    prompts = file if prompts == "with" else "none"
-    loaded = studio.load(backbone, prompts)
-    analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    question = furnished_question(furnished, prompts=prompts)
     *_, versions = tab.compute(question, "fog", progress=silent)
-    sheet, _, _, table = tab.draw(analysis, 1, versions, "fog", "iwtd", 1)
+    sheet, _, _, table = tab.draw(question.analysis, 1, versions, "fog", "iwtd", 1)
     assert sheet.value is not None and len(table["data"]) == VERSIONS
     *_, kinds = tab.compute_kinds(question, progress=silent)
-    assert len(tab.draw_kinds(analysis, 1, kinds)[3]["data"]) == 15
+    assert len(tab.draw_kinds(question.analysis, 1, kinds)[3]["data"]) == 15
 
 
 def test_the_strip_of_another_corruption_is_not_shown():

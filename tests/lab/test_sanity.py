@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, tiny
-from computed import asked, silent
+from computed import furnished_question, silent
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
@@ -189,14 +189,10 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
         assert {len(trace.x) for trace in figure.data} == {count}
 
 
-@pytest.mark.parametrize("prompts", ["with", "none"])
+@pytest.mark.parametrize("prompts", [True, False])
 def test_the_view_runs_with_and_without_prompts(furnished, prompts):
-    studio, backbone, file = furnished
-    prompts = file if prompts == "with" else "none"
-    loaded = studio.load(backbone, prompts)
-    analysis = studio.analyse(loaded, noise_picture(), NAMES, AnalysisSettings())
-    question = asked(studio, analysis, 1, backbone=backbone, prompts=prompts)
+    question = furnished_question(furnished, prompts=prompts)
     steps = list(tab.compute(question, progress=silent))
-    sheet, figure, _, table, _ = tab.draw(analysis, 1, steps[-1], "adapted")
+    sheet, figure, _, table, _ = tab.draw(question.analysis, 1, steps[-1], "adapted")
     assert [len(depths) for depths in steps] == [1, 2, 3, 4, 5]
     assert sheet.value is not None and figure is not None and len(table["data"]) == 5

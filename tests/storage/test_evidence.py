@@ -263,7 +263,7 @@ def test_what_a_file_says_commands_no_terminal(file, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["hf-hub:somebody/model", "local-dir:/tmp/somewhere", "ViT-B-16/laion400m_e32"]
+    "name", ["hf-hub:somebody/model", "local-dir:somewhere", "ViT-B-16/laion400m_e32"]
 )
 def test_nothing_that_a_file_names_is_fetched(file, capsys, monkeypatch, name):
     monkeypatch.setattr(command, "load_backbone", lambda *_: pytest.fail("loaded"))
