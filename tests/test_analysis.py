@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from analysed import KINDS
 from PIL import Image
 from sklearn.datasets import load_sample_image
 from tiny import NAMES, noise_picture
@@ -340,28 +339,3 @@ def test_an_analysis_is_possible_with_fresh_prompts_of_mini(mini):
     assert len(found.images["iwtd"].layers) == 12
     assert sum(layer.dropped is not None for layer in found.images["iwtd"].layers) == 6
     assert found.maps.values["iwtd"].shape == (3, 14, 14)
-
-
-# --- the logit lens ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["ordinary", "frozen only", "hidden tokens", "modular prompts"])
-def test_the_lens_ends_at_the_prediction_without_dropout(kind):
-    analysis = KINDS[kind]()
-    branches = [name for name in ("frozen", "adapted") if name in analysis.predictions]
-    assert [*analysis.lens] == branches
-    for branch in branches:
-        cosines = analysis.lens[branch]
-        assert cosines.shape == (4, len(analysis.classes))
-        np.testing.assert_allclose(cosines[-1], analysis.predictions[branch].cosines, atol=1e-6)
-
-
-def test_the_lens_reads_every_layer_as_the_last_is_read(backbone):
-    texts = describe_classes(backbone, NAMES)
-    pixels = backbone.normalise(backbone.pixels(noise_picture())[None])
-    records = [*backbone.image_layers(pixels)]
-    analysis = analyse(backbone, noise_picture(), texts)
-    for depth, record in enumerate(records):
-        read = backbone.visual.ln_post(record.tokens[:, 0]) @ backbone.visual.proj
-        cosines = F.normalize(read, dim=-1) @ texts.features["frozen"].T
-        np.testing.assert_allclose(analysis.lens["frozen"][depth], cosines[0].numpy(), atol=1e-6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from drople.errors import ImageError
-from drople.images import MAX_SIDE, as_rgb, image_files, read_image
+from drople.images import MAX_SIDE, as_rgb, read_image
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
 ORIENTATION, MAKER, GPS = 0x0112, 0x010F, 0x8825  # EXIF tags
@@ -315,53 +314,3 @@ def test_sixteen_bit_colours_are_scaled():
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0))
     data += chunk(b"IDAT", zlib.compress(row * 16)) + chunk(b"IEND", b"")
     assert read(data)[8, 8].tolist() == [255, 128, 0]
-
-
-# --- folders -------------------------------------------------------------------------------------
-
-
-def filled(folder, *names):
-    """A folder with empty files of those names."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
-
-
-def names_of(folder):
-    return [path.relative_to(folder).as_posix() for path in image_files(folder)]
-
-
-def test_hidden_files_and_litter_are_passed_over(tmp_path, caplog):
-    litter = ("__MACOSX/a/._c.jpeg", "__MACOSX/f.jpg", "Thumbs.db", "a/.DS_Store", "@eaDir/g.jpg")
-    hidden = (".d.jpg", "._b.png", ".ipynb_checkpoints/e.png")
-    filled(tmp_path, "b.PNG", "a/c.jpeg", *hidden, *litter)
-    assert names_of(tmp_path) == ["a/c.jpeg", "b.PNG"]
-    assert not caplog.text
-
-
-def test_other_endings_are_counted_and_said(tmp_path, caplog):
-    filled(tmp_path, "a.jpg", "b.HEIC", "c.heic", "d/e.txt", "f")
-    assert names_of(tmp_path) == ["a.jpg"]
-    assert f"Left out under {tmp_path}: 2 .heic, 1 .txt, 1 without ending; read are .bmp" in (
-        caplog.text
-    )
-
-
-def test_links_are_followed_and_a_circle_ends(tmp_path):
-    away = filled(tmp_path / "away", "a.jpg", "b/c.jpg")
-    here = filled(tmp_path / "here", "own.jpg")
-    (here / "linked").symlink_to(away)
-    (here / "one.jpg").symlink_to(away / "a.jpg")
-    (here / "circle").symlink_to(here)
-    assert names_of(here) == ["linked/a.jpg", "linked/b/c.jpg", "one.jpg", "own.jpg"]
-
-
-def test_a_broken_link_and_a_pipe_are_named_when_they_are_read(tmp_path):
-    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert names_of(tmp_path) == ["gone.jpg", "pipe.jpg"]
-    with pytest.raises(ImageError, match=r"There is no file gone\.jpg"):
-        read_image(tmp_path / "gone.jpg")
-    with pytest.raises(ImageError, match=r"pipe\.jpg is not a file"):
-        read_image(tmp_path / "pipe.jpg")
