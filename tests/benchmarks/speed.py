@@ -7,6 +7,8 @@ prints ratios (targets in brackets):
   pictures made the usual way: for each condition pytorch-grad-cam once a class, one forward for
   the attention and one for the prediction [at least 3 times faster; 1.5 times with 1 class];
 - 32 draws of IWTD against one plain `encode_image` of a batch of 32 [at most 1.2];
+- the overview's 32 draws of IWTD and vanilla dropout against one `encode_image` of 64 [at most
+  1.25 without maps];
 - images a second of `drople.explain` (both branches, importance, no draws) against two plain
   `encode_image` of the same batches [at least 60 %];
 - on `mini`, how time and memory grow with classes, layers and images.
@@ -21,7 +23,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -42,6 +44,7 @@ from drople.explain import explain
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
 from drople.models.towers import image_features, last
+from drople.paired_draws import run_paired
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import DropoutSettings, TokenDropout, with_strategy
 from tests.benchmarks.analysis import CLASSES, Run, alternate, random_vit
@@ -135,6 +138,34 @@ def compare_draws(backbone: Backbone, repeats: int) -> None:
 
     ratio, _ = compared(draw, plain, repeats)
     print(f"  {DRAWS} draws over one encode_image of {DRAWS}: {ratio:.2f} (target 1.2)")
+
+
+def compare_pairs(backbone: Backbone, repeats: int) -> None:
+    """The overview's draws, those of the default pair, without maps and with those of the page."""
+    model = PromptedClip(backbone, PromptPlan(), bridge_tokens=64).requires_grad_(False)
+    texts = describe_classes(model, CLASSES[:6])
+    side = backbone.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    batch = backbone.normalise(pixels[None]).expand(2 * DRAWS, -1, -1, -1).contiguous()
+
+    def plain() -> None:
+        with torch.no_grad():
+            backbone.clip.encode_image(batch)
+
+    for said, mapped in (("", ()), (", maps of 6 classes for 16", range(6))):
+
+        def draw(mapped: Sequence[int] = mapped) -> None:
+            settings = AnalysisSettings(dropout=DropoutSettings(mode="hide", p_max=0.3))
+            drawing = run_paired(
+                model, pixels, texts, settings,
+                pair=("iwtd", "vanilla"), seeds=range(DRAWS), map_classes=mapped,
+            )  # fmt: skip
+            for _ in drawing:
+                pass
+
+        ratio, _ = compared(draw, plain, repeats)
+        print(f"  {DRAWS} draws of both dropouts{said}, over one encode_image of {2 * DRAWS}: "
+              f"{ratio:.2f} (target 1.25 without maps)")  # fmt: skip
 
 
 def compare_batches(backbone: Backbone, repeats: int) -> None:
@@ -243,6 +274,7 @@ def main() -> None:
         print(f"\n{backbone.name}")
         compare_usual(backbone, given.repeats)
         compare_draws(backbone, given.repeats)
+        compare_pairs(backbone, given.repeats)
         compare_batches(backbone, given.repeats)
         if name == "mini":
             print("\n  | | text, cold | time | most memory |")
