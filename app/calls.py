@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from app.housekeeping import trim
 from drople.errors import DropleError, SettingsError
 
 log = logging.getLogger(__name__)
@@ -87,8 +88,11 @@ def model_call(
 
         @wraps(call)
         def bounded(*asked: Any) -> Iterator[Any]:
-            with user_errors():
-                yield from time_limited(timeout, call(*asked))
+            try:
+                with user_errors():
+                    yield from time_limited(timeout, call(*asked))
+            finally:
+                trim()
 
     if not on_zero_gpu():
         return bounded

@@ -14,6 +14,7 @@ import gradio as gr
 from app import permalink
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
+from app.housekeeping import limit_arenas, tidied
 from app.inputs import Inputs, build_inputs
 from app.lab import lab, trained_with
 from app.lab.bench import Bench
@@ -37,6 +38,8 @@ OPENING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "open"}
 DRAWING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "draws"}
 TEMP_FILES = (600, 3600)  # every so many seconds, delete visitors' files so many seconds old
 SESSION = 3600  # seconds an analysis is kept for a visitor who does nothing
+WAITING = 240  # calls in the queue; each visitor's page sends one or two
+SESSIONS = 256  # visitors whose results are kept, some 3 MB each; more than may wait
 
 # The overview is drawn in the browser; nothing that is looked at there asks the server.
 MOUNT = """
@@ -185,13 +188,15 @@ def build_demo(studio: Studio) -> gr.Blocks:
             inputs.redrawn.then(page.analyse, **computing),
             asked.then(page.analyse, **computing),
         )
+        # Neither looks at the picture again, which would be decoded anew among many visitors.
+        unseen = {name: one for name, one in inputs.form.items() if name != "image"}
         compared = paired(
-            page.compare, draws, [draws, overview], inputs_kwargs=inputs.form,
+            page.compare, draws, [draws, overview], inputs_kwargs=unseen,
             show_progress="hidden", api_visibility="private", **DRAWING,
         )  # fmt: skip
         drawing = [
             one.success(
-                page.draw, draws, [draws, overview], inputs_kwargs=inputs.form,
+                page.draw, draws, [draws, overview], inputs_kwargs=unseen,
                 show_progress="hidden", api_visibility="private", **DRAWING,
             )
             for one in (*done, compared)
@@ -219,7 +224,9 @@ def build_demo(studio: Studio) -> gr.Blocks:
             comparisons.draw_on(event)
             for view in views:
                 view.draw_on(event, state, inputs.target)
-    demo.queue(max_size=32, default_concurrency_limit=4, api_open=False)
+    demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)
+    # Answers that nobody fetches are kept too, of 2000 callers by default.
+    demo._queue.pending_messages_per_session.max_size = SESSIONS
     return demo
 
 
@@ -241,6 +248,7 @@ def main() -> None:
     )  # fmt: skip
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
+    limit_arenas()
     try:
         studio = Studio(arguments.device, own_files="SPACE_ID" not in os.environ)
     except DropleError as error:
@@ -266,13 +274,14 @@ def launch(demo: gr.Blocks, **changes: Any) -> Any:
         "pwa": False,
         "mcp_server": False,
         "max_file_size": "20mb",
-        "state_session_capacity": 64,
+        "state_session_capacity": SESSIONS,
         "footer_links": ["api"],
         "theme": theme(),
         "css_paths": [STYLE],
         "head": head(),
         "app_kwargs": {
             "middleware": middleware(),
+            "lifespan": tidied,
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

@@ -1,8 +1,10 @@
-"""What stands between strangers and Gradio: closed routes, a body limit, security headers."""
+"""What stands between strangers and Gradio: listed routes, a body limit, security headers."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import os
+import re
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -14,16 +16,19 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 24 * 2**20  # bytes of one request; Gradio's own limit counts each file for itself
-# Routes of Gradio that this page never uses and that cost memory, disk or requests to elsewhere.
-CLOSED = (
-    "/pwa_icon",
-    "/monitoring",
-    "/gradio_api/process_recording",
-    "/gradio_api/proxy=",
-    "/gradio_api/file=http",
-    "/gradio_api/vibe",
-    "/gradio_api/undo-vibe",
+# What the page, programs that call it and a Space ask for (tests/app/requests.txt is a recorded
+# visit); Gradio has sixty routes more, which cost memory, disk or requests to elsewhere.
+READ = re.compile(
+    r"/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt)?"
+    r"|/(assets|static|svelte)/.+"
+    r"|/gradio_api/(info|startup-events|theme\.css|queue/data|upload_progress|heartbeat/\w+)"
+    r"|/gradio_api/call/(v2/)?\w+/\w+"
+    r"|/gradio_api/file=(/|[A-Za-z]:[/\\])[^/\\].*"  # on this machine, not at an address
 )
+WRITTEN = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset|call/(v2/)?\w+)")
+ALLOWED = {"GET": READ, "HEAD": READ, "POST": WRITTEN}
+# What a proxy says of the address that a visitor asked for, which Gradio repeats in its answers.
+FORWARDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
 # No remote script, style, font or picture. 'unsafe-eval' is what Gradio's HTML component needs;
 # frame-ancestors is left out, since Spaces show the page in a frame.
 POLICY = (
@@ -41,20 +46,40 @@ HEADERS = (
 
 
 class Guard:
-    """ASGI middleware that refuses what the page never asks for."""
+    """ASGI middleware that refuses what the page never asks for.
 
-    def __init__(self, app: App):
+    Args:
+        hosts: names that a proxy of ours may say the page has; without any, no proxy is believed.
+    """
+
+    def __init__(self, app: App, hosts: Collection[str] = ()):
         self.app = app
+        self.hosts = [host.encode() for host in hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-        elif scope["path"].lower().startswith(CLOSED):
+        elif scope["type"] != "http" or not _listed(scope):
             await _refuse(send, 404, b"Not found")
         elif _declared_length(scope) > MAX_BODY:
             await _refuse(send, 413, b"The request is too large")
         else:
-            await self.app(scope, _counted(receive), _with_headers(send))
+            await self.app(self._told(scope), _counted(receive), _with_headers(send))
+
+    def _told(self, scope: Scope) -> Scope:
+        """The request, without what a proxy that is not ours says of it."""
+        headers = dict(scope["headers"])
+        if headers.get(b"x-forwarded-host", headers.get(b"host")) in self.hosts:
+            return scope
+        kept = [(name, value) for name, value in scope["headers"] if name not in FORWARDED]
+        return {**scope, "headers": kept, "scheme": "http"}
+
+
+def _listed(scope: Scope) -> bool:
+    """Whether a method and path is one that the page needs."""
+    paths = ALLOWED.get(scope["method"])
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return paths is not None and paths.fullmatch(path) is not None
 
 
 def _declared_length(scope: Scope) -> int:
@@ -93,5 +118,9 @@ async def _refuse(send: Send, status: int, text: bytes) -> None:
 
 
 def middleware() -> list[Middleware]:
-    """What `launch(app_kwargs={"middleware": ...})` takes."""
-    return [Middleware(Guard)]
+    """What `launch(app_kwargs={"middleware": ...})` takes.
+
+    A Space's proxy is believed, and one that speaks of a name in DROPLE_HOSTS.
+    """
+    named = (os.environ.get("SPACE_HOST", ""), *os.environ.get("DROPLE_HOSTS", "").split(","))
+    return [Middleware(Guard, [name.strip() for name in named if name.strip()])]

@@ -6,30 +6,36 @@ Talks to an app of its own on this machine only. Prints a table.
 from __future__ import annotations
 
 import argparse
-import gc
 import io
-import os
-import random
+import platform
 import statistics
 import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
-from furnished import save_fresh_prompts, save_tiny_clip
-from serving import Served, call, served, upload, visitor
+import numpy as np
+from PIL import Image
+from serving import Served, served, upload
 from tiny import noise_picture
+from visiting import page_of
 
-from app.studio import Studio
-from drople.analysis import AnalysisSettings
-from drople.models.backbone import load_backbone
-
-PROMPTS = "caltech101-drople"
-PATIENCE = 900  # seconds a visitor waits at most
-BUSY = 503  # the queue is full: ask again
+PATIENCE = 3600  # seconds a visitor waits at most
+WARM_UP = 14  # analyses; each kind of picture twice
+# Width, height, format and how it is written: what a phone, a camera and the web give.
+PICTURES = (
+    (224, 224, "PNG", {}),
+    (4000, 3000, "JPEG", {}),  # 12 megapixels
+    (1280, 960, "JPEG", {}),
+    (8000, 6000, "JPEG", {}),  # 48
+    (1600, 1200, "WEBP", {}),
+    (5000, 4000, "JPEG", {"progressive": True}),
+    (5600, 4200, "PNG", {}),  # the largest that is no JPEG
+)
 
 
 @dataclass
@@ -38,7 +44,8 @@ class Crowd:
 
     visitors: int
     seconds: float = 0.0
-    waits: list[float] = field(default_factory=list)  # seconds from arrival to answer
+    waits: list[float] = field(default_factory=list)  # seconds from arrival to the last draw
+    places: list[int] = field(default_factory=list)  # of each visitor: the first they were told
     again: int = 0  # asked again because the queue was full
     other: list[str] = field(default_factory=list)  # anything else that went wrong
     resident: int = 0  # bytes of the app at the end
@@ -53,16 +60,25 @@ def crowd(space: Served, visitors: int) -> Crowd:
     found, lock = Crowd(visitors), threading.Lock()
 
     def visit(number: int) -> None:
+        data = io.BytesIO()
+        noise_picture(224, 224, seed=number).save(data, "PNG")
         began = time.monotonic()
         try:
-            again = _visit(space, number, began + PATIENCE)
+            with page_of(space.url, PATIENCE) as page:
+                page.values[page.part("image")] = upload(
+                    page.http, f"{number}.png", data.getvalue()
+                )
+                page.fill("classes", "cheetah, lion, tower, flower")
+                page.press("run")
         except (httpx.HTTPError, RuntimeError, KeyError) as error:
             with lock:
                 found.other.append(f"visitor {number}: {error!r}")
             return
+        ranks = [one["rank"] for one in page.told if one["msg"] == "estimation"]
         with lock:
-            found.again += again
+            found.again += page.again
             found.waits.append(time.monotonic() - began)
+            found.places += ranks[:1]
 
     began = time.monotonic()
     with ThreadPoolExecutor(visitors) as pool:
@@ -71,81 +87,95 @@ def crowd(space: Served, visitors: int) -> Crowd:
     return found
 
 
-def _visit(space: Served, number: int, end: float) -> int:
-    """One visit: the page, an upload, an analysis. Gives how often the queue was full."""
-    data = io.BytesIO()
-    noise_picture(224, 224, seed=number).save(data, "PNG")
-    patience = random.Random(number)
-    with visitor(space.url, PATIENCE) as http:
-        http.get("").raise_for_status()
-        picture = upload(http, f"{number}.png", data.getvalue())
-        given = [picture, "cheetah, lion, tower, flower", "mini", PROMPTS, number]
-        for again in range(10_000):
-            answer = call(http, "analyse", given)
-            if not isinstance(answer, httpx.Response):
-                assert answer["provenance"]["seed"] == number
-                return again
-            if answer.status_code != BUSY or time.monotonic() > end:
-                answer.raise_for_status()
-            time.sleep(patience.uniform(0.2, 1.0))
-    raise RuntimeError("never served")
+def repeat(space: Served, analyses: int) -> list[int]:
+    """Bytes of the app in RAM after each of so many analyses of all kinds of pictures, with draws.
 
-
-def resident() -> int:
-    """Bytes of this process in RAM."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def repeat(analyses: int, warm_up: int, folder: Path) -> tuple[int, int]:
-    """Bytes in RAM after the warm-up and after so many more analyses of a tiny CLIP.
-
-    Every analysis is a new question, so that nothing is remembered, and every tenth a new list.
+    Every one is a new visitor with a new picture, every tenth has a new list of classes.
     """
-    name = save_tiny_clip(folder / "tiny")
-    prompts = str(save_fresh_prompts(folder / "fresh.safetensors", load_backbone(name)))
-    studio = Studio("cpu")
-    loaded = studio.load(name, prompts)
+    files = [_photo(*one, seed=i) for i, one in enumerate(PICTURES)]
+    sizes = []
+    for i, (name, data) in enumerate(islice(cycle(files), analyses)):
+        with page_of(space.url, PATIENCE) as page:
+            # What follows a picture in its file is not read, but makes it another file.
+            given = upload(page.http, name, data + i.to_bytes(4, "big"))
+            page.fill("image", given)
+            page.fill("classes", ", ".join(f"thing {i // 10} {k}" for k in range(3 + i % 8 * 7)))
+            page.fill("seed", i)
+            page.press("run")
+        sizes.append(space.resident())
+    return sizes
 
-    def run(first: int, count: int) -> int:
-        for i in range(first, first + count):
-            names = tuple(f"thing {i // 10} {k}" for k in range(8))
-            studio.analyse(loaded, noise_picture(seed=i), names, AnalysisSettings(seed=i))
-        gc.collect()
-        return resident()
 
-    return run(0, warm_up), run(warm_up, analyses)
+def _photo(
+    width: int, height: int, kind: str, how: dict[str, bool], *, seed: int
+) -> tuple[str, bytes]:
+    """Name and content of a picture of smooth colours."""
+    few = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(few).resize((width, height), Image.Resampling.BICUBIC).save(data, kind, **how)
+    return f"{width}x{height}.{kind.lower()}", data.getvalue()
+
+
+def grown(sizes: list[int]) -> float:
+    """By how much the app is larger at the end than after the warm-up, as a share.
+
+    Both are medians of seven analyses, one of each kind of picture.
+    """
+    kinds = len(PICTURES)
+    return (
+        statistics.median(sizes[-kinds:]) / statistics.median(sizes[WARM_UP - kinds : WARM_UP]) - 1
+    )
 
 
 def main() -> None:
     """Runs both and prints them as a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--visitors", type=int, default=50)
+    parser.add_argument("--visitors", type=int, default=150)
     parser.add_argument("--analyses", type=int, default=300)
     given = parser.parse_args()
+    rows = {"machine": f"{platform.machine()}, {platform.libc_ver()}"}
     with tempfile.TemporaryDirectory() as name:
-        before, after = repeat(given.analyses, 50, Path(name))
-        with served(Path(name) / "space") as space:
-            idle = space.resident()
-            found = crowd(space, given.visitors)
-    for problem in found.other:
-        print(problem)
-    waits = sorted(found.waits)
-    rows = {
-        "visitors at once": f"{found.visitors}",
-        "served": f"{found.served}",
-        "until all were served": f"{found.seconds:.1f} s",
-        "wait, median": f"{statistics.median(waits):.1f} s",
-        "wait, longest": f"{waits[-1]:.1f} s",
-        "asked again, since the queue was full": f"{found.again}",
-        "other failures": f"{len(found.other)}",
-        "memory of the app before, after": f"{idle / 2**20:.0f}, {found.resident / 2**20:.0f} MiB",
-        f"memory after 50, after {given.analyses} more tiny analyses": (
-            f"{before / 2**20:.1f}, {after / 2**20:.1f} MiB ({(after / before - 1) * 100:+.1f} %)"
-        ),
-    }
+        if given.analyses:
+            with served(Path(name) / "one") as space:
+                idle, began = space.resident(), time.monotonic()
+                sizes = repeat(space, given.analyses)
+                seconds, peak = time.monotonic() - began, space.peak()
+            rows |= {
+                "analyses one after the other, with their draws": f"{given.analyses}",
+                "seconds for each": f"{seconds / given.analyses:.1f} s",
+                "memory at the start": _mib(idle),
+                f"memory after {WARM_UP}": _mib(sizes[WARM_UP - 1]),
+                "memory at the end": f"{_mib(sizes[-1])} ({grown(sizes) * 100:+.1f} %)",
+                "least and most after the warm-up": (
+                    f"{_mib(min(sizes[WARM_UP:]))}, {_mib(max(sizes[WARM_UP:]))}"
+                ),
+                "peak": _mib(peak),
+            }
+        if given.visitors:
+            with served(Path(name) / "crowd") as space:
+                found = crowd(space, given.visitors)
+                peak = space.peak()
+            for problem in found.other:
+                print(problem)
+            waits = sorted(found.waits)
+            rows |= {
+                "visitors at once": f"{found.visitors}",
+                "served, with all their draws": f"{found.served}",
+                "told their place in the queue": f"{len(found.places)}",
+                "until all were served": f"{found.seconds:.1f} s",
+                "wait, median": f"{statistics.median(waits):.1f} s",
+                "wait, longest": f"{waits[-1]:.1f} s",
+                "asked again, since the queue was full": f"{found.again}",
+                "other failures": f"{len(found.other)}",
+                "memory of the app at the end, peak ": f"{_mib(found.resident)}, {_mib(peak)}",
+            }
     print("| what | measured |\n|---|---|")
     for what, measured in rows.items():
         print(f"| {what} | {measured} |")
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB"
 
 
 if __name__ == "__main__":

@@ -50,8 +50,15 @@ class Served:
 
     def resident(self) -> int:
         """Its memory in RAM, bytes."""
+        return self._memory("VmRSS:")
+
+    def peak(self) -> int:
+        """The most memory it ever had in RAM, bytes."""
+        return self._memory("VmHWM:")
+
+    def _memory(self, what: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(one for one in status.splitlines() if one.startswith("VmRSS:"))
+        line = next(one for one in status.splitlines() if one.startswith(what))
         return int(line.split()[1]) * 1024
 
 
