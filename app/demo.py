@@ -13,7 +13,7 @@ import gradio as gr
 
 from app import permalink
 from app.calls import MODEL, on_zero_gpu
-from app.hardening import middleware
+from app.hardening import StoringBlocks, middleware
 from app.housekeeping import limit_arenas, tidied
 from app.inputs import Inputs, build_inputs
 from app.lab import lab, trained_with
@@ -138,7 +138,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
     start = first_prompts(studio)
     page = Page(studio)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
-    with gr.Blocks(
+    with StoringBlocks(
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
     ) as demo:
         state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis

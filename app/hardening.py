@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
+import gradio as gr
 from starlette.middleware import Middleware
 
 Scope = MutableMapping[str, Any]
@@ -16,16 +19,20 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 24 * 2**20  # bytes of one request; Gradio's own limit counts each file for itself
+FULL_DISK = (
+    "The disk of this machine is full, so no file could be stored. Old ones are deleted all the "
+    "time: try again in a few minutes."
+)
 # What the page, programs that call it and a Space ask for (tests/app/requests.txt is a recorded
 # visit); Gradio has sixty routes more, which cost memory, disk or requests to elsewhere.
 READ = re.compile(
     r"/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt)?"
-    r"|/(assets|static|svelte)/.+"
-    r"|/gradio_api/(info|startup-events|theme\.css|queue/data|upload_progress|heartbeat/\w+)"
-    r"|/gradio_api/call/(v2/)?\w+/\w+"
+    r"|/(assets|static)/.+"
+    r"|/gradio_api/(info|startup-events|queue/data|upload_progress|heartbeat/[\w-]+)"
+    r"|/gradio_api/call/(v2/)?[\w-]+/[\w-]+"
     r"|/gradio_api/file=(/|[A-Za-z]:[/\\])[^/\\].*"  # on this machine, not at an address
 )
-WRITTEN = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset|call/(v2/)?\w+)")
+WRITTEN = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset|call/(v2/)?[\w-]+)")
 ALLOWED = {"GET": READ, "HEAD": READ, "POST": WRITTEN}
 # What a proxy says of the address that a visitor asked for, which Gradio repeats in its answers.
 FORWARDED = (b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
@@ -64,7 +71,12 @@ class Guard:
         elif _declared_length(scope) > MAX_BODY:
             await _refuse(send, 413, b"The request is too large")
         else:
-            await self.app(self._told(scope), _counted(receive), _with_headers(send))
+            try:
+                await self.app(self._told(scope), _counted(receive), _with_headers(send))
+            except OSError as error:  # before any answer: an upload is stored first
+                if not _is_full_disk(error):
+                    raise
+                await _refuse(send, 507, FULL_DISK.encode())
 
     def _told(self, scope: Scope) -> Scope:
         """The request, without what a proxy that is not ours says of it."""
@@ -80,6 +92,34 @@ def _listed(scope: Scope) -> bool:
     paths = ALLOWED.get(scope["method"])
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     return paths is not None and paths.fullmatch(path) is not None
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def full_disk_said() -> Iterator[None]:
+    """Turns a full disk into one sentence for the visitor."""
+    try:
+        yield
+    except Exception as error:
+        # Gradio puts an error of its own before what went wrong with a component.
+        if not any(_is_full_disk(one) for one in (error, error.__cause__)):
+            raise
+        raise gr.Error(FULL_DISK, duration=20, print_exception=False) from error
+
+
+class StoringBlocks(gr.Blocks):  # type: ignore[misc]  # gradio is not typed
+    """Blocks that say so where a picture that they show or were given cannot be stored."""
+
+    async def preprocess_data(self, *given: Any) -> Any:
+        with full_disk_said():
+            return await super().preprocess_data(*given)
+
+    async def postprocess_data(self, *given: Any) -> Any:
+        with full_disk_said():
+            return await super().postprocess_data(*given)
 
 
 def _declared_length(scope: Scope) -> int:

@@ -23,6 +23,7 @@ RUNNING = timedelta(minutes=1)  # without a request: what a visitor waits for ma
 IDLE = timedelta(hours=1)
 RETURNING = 16  # visitors who left and still find their results when they come back
 OLD = 3600  # seconds a visitor's file is kept
+CUT_OFF = 600  # seconds in which an upload under way does not grow
 MAX_FILES = 2 * 2**30  # bytes of all of them; above, the oldest go
 ARENAS = 2
 M_ARENA_MAX = -8  # of glibc's malloc.h
@@ -87,13 +88,13 @@ def sweep(folder: Path, kept: Collection[str], now: float) -> None:
     for path in _stored(folder):
         with suppress(OSError):  # it has just gone
             if str(path) in kept:
-                os.utime(path)
+                os.utime(path, (now, now))
                 continue
             status = path.lstat()
             found.append((status.st_mtime, status.st_size, path))
             total += status.st_size
     for changed, size, path in sorted(found):
-        if now - changed > OLD or total > MAX_FILES:
+        if now - changed > (CUT_OFF if path.parent == folder else OLD) or total > MAX_FILES:
             total -= size
             with suppress(OSError):
                 path.unlink()

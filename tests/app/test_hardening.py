@@ -1,8 +1,10 @@
-"""What a stranger may not: closed routes, large bodies, old sessions, files that stay."""
+"""What a stranger may not: other routes, large bodies, made-up hosts, files that stay."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +14,18 @@ import gradio as gr
 import httpx
 import pytest
 from analysed import analysed
+from gradio.route_utils import get_request_origin
+from gradio.routes import App
 from plotly.graph_objects import Figure
 from serving import call, upload, visitor
+from starlette.requests import Request
+from starlette.routing import Route
 from tiny import noise_picture
 
 from app import demo as page
 from app.demo import build_demo, launch
 from app.examples import EXAMPLES
-from app.hardening import CLOSED, MAX_BODY, Guard
+from app.hardening import FULL_DISK, MAX_BODY, Guard, StoringBlocks, middleware
 from app.studio import Studio
 from app.tabs.shared import View
 
@@ -39,9 +45,9 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": str(size).encode()})
 
 
-def request(path, method="GET", **kwargs):
+def request(path, method="GET", *, app=None, **kwargs):
     async def ask():
-        transport = httpx.ASGITransport(Guard(echo))
+        transport = httpx.ASGITransport(app or Guard(echo))
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
             return await http.request(method, path, **kwargs)
 
@@ -50,9 +56,35 @@ def request(path, method="GET", **kwargs):
         return thread.submit(lambda: asyncio.run(ask())).result()
 
 
-@pytest.mark.parametrize("path", [*CLOSED, "/PWA_ICON/64", "/gradio_api/file=HTTPS://elsewhere/"])
-def test_a_route_the_page_does_not_use_is_not_there(path):
-    assert request(path).status_code == 404
+UPLOAD = "/gradio_api/upload"
+# What a visit asks for: python tests/browser/record.py.
+RECORDED = (Path(__file__).parent / "requests.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("line", RECORDED)
+def test_what_a_visit_asks_for_is_there(line):
+    method, path = line.split(" ", 1)
+    assert request(path, method).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["GET /gradio_api/file/http://127.0.0.1:1/", "GET /gradio_api/file=http://127.0.0.1:1/",
+     "GET /gradio_api/file=HTTPS://elsewhere/", "GET /gradio_api/file=//elsewhere/share",
+     "GET /gradio_api/file=%68ttp://elsewhere/", "GET /gradio_api/file/etc/passwd",
+     "GET /gradio_api/proxy=https://elsewhere.hf.space/", "GET /monitoring",
+     "GET /monitoring/summary", "GET /pwa_icon/64", "GET /PWA_ICON/64", "GET /dev/reload",
+     "GET /gradio_api/dev/reload", "POST /gradio_api/component_server",
+     "POST /gradio_api/process_recording", "POST /gradio_api/stream/1",
+     "GET /gradio_api/stream/a/b/1/playlist.m3u8", "POST /gradio_api/vibe-edit/",
+     "POST /gradio_api/undo-vibe-edit", "GET /gradio_api/vibe-code", "POST /gradio_api/run/analyse",
+     "POST /gradio_api/api/analyse", "GET /gradio_api/deep_link", "GET /gradio_api/runs",
+     "POST /login", "GET /logout", "GET /gradio_api/token", "GET /docs", "GET /openapi.json",
+     "PUT /gradio_api/upload", "DELETE /", "POST /", "GET /gradio_api/upload", "GET /elsewhere"],
+)  # fmt: skip
+def test_another_request_finds_nothing(line):
+    method, path = line.split(" ", 1)
+    assert request(path, method).status_code == 404
 
 
 def test_other_routes_are_there_with_their_headers():
@@ -65,12 +97,12 @@ def test_other_routes_are_there_with_their_headers():
 
 @pytest.mark.parametrize("length", [str(MAX_BODY + 1), "-1", "many"])
 def test_a_body_too_large_is_refused_unread(length):
-    answer = request("/", "POST", headers={"content-length": length}, content=b"x")
+    answer = request(UPLOAD, "POST", headers={"content-length": length}, content=b"x")
     assert answer.status_code == 413
 
 
 def test_a_body_at_the_limit_passes():
-    answer = request("/", "POST", content=b"x" * MAX_BODY)
+    answer = request(UPLOAD, "POST", content=b"x" * MAX_BODY)
     assert answer.text == str(MAX_BODY)
 
 
@@ -80,7 +112,37 @@ def test_a_body_that_hides_its_length_is_cut_off():
             yield b"x" * 2**20
 
     with pytest.raises(AssertionError):  # the app never answers
-        request("/", "POST", content=parts())
+        request(UPLOAD, "POST", content=parts())
+
+
+async def said_of_itself(scope, receive, send):
+    """An app that answers with the address it is told that it has, as Gradio builds it."""
+    origin = str(get_request_origin(Request(scope), "/")).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": origin})
+
+
+FORGED = {"x-forwarded-host": "evil.example", "x-forwarded-proto": "https", "host": "lens.example"}
+
+
+def test_no_stranger_says_what_the_host_is_called():
+    told = request("/config", app=Guard(said_of_itself), headers=FORGED)
+    assert told.text == "http://lens.example/config"
+    server = {"x-gradio-server": "http://evil.example", "host": "lens.example"}
+    assert request("/config", app=Guard(said_of_itself), headers=server).text == told.text
+
+
+def test_a_proxy_of_ours_does(monkeypatch):
+    monkeypatch.setenv("SPACE_HOST", "owner-lens.hf.space")
+    monkeypatch.setenv("DROPLE_HOSTS", "lens.example, other.example")
+    (one,) = middleware()
+    ours = one.cls(said_of_itself, *one.args)
+    for host in ("owner-lens.hf.space", "other.example"):
+        named = {**FORGED, "x-forwarded-host": host, "host": "10.0.0.1:7860"}
+        assert request("/config", app=ours, headers=named).text == f"https://{host}"
+    kept = {"host": "lens.example", "x-forwarded-proto": "https"}
+    assert request("/config", app=ours, headers=kept).text == "https://lens.example/config"
+    assert request("/config", app=ours, headers=FORGED).text == "http://lens.example/config"
 
 
 # --- the page ---
@@ -92,8 +154,41 @@ def built():
 
 
 def test_the_queue_is_bounded_and_cannot_be_passed_by(built):
-    assert built._queue.max_size == 32
+    assert built._queue.max_size == 240 < page.SESSIONS
     assert built.api_open is False
+
+
+def test_of_all_routes_of_gradio_only_those_of_a_visit_are_open(built):
+    recorded = [line.split(" ", 1) for line in RECORDED]
+    app = App.create_app(built)
+    routes = [
+        *app.routes,
+        *(
+            one
+            for part in app.routes
+            if not isinstance(part, Route)
+            for one in part.original_router.routes
+        ),
+    ]
+    routes = [one for one in routes if isinstance(one, Route)]
+    assert len(routes) > 60
+    for route in routes:
+        visited = {method for method, path in recorded if route.path_regex.match(path)}
+        path = re.sub(r"{[^}]*}", "a1", route.path)
+        tried = {one for one in route.methods if request(path, one).status_code == 200}
+        assert tried <= visited, route.path
+
+
+def test_what_a_program_may_ask_for_names_no_path_of_the_machine(built):
+    paths = re.findall(r"/(?:tmp|home|root|usr|var|work)/[^\"]*", str(built.get_api_info()))
+    assert paths == []
+
+
+def test_draws_do_not_read_the_picture_again(built):
+    image = next(one for one in built.blocks.values() if one.elem_id == "image")
+    drawing = [one for one in built.fns.values() if one.name in ("draw", "compare")]
+    assert len(drawing) > 5
+    assert all(image not in one.inputs for one in drawing)
 
 
 def test_every_event_of_a_group_has_the_same_limit(built):
@@ -148,6 +243,45 @@ def test_no_view_makes_markup_of_a_class_name(built):
 
 
 # --- files ---
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """The url of an app, launched as ours, that shows the picture it is given."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with StoringBlocks() as demo:
+        given, shown = gr.Image(type="numpy"), gr.Image(format="png")
+        gr.Button().click(lambda image: image[::-1], given, shown, api_name="mirror")
+    _, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
+    yield url
+    demo.close()
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_upload_to_a_full_disk_is_refused_in_words_until_there_is_room(mirror, monkeypatch):
+    with visitor(mirror) as http:
+        with monkeypatch.context() as patched:
+            patched.setattr("gradio.route_utils.NamedTemporaryFile", full)
+            refused = http.post("gradio_api/upload", files={"files": ("a.png", b"x")})
+        assert refused.status_code == 507
+        assert refused.text == FULL_DISK
+        assert Path(upload(http, "a.png", b"x")["path"]).is_file()
+
+
+def test_a_picture_that_a_full_disk_cannot_store_is_missed_in_words(mirror, monkeypatch):
+    data = io.BytesIO()
+    noise_picture(20, 20).save(data, "PNG")
+    with visitor(mirror) as http:
+        picture = upload(http, "noise.png", data.getvalue())
+        with monkeypatch.context() as patched:
+            patched.setattr("gradio.processing_utils.encode_pil_to_bytes", full)
+            with pytest.raises(RuntimeError, match="The disk of this machine is full"):
+                call(http, "mirror", [picture])
+        assert Path(call(http, "mirror", [picture])["path"]).is_file()
 
 
 @pytest.mark.slow

@@ -18,27 +18,29 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
 
 from conftest import CHROMIUM, FLAGS, GUIDE_SEEN, WITNESS  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
+from serving import visitor  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 from steps import TABS, answer, open_tab, take_example, upload, wait_for_draws  # noqa: E402
 from test_visit import LAB  # noqa: E402
 from tiny import noise_picture  # noqa: E402
 
 from app.demo import build_demo, launch  # noqa: E402
-from app.hardening import App, Receive, Scope, Send, middleware  # noqa: E402
+from app.hardening import App, Message, Receive, Scope, Send, middleware  # noqa: E402
 from app.studio import Studio  # noqa: E402
 
 PATIENCE = 400_000  # milliseconds, for a machine with other work
 WHERE = HERE.parent / "app" / "requests.txt"
-# Of Hugging Face: whether the app is up, what it can do for agents; of whoever keeps watch over it.
+# Of Hugging Face: whether the app is up, what it can do for agents; of what browsers and crawlers
+# ask any site for.
 SPACE = (
-    "GET /", "HEAD /", "GET /config", "GET /gradio_api/info", "GET /robots.txt",
-    "GET /favicon.ico",
+    "GET /", "HEAD /", "GET /config", "GET /gradio_api/info", "GET /manifest.json",
+    "GET /robots.txt", "GET /favicon.ico",
 )  # fmt: skip
 # What differs from visit to visit, by what stands for it.
 CHANGING = (
     (r"(/gradio_api/file=).*/", r"\1/tmp/gradio/0/"),
     (r"(/gradio_api/heartbeat/).*", r"\1session"),
-    (r"(/gradio_api/call/\w+/).*", r"\1event"),
+    (r"(/gradio_api/call/(v2/)?\w+/)[0-9a-f]{32}", r"\1event"),
     (r"^(\w+ /(?:assets|static|svelte)/).*(\.\w+)$", r"\1name\2"),
 )
 
@@ -50,9 +52,13 @@ class Recorder:
         self.app, self.seen = app, seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            self.seen.add(f"{scope['method']} {scope['path']}")
-        await self.app(scope, receive, send)
+        async def answered(message: Message) -> None:
+            # The panel on the API asks for what there is only where its owner watches or has MCP.
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                self.seen.add(f"{scope['method']} {scope['path']}")
+            await send(message)
+
+        await self.app(scope, receive, answered)
 
 
 def visit(page: Page, url: str, folder: Path) -> None:
@@ -90,7 +96,10 @@ def call(url: str, folder: Path) -> None:
         prompts="none", seed=0, api_name="/analyse",
     )  # fmt: skip
     client.submit(api_name="/options").cancel()
-    client.predict(api_name="/options")
+    with visitor(url) as http:  # as the panel on the API tells users of curl
+        for name, given in (("options", {"data": []}), ("v2/options", {})):
+            asked = http.post(f"gradio_api/call/{name}", json=given).json()
+            http.get(f"gradio_api/call/{name}/{asked['event_id']}").raise_for_status()
 
 
 def plain(requests: Iterable[str]) -> list[str]:

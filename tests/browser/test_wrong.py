@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 import pytest
-from steps import CLASSES, ROWS, SAID, TABS, analyse, answer, expect, open_tab, results
+from steps import CLASSES, ROWS, SAID, TABS, analyse, answer, expect, open_tab, results, upload
+from tiny import noise_picture
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
@@ -66,3 +68,20 @@ def test_a_class_name_is_never_markup(stay):
         open_tab(stay, name)
     assert stay.locator("img[src=x]").count() == 0
     assert stay.evaluate("window.ran") is None
+
+
+def test_a_full_disk_is_said_and_forgotten_when_there_is_room(stay, monkeypatch, tmp_path):
+    path = tmp_path / "noise.png"
+    noise_picture(64, 64).save(path)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    stay.locator("#photo-button").click()
+    with monkeypatch.context() as patched:
+        patched.setattr("gradio.route_utils.NamedTemporaryFile", full)
+        stay.locator("#image input[type=file]").set_input_files(path)
+        expect(stay.locator(".toast-body")).to_contain_text("The disk of this machine is full")
+    stay.keyboard.press("Escape")
+    upload(stay, path)
+    answer(stay, "walrus, teapot")
