@@ -36,24 +36,25 @@ class Visit:
         """The number of a component."""
         return next(i for i, one in self.parts.items() if one["props"].get("elem_id") == elem_id)
 
-    def press(self, elem_id: str) -> None:
-        """Clicks on a button, and waits until all that this sets off has ended.
+    def press(self, elem_id: str) -> Iterator[str]:
+        """Clicks on a button: names of all calls that this sets off, each as it ends.
 
         Raises:
-            RuntimeError: something of it failed.
-            httpx.HTTPStatusError: something of it was not taken.
+            RuntimeError: one of them failed.
+            httpx.HTTPStatusError: one of them was not taken.
         """
         button = self.part(elem_id)
         for event in self.events:
             if [button, "click"] in event["targets"]:
-                self._follow(event)
+                yield from self._follow(event)
 
-    def _follow(self, event: dict[str, Any]) -> None:
+    def _follow(self, event: dict[str, Any]) -> Iterator[str]:
         if event["backend_fn"]:
             self._ask(event)
+            yield event["api_name"]
         for one in self.events:
             if one["trigger_after"] == event["id"] and not one["trigger_only_on_failure"]:
-                self._follow(one)
+                yield from self._follow(one)
 
     def _ask(self, event: dict[str, Any]) -> None:
         data = [self.values.get(i) for i in event["inputs"]]

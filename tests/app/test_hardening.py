@@ -45,10 +45,10 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": str(size).encode()})
 
 
-def request(path, method="GET", *, app=None, **kwargs):
+def request(path, method="GET", *, app=None, transport=None, **kwargs):
     async def ask():
-        transport = httpx.ASGITransport(app or Guard(echo))
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as http:
+        there = transport or httpx.ASGITransport(app or Guard(echo))
+        async with httpx.AsyncClient(transport=there, base_url="http://here") as http:
             return await http.request(method, path, **kwargs)
 
     # In a thread of its own: where browser tests ran before, this one has their event loop.
@@ -85,6 +85,12 @@ def test_what_a_visit_asks_for_is_there(line):
 def test_another_request_finds_nothing(line):
     method, path = line.split(" ", 1)
     assert request(path, method).status_code == 404
+
+
+def test_a_page_below_a_path_is_there_too():
+    transport = httpx.ASGITransport(Guard(echo), root_path="/lens")
+    assert request("/lens/config", transport=transport).status_code == 200
+    assert request("/lens/monitoring", transport=transport).status_code == 404
 
 
 def test_other_routes_are_there_with_their_headers():
@@ -292,7 +298,7 @@ def test_files_of_visitors_are_deleted_and_those_of_the_page_stay(tmp_path, monk
     demo = build_demo(Studio("cpu"))
     app, url, _ = launch(demo, prevent_thread_lock=True, quiet=True)
     try:
-        assert app.state_holder.capacity == 64
+        assert app.state_holder.capacity == page.SESSIONS
         files = lambda: {path for path in tmp_path.rglob("*") if path.is_file()}  # noqa: E731
         own = files()
         assert [path.name for path in own] == [Path(EXAMPLES[0].photo).name]
