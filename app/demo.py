@@ -18,7 +18,7 @@ from app.inputs import Inputs, build_inputs
 from app.lab import lab, trained_with
 from app.lab.bench import Bench
 from app.page import API_FIELDS, Page
-from app.studio import NO_PROMPTS, Studio
+from app.studio import Studio
 from app.tabs import method, take_away, texts
 from app.tabs.export import savable
 from app.tabs.shared import QUIET, independent_event
@@ -125,14 +125,8 @@ def head() -> str:
     return "".join([ICON, style, *scripts])
 
 
-def first_prompts(studio: Studio) -> str:
-    """The prompts chosen when the page opens."""
-    return next(iter(studio.prompts_for("mini")), NO_PROMPTS)
-
-
 def build_demo(studio: Studio) -> gr.Blocks:
     """The whole page over one studio."""
-    start = first_prompts(studio)
     page = Page(studio)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
     with gr.Blocks(
@@ -140,7 +134,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
     ) as demo:
         state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
         draws: gr.State = gr.State(None, time_to_live=SESSION)  # its overview, and its draws so far
-        inputs = build_inputs(studio, start, device)
+        inputs = build_inputs(studio, device)
         source = inputs.form["backbone"], inputs.form["prompts"]
         bench = Bench(studio, state, inputs.target, source, MODEL)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
@@ -239,20 +233,25 @@ def main() -> None:
         "--device", choices=DEVICES, default=os.environ.get("DROPLE_DEVICE", "auto"),
         help="where to compute; also by the environment variable DROPLE_DEVICE",
     )  # fmt: skip
+    parser.add_argument(
+        "--prompts", metavar="FILE", default=os.environ.get("DROPLE_PROMPTS") or None,
+        help="prompts that the page starts with, a .safetensors file or user/repo@revision; also "
+        "by the environment variable DROPLE_PROMPTS",
+    )  # fmt: skip
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
-        studio = Studio(arguments.device, own_files="SPACE_ID" not in os.environ)
+        own_files = "SPACE_ID" not in os.environ
+        studio = Studio(arguments.device, own_files=own_files, prompts=arguments.prompts)
     except DropleError as error:
         parser.error(str(error))
-    start = first_prompts(studio)
     if on_zero_gpu():
-        studio.load("mini", start)  # before the launch, when models are packed for the GPU
+        studio.load(*studio.start)  # before the launch, when models are packed for the GPU
     demo = build_demo(studio)
     launch(demo, prevent_thread_lock=True)
     if not on_zero_gpu():
         # The first picture needs no model; the first visitor's own should not wait for one.
-        threading.Thread(target=studio.warm_up, args=("mini", start), daemon=True).start()
+        threading.Thread(target=studio.warm_up, args=studio.start, daemon=True).start()
     demo.block_thread()
 
 
