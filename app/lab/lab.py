@@ -15,6 +15,7 @@ from app.lab import (
     faithfulness,
     modes,
     rate_curve,
+    residual,
     robustness,
     sanity,
     selectivity,
@@ -41,6 +42,7 @@ VIEWS: dict[str, dict[str, tuple[Build, ...]]] = {
         "Attention": (attention_maps.build,),
         "Robustness": (robustness.build,),
     },
+    "How is it learnt?": {"Residual entropy": (residual.build,)},
 }
 
 

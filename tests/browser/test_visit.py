@@ -30,6 +30,7 @@ LAB = {
     "Explained": "#direct-run",
     "Attention": "#attention-run",
     "Robustness": "#robust-run",
+    "Residual entropy": "#residual-run",
 }
 
 
