@@ -21,7 +21,7 @@ from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import DropoutSettings, with_strategy
 from drople.training import losses
 from drople.training.config import LossWeights, TrainConfig
-from drople.training.objective import BatchFeatures, Objective, terms_of
+from drople.training.objective import BatchFeatures, Objective
 from drople.training.processes import ALONE
 
 STEP = 0.01  # length of the step that shows where the term pulls; features have length 1
@@ -102,7 +102,7 @@ def training_step(
     )
     found = objective.features(np.array([0]), batch, draws, text_draws=text_draws)
     scale = model.logit_scale.exp()
-    alignment = terms_of(found, scale=scale, weights=WEIGHTS, lam=0).get("alignment")
+    alignment = found.terms(scale=scale, weights=WEIGHTS, lam=0).get("alignment")
     features = (found.image, found.text, found.frozen_image, found.frozen_text)
     image, text, frozen_image, frozen = (one.cpu().numpy() for one in features)
     return TrainingStep(
@@ -118,7 +118,7 @@ def read_step(step: TrainingStep, lam: float) -> Reading:
     image, text = image.clone().requires_grad_(), text.clone().requires_grad_()
     features = BatchFeatures(image, text, frozen_image, frozen_text, torch.tensor([step.label]))
     scale = torch.tensor(step.scale)
-    terms = terms_of(features, scale=scale, weights=WEIGHTS, lam=lam)
+    terms = features.terms(scale=scale, weights=WEIGHTS, lam=lam)
     stepped = replace(
         features,
         image=_stepped(image, terms["entropy_image"]),

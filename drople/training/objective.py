@@ -34,45 +34,42 @@ class BatchFeatures:
     # What the bridge gathered of images and classes, layer by layer: (B, M, E), (K, M, E).
     bridge: tuple[list[Tensor], list[Tensor]] | None = None
 
+    def terms(self, *, scale: Tensor, weights: LossWeights, lam: float) -> dict[str, Tensor]:
+        """Every term before its weight, and `total`.
 
-def terms_of(
-    features: BatchFeatures, *, scale: Tensor, weights: LossWeights, lam: float
-) -> dict[str, Tensor]:
-    """Every term before its weight, and `total`.
-
-    Args:
-        scale: factor between cosines and logits.
-        weights: a term without weight is left out.
-        lam: of the residual, see `losses.lambda_at`.
-    """
-    z_v, z_t, frozen_text = features.image, features.text, features.frozen_text
-    labels, frozen_image = features.labels, features.frozen_image
-    logits = scale * z_v @ z_t.T  # (B, K)
-    terms = {"cross_entropy": F.cross_entropy(logits, labels)}
-    total = terms["cross_entropy"]
-    if weights.text_l1:
-        terms["text_l1"] = losses.l1_consistency(z_t, frozen_text)
-        total = total + weights.text_l1 * terms["text_l1"]
-    if weights.image_l1:
-        terms["image_l1"] = losses.l1_consistency(z_v, frozen_image)
-        total = total + weights.image_l1 * terms["image_l1"]
-    if weights.distillation:
-        frozen_logits = scale * frozen_image @ frozen_text.T
-        terms["distillation"] = losses.distillation(logits, frozen_logits)
-        total = total + weights.distillation * terms["distillation"]
-    if weights.residual_entropy:
-        terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
-            z_v, z_t, frozen_image=frozen_image, frozen_text=frozen_text, scale=scale, lam=lam
-        )
-        entropy = terms["entropy_image"] + terms["entropy_text"]
-        total = total - weights.residual_entropy * entropy
-    if features.bridge:
-        terms["alignment"] = losses.alignment(*features.bridge, labels)
-        total = total + weights.alignment * terms["alignment"]
-    if weights.knowledge:
-        terms["knowledge"] = losses.knowledge(z_t, frozen_text)
-        total = total + weights.knowledge * terms["knowledge"]
-    return {**terms, "total": total}
+        Args:
+            scale: factor between cosines and logits.
+            weights: a term without weight is left out.
+            lam: of the residual, see `losses.lambda_at`.
+        """
+        z_v, z_t, frozen_text = self.image, self.text, self.frozen_text
+        labels, frozen_image = self.labels, self.frozen_image
+        logits = scale * z_v @ z_t.T  # (B, K)
+        terms = {"cross_entropy": F.cross_entropy(logits, labels)}
+        total = terms["cross_entropy"]
+        if weights.text_l1:
+            terms["text_l1"] = losses.l1_consistency(z_t, frozen_text)
+            total = total + weights.text_l1 * terms["text_l1"]
+        if weights.image_l1:
+            terms["image_l1"] = losses.l1_consistency(z_v, frozen_image)
+            total = total + weights.image_l1 * terms["image_l1"]
+        if weights.distillation:
+            frozen_logits = scale * frozen_image @ frozen_text.T
+            terms["distillation"] = losses.distillation(logits, frozen_logits)
+            total = total + weights.distillation * terms["distillation"]
+        if weights.residual_entropy:
+            terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
+                z_v, z_t, frozen_image=frozen_image, frozen_text=frozen_text, scale=scale, lam=lam
+            )
+            entropy = terms["entropy_image"] + terms["entropy_text"]
+            total = total - weights.residual_entropy * entropy
+        if self.bridge:
+            terms["alignment"] = losses.alignment(*self.bridge, labels)
+            total = total + weights.alignment * terms["alignment"]
+        if weights.knowledge:
+            terms["knowledge"] = losses.knowledge(z_t, frozen_text)
+            total = total + weights.knowledge * terms["knowledge"]
+        return {**terms, "total": total}
 
 
 @dataclass(frozen=True)
@@ -105,10 +102,10 @@ class Objective:
     def terms(
         self, index: np.ndarray, pixels: Tensor, draws: Draws, *, lam: float
     ) -> dict[str, Tensor]:
-        """Every term of a batch before its weight, and `total`; see `features` and `terms_of`."""
+        """Every term of a batch before its weight, and `total`; see `features`."""
         features = self.features(index, pixels, draws)
         scale = self.model.logit_scale.exp()
-        return terms_of(features, scale=scale, weights=self.config.losses, lam=lam)
+        return features.terms(scale=scale, weights=self.config.losses, lam=lam)
 
     @property
     def _reads(self) -> bool:
