@@ -14,6 +14,7 @@ from app.lab import (
     direct_path,
     faithfulness,
     modes,
+    prompts,
     rate_curve,
     residual,
     robustness,
@@ -42,7 +43,7 @@ VIEWS: dict[str, dict[str, tuple[Build, ...]]] = {
         "Attention": (attention_maps.build,),
         "Robustness": (robustness.build,),
     },
-    "How is it learnt?": {"Residual entropy": (residual.build,)},
+    "How is it learnt?": {"Residual entropy": (residual.build,), "Prompts": (prompts.build,)},
 }
 
 

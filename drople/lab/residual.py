@@ -133,14 +133,14 @@ def read_step(step: TrainingStep, lam: float) -> Reading:
     }
     with torch.no_grad():
         now, then = (_residual_logits(one, scale, lam) for one in (features, stepped))
-        residuals = [
+        of_image, of_text = (
             Residual(
                 _probabilities(now[i]), float(losses.entropy(now[i])),
                 _probabilities(then[i]), float(losses.entropy(then[i])),
                 *pulls[name],
             )
             for i, name in enumerate(pulls)
-        ]  # fmt: skip
+        )  # fmt: skip
         frozen, adapted = scale * frozen_image @ frozen_text.T, scale * image @ text.T
         said = {name: float(value) for name, value in terms.items()}
         if step.alignment is not None:
@@ -148,7 +148,7 @@ def read_step(step: TrainingStep, lam: float) -> Reading:
             said["total"] += WEIGHTS.alignment * step.alignment
         return Reading(
             lam, _probabilities(frozen), _probabilities(adapted),
-            float(losses.entropy(frozen)), float(losses.entropy(adapted)), *residuals, said,
+            float(losses.entropy(frozen)), float(losses.entropy(adapted)), of_image, of_text, said,
         )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ LAB = {
     "Attention": "#attention-run",
     "Robustness": "#robust-run",
     "Residual entropy": "#residual-run",
+    "Prompts": "#prompts-plot .bars .point",
 }
 
 
