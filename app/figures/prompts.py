@@ -12,14 +12,17 @@ from drople.lab.prompts import PromptCounts
 CARRIED = "#94a3b8"
 
 
-def prompts_figure(layers: Sequence[PromptCounts], *, top: int) -> go.Figure:
+def prompts_figure(
+    layers: Sequence[PromptCounts], *, beside: Sequence[PromptCounts] = ()
+) -> go.Figure:
     """A bar a layer: carried and added above the line, removed on entering below it.
 
     Args:
-        top: the highest bar of all figures that are compared.
+        beside: what another figure shows on the same scale.
     """
     figure = go.Figure()
-    grey = {"color": "rgba(0,0,0,0)", "line": {"color": CARRIED, "width": 2}}
+    widths = [2 if one.removed else 0 for one in layers]
+    grey = {"color": "rgba(0,0,0,0)", "line": {"color": CARRIED, "width": widths}}
     for name, values, marker in (
         ("carried", [one.carried for one in layers], {"color": CARRIED}),
         ("added", [one.added for one in layers], {"color": CONDITION_COLOURS["adapted"]}),
@@ -33,9 +36,10 @@ def prompts_figure(layers: Sequence[PromptCounts], *, top: int) -> go.Figure:
     figure.update_xaxes(
         title="layer", tickvals=[one.depth + 1 for one in layers], showgrid=False, zeroline=False
     )
-    low = max((one.removed for one in layers), default=0)
+    both = (*layers, *beside)
+    low, high = max(one.removed for one in both), max(one.total for one in both)
     figure.update_yaxes(
-        title="image prompts", range=[-max(low, 1) - 0.5, max(top, 1) + 0.5],
+        title="image prompts", range=[-low - 0.5, high + 0.5],
         gridcolor="rgba(100,116,139,0.25)", zerolinecolor="#64748b", automargin=True,
     )  # fmt: skip
     plain(figure, height=280, legend=True)

@@ -69,12 +69,12 @@ def draw(
         "text_layers": len(analysis.texts[FROZEN].layers),
     }
     counts, others = (count_prompts(one, **depths) for one in (plan, counterpart(plan)))
-    top = max(one.total for both in (counts, others) for one in both["image"])
+    image, beside = counts["image"], others["image"]
     return (
         plain_text(counts_sentence(plan, counts)),
-        prompts_figure(counts["image"], top=top),
+        prompts_figure(image, beside=beside),
         plain_text(f"For comparison, {NAMES[counterpart(plan).kind]}:"),
-        prompts_figure(others["image"], top=top),
+        prompts_figure(beside, beside=image),
         table_of(HEADERS, count_rows(counts)),
         *learnt,
     )

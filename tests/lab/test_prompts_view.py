@@ -93,7 +93,7 @@ def test_every_shipped_file_has_a_row():
 @pytest.mark.parametrize("plan", [*PLANS.values(), MPL])
 def test_bars_and_table_hold_the_counts(plan):
     counts = count_prompts(plan, **LAYERS)
-    carried, added, removed = prompts_figure(counts["image"], top=9).data
+    carried, added, removed = prompts_figure(counts["image"]).data
     for i, one in enumerate(counts["image"]):
         assert (carried.y[i], added.y[i], -removed.y[i]) == (one.carried, one.added, one.removed)
         row = [str(n) for n in (i + 1, one.removed, one.added, one.carried, one.total)]
