@@ -26,8 +26,8 @@ from drople.lab.residual import EPOCHS, TrainingStep, lambdas, read_step, traini
 INTRO = (
     "Training asks that the residual, the adapted feature with lambda times the frozen one taken "
     "out, be as undecided as it can: its entropy is maximised. Here one training step sees your "
-    "picture, with the class looked at as its label and both branches under IWTD; weights are the "
-    "released ones, whatever these prompts were trained with. An arrow shows where the term pulls. "
+    "picture, with the class looked at as its label and IWTD in image and text tower; weights are "
+    "the released ones, whatever these prompts were trained with. An arrow shows where the term pulls. "
     "All probabilities use the adapted branch's logit scale, as the objective does."
 )
 PRESS = "Press Read the residual: it takes about a second with mini."
@@ -60,7 +60,7 @@ def build(bench: Bench) -> list[View]:
 def compute(question: Question, *, progress: gr.Progress) -> Iterator[TrainingStep]:
     """What one step of training sees of the picture."""
     analysis = question.analysis
-    progress((0, 1), desc="both branches under IWTD")
+    progress((0, 1), desc="image and text under IWTD")
     yield training_step(
         question.prompted, analysis.pixels, question.texts, target=question.target,
         dropout=analysis.settings.dropout, seed=analysis.settings.seed,

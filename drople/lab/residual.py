@@ -1,6 +1,6 @@
 """Residual entropy on one picture: the training step's own features and terms (METHOD.md 4, 5.1).
 
-The picture is a batch of one whose label is the class looked at; both branches are dropped, as in
+The picture is a batch of one whose label is the class looked at; IWTD drops in both towers, as in
 training. All numbers come from `drople.training`: nothing of the objective is written here again.
 """
 
