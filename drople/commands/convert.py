@@ -7,6 +7,7 @@ from pathlib import Path
 
 from drople.importers import READERS, import_prompts
 from drople.models.backbone import load_backbone
+from drople.storage.files import check_writable
 from drople.storage.prompts import save_prompts
 
 
@@ -26,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Carries the command out."""
+    check_writable(args.out)
     model, card, report = import_prompts(
         args.file, load_backbone(args.backbone), method=args.method, phrase=args.phrase,
         data=args.data, shots=args.shots, seed=args.seed,

@@ -25,6 +25,7 @@ from drople.errors import DropleError, EvidenceError
 from drople.models.backbone import Backbone, hash_weights, other_weights
 from drople.models.prompted_clip import PromptedClip
 from drople.paired_draws import DrawBatch
+from drople.storage.files import write_bytes
 from drople.tokens.dropout import TokenDrop
 
 FORMAT, SCHEMA = "drople-analysis", 2
@@ -40,7 +41,7 @@ def save_analysis(path: str | Path, analysis: Analysis, draws: Sequence[DrawBatc
     Args:
         draws: of two dropouts on the same picture, kept beside it; see `load_draws`.
     """
-    Path(path).write_bytes(analysis_bytes(analysis, draws))
+    write_bytes(path, analysis_bytes(analysis, draws))
 
 
 def analysis_bytes(analysis: Analysis, draws: Sequence[DrawBatch] = ()) -> bytes:

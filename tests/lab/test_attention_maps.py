@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 from analysed import analysed, ask, tiny
+from app.figures.class_maps import minus_mean, minus_scale
+from app.wording.class_maps import likeness_to_others, minus_rows
 from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.attention_maps import heads_scale, heads_strip
-from app.figures.class_maps import minus_mean, minus_scale
 from app.lab import attention_maps as tab
 from app.lab import class_maps, texts
 from app.lab.question import Result
 from app.wording.attention_maps import attention_sentence, heads_rows
-from app.wording.class_maps import likeness_to_others, minus_rows
 from drople.analysis import analyse
 from drople.lab.attention_maps import attention_layers, roll_out
 from drople.models.prompts import PromptPlan
