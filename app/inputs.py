@@ -29,6 +29,7 @@ PRESETS: dict[str, str] = {
     "Rooms": "bedroom, kitchen, office, bathroom, library, living room",
     "Places": "beach, forest, mountain, street, church, bridge, garden, river, desert",
 }
+WITHOUT = "no prompts: frozen CLIP alone"
 OWN_CLASSES = "Classes the prompts were trained on"
 KNOBS = tuple(dropout_values(DropoutSettings()))  # what a dropout preset sets
 QUIET = {"show_progress": "hidden", "api_visibility": "private"}
@@ -96,7 +97,6 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
     Args:
         device: what computes, as the bar names it.
     """
-    cards = studio.prompts_for("mini")
     with gr.Row(elem_id="bar"):
         gr.HTML("<h1>DroPLe Lens</h1>", elem_id="brand")
         photo = gr.Button("Photo", elem_id="photo-button", min_width=60)
@@ -106,7 +106,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
             placeholder="Classes, separated by commas or lines", scale=6, min_width=160,
         )  # fmt: skip
         prompts = gr.Dropdown(
-            [*cards, NO_PROMPTS], value=start, label="Trained prompts", show_label=False,
+            named_prompts(studio, "mini"), value=start, label="Trained prompts", show_label=False,
             container=False, elem_id="prompts", allow_custom_value=studio.own_files,
             scale=2, min_width=150,
         )  # fmt: skip
@@ -217,12 +217,18 @@ def _link(studio: Studio, inputs: Inputs, preset: gr.Dropdown) -> None:
     choice.input(fill, [choice, prompts, backbone], knobs, **QUIET)
     # Other prompts, chosen by hand: their own dropout. A link that names prompts brings its own.
     for chosen in (other.then, prompts.input):
-        chosen(lambda: TRAINED, None, choice, **QUIET).then(
+        chosen(preset_trained, choice, choice, **QUIET).then(
             fill, [choice, prompts, backbone], knobs, **QUIET
         )
     for knob in knobs:
-        by_hand = knob.release if isinstance(knob, gr.Slider) else knob.input
-        by_hand(lambda: CUSTOM, None, choice, **QUIET)
+        knob.input(None, None, choice, js=f"() => '{CUSTOM}'", api_visibility="private")
+
+
+def preset_trained(chosen: str) -> str:
+    """Back to the dropout that the prompts were trained with, which other settings give way to."""
+    if chosen != TRAINED:
+        gr.Info("The dropout is now the one that the chosen prompts were trained with.")
+    return TRAINED
 
 
 def next_seed(seed: float | None) -> int:
@@ -240,8 +246,13 @@ def preset_classes(studio: Studio, chosen: str | None, prompts: str, backbone: s
 
 def prompts_choices(studio: Studio, backbone: str) -> Any:
     """The prompts there are for a backbone; none, where there are none."""
-    names = [*studio.prompts_for(backbone), NO_PROMPTS]
-    return gr.Dropdown(names, value=names[0])
+    names = named_prompts(studio, backbone)
+    return gr.Dropdown(names, value=names[0][1])
+
+
+def named_prompts(studio: Studio, backbone: str) -> list[tuple[str, str]]:
+    """The prompts there are for a backbone, and that there may be none: as shown, and as asked."""
+    return [*((name, name) for name in studio.prompts_for(backbone)), (WITHOUT, NO_PROMPTS)]
 
 
 def preset_dropout(studio: Studio, chosen: str, prompts: str, backbone: str) -> list[Any]:

@@ -14,7 +14,7 @@ import gradio as gr
 
 from app.examples import EXAMPLES
 from app.form import SETTINGS, dropout_values
-from app.inputs import CUSTOM, KNOBS, QUIET, TRAINED, Inputs
+from app.inputs import CUSTOM, KNOBS, QUIET, TRAINED, Inputs, named_prompts
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 
 MAX_CLASSES = 4000  # characters of a class list in a link
@@ -90,4 +90,8 @@ def _prompts(studio: Studio, backbone: str, asked: Mapping[str, Any]) -> dict[st
     named = str(asked.get("prompts"))
     chosen = named if named in names else names[0]
     dropout = dropout_values(studio.trained_dropout(backbone, chosen))
-    return {"backbone": backbone, "prompts": gr.Dropdown(names, value=chosen), **dropout}
+    return {
+        "backbone": backbone,
+        "prompts": gr.Dropdown(named_prompts(studio, backbone), value=chosen),
+        **dropout,
+    }

@@ -65,7 +65,7 @@ def _add_random(figure: go.Figure, row: int, curves: tuple[Curve, ...], quantity
     group = {"legendgroup": RANDOM, "row": row, "col": 1, "mode": "lines"}
     if known[0] is not None:
         low, high = np.array(known, dtype=float).T
-        if quantity == "probability":  # Student knows no bounds
+        if quantity == "probability":  # the t-interval knows no bounds
             low, high = low.clip(0, 1), high.clip(0, 1)
         figure.add_scatter(
             x=np.concatenate([shares, shares[::-1]]), y=np.concatenate([high, low[::-1]]),

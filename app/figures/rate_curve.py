@@ -10,6 +10,7 @@ from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval
 from drople.tokens.dropout import COMPARED
 
+BAND_FROM = 8  # draws; fewer say too little for a band
 QUANTITIES = {
     "probability": "probability of the class looked at",
     "cosine": "cosine with the class looked at",
@@ -19,18 +20,45 @@ QUANTITIES = {
 
 
 def interval_of(point: Point, quantity: str) -> tuple[float, float] | None:
-    """95 % over the draws: Wilson's for flips, Student's for means; None for fewer than two."""
+    """95 % over the draws: Wilson's for flips, else the t-interval; None for fewer than two."""
     if quantity != "flipped":
         return bounded(mean_interval(vars(point)[quantity]), quantity)
     return wilson_interval(int(point.flipped.sum()), point.count) if point.count > 1 else None
 
 
 def bounded(interval: tuple[float, float] | None, quantity: str) -> tuple[float, float] | None:
-    """An interval cut at what the quantity can be, since Student's knows no bounds."""
+    """An interval cut at what the quantity can be, since the t-interval knows no bounds."""
     if interval is None:
         return None
     least = 0.0 if quantity in ("probability", "flipped") else -1.0
     return max(interval[0], least), min(interval[1], 1.0)
+
+
+def difference_figure(curves: RateCurves, quantity: str) -> go.Figure:
+    """IWTD minus vanilla dropout over the rates, paired by draw; a band from `BAND_FROM` on."""
+    ours, other = curves.of("iwtd"), curves.of("vanilla")
+    rows = []
+    for rate in sorted(ours.keys() & other.keys()):
+        count = min(ours[rate].count, other[rate].count)
+        pairs = vars(ours[rate])[quantity][:count] - vars(other[rate])[quantity][:count]
+        band = mean_interval(pairs) if count >= BAND_FROM else None
+        rows.append((rate, float(pairs.mean()), *(band or (np.nan, np.nan)), count))
+    rates, means, low, high, counts = np.array(rows).T
+    figure, known = go.Figure(), np.isfinite(low)
+    if known.any():
+        figure.add_scatter(
+            x=np.concatenate([rates[known], rates[known][::-1]]),
+            y=np.concatenate([high[known], low[known][::-1]]),
+            fill="toself", fillcolor=CONDITION_COLOURS["iwtd"], opacity=0.2, line={"width": 0},
+            mode="lines", hoverinfo="skip", showlegend=False,
+        )  # fmt: skip
+    figure.add_scatter(
+        x=rates, y=means, mode="lines+markers", customdata=counts, showlegend=False,
+        line={"color": CONDITION_COLOURS["iwtd"], "width": 2.5},
+        hovertemplate="rate %{x:.2f}<br>%{y:+.4f}, mean of %{customdata} draws<extra></extra>",
+    )  # fmt: skip
+    figure.add_hline(0, line_color=CONDITION_COLOURS["vanilla"], line_dash="dash")
+    return _on_axes(figure, f"IWTD − vanilla: {QUANTITIES[quantity]}")
 
 
 def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
@@ -59,11 +87,15 @@ def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
                 "%{customdata[0]:.3f}<br>%{y:.3f}, mean of %{customdata[1]} draws<extra></extra>"
             ),
         )  # fmt: skip
+    return _on_axes(figure, QUANTITIES[quantity])
+
+
+def _on_axes(figure: go.Figure, title: str) -> go.Figure:
     figure.update_xaxes(
         title="rate: mean p over the tokens that may be dropped", showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(
-        title=QUANTITIES[quantity], gridcolor="rgba(100,116,139,0.25)", zeroline=False,
+        title=title, gridcolor="rgba(100,116,139,0.25)", zeroline=False,
         automargin=True,
     )  # fmt: skip
     return plain(figure, height=460, legend=True)

@@ -1,4 +1,4 @@
-"""The sanity check: one map as ever more blocks are drawn anew, and how like itself it stays."""
+"""The sanity check: one map as ever more blocks are randomised, and how like itself it stays."""
 
 from __future__ import annotations
 

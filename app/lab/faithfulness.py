@@ -38,11 +38,11 @@ INTRO = (
 TERMS = (
     "Area under each curve over the share of patches, in as many steps as the grid has rows. A "
     "patch is replaced by the picture's mean colour, or by the picture blurred with a Gaussian "
-    "whose sd is one patch. In brackets: where 95 % of further random orders would lie (Student). "
+    "whose sd is one patch. In brackets: where 95 % of further random orders would lie (t). "
     "One order has one area and no interval; ties within a map are broken at random. All maps are "
     "judged on the undropped adapted branch (the frozen one without prompts), whichever run they "
     "come from. Only ranks count, and the pictures in between are unlike any the model has seen. "
-    "Sparsity is Gini's index of the map's |values|: 0 even, 1 all in one patch."
+    "Sparsity is the Gini index of the map's |values|: 0 even, 1 all in one patch."
 )
 MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd", IMPORTANCE)
 PRESS = "Press Measure: the first curves come at once."

@@ -22,7 +22,7 @@ INTRO = (
     "“Dropped” has many meanings: here the same seed's draw is carried out in each, from setting "
     "to zero to the released code, which drops nothing."
 )
-PRESS = "Press Compute: it takes about a second with mini."
+PRESS = "Press Compute the modes: it takes about a second with mini."
 
 
 def build(bench: Bench) -> list[View]:

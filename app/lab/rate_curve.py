@@ -26,8 +26,9 @@ TERMS = (
     "to [0, 1]: so the mean p over the tokens that may be dropped is the rate, while near 0 and 1 "
     "the p lose some of their differences. “Truly dropped” is what the draws made of it. In one "
     "draw all dropouts and rates share each token's random number. Dropout acts on the image "
-    "branch alone here. Bands and brackets: 95 % over the draws, Wilson's for flips, Student's "
-    "for means and areas, cut at what is possible. Area: mean over the rates, by trapezes."
+    "branch alone here. Bands and brackets: 95 % over the draws, Wilson's for flips, the "
+    "t-interval for means and areas, cut at what is possible; the difference is paired by draw, "
+    f"its band comes with {figures.BAND_FROM} draws. Area: mean over the rates (trapezoidal rule)."
 )
 PRESS = "Press Draw: the first points come at once."
 
@@ -36,13 +37,16 @@ def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
-        draws = gr.Slider(2, 64, 6, step=1, label="Draws", elem_id="rates-draws", min_width=200)
+        draws = gr.Slider(2, 64, 8, step=1, label="Draws", elem_id="rates-draws", min_width=200)
         run = gr.Button("Draw", elem_id="rates-run", min_width=90)
         stop = gr.Button("Stop", elem_id="rates-stop", min_width=90)
     quantity = gr.Radio(
         [(name, key) for key, name in figures.QUANTITIES.items()], value="probability",
         label="Show", elem_id="rates-quantity",
     )  # fmt: skip
+    every = gr.Checkbox(
+        False, label="All dropouts, not the difference IWTD − vanilla", elem_id="rates-every"
+    )
     plot = gr.Plot(show_label=False, elem_id="rates-plot")
     note = gr.Markdown(elem_id="rates-note", elem_classes="lens-note")
     areas = numbers("rates-areas", wording.AREA_HEADERS, (140, 190, 190, 190, 190))
@@ -50,7 +54,7 @@ def build(bench: Bench) -> list[View]:
         points = numbers("rates-points", wording.POINT_HEADERS, (140, 80, 90, 70, *[190] * 4))
     gr.Markdown(TERMS, elem_classes="lens-note")
     return Computation(
-        compute, [View(draw, [quantity], [plot, note, areas, points])], note,
+        compute, [View(draw, [quantity, every], [plot, note, areas, points])], note,
         press=PRESS, run=run, stop=stop, inputs=[draws], needs_prompts=True,
     ).on(bench)  # fmt: skip
 
@@ -71,7 +75,7 @@ def compute(
 
 
 def draw(
-    analysis: Analysis, target: int, drawn: tuple[int, RateCurves], quantity: str
+    analysis: Analysis, target: int, drawn: tuple[int, RateCurves], quantity: str, every: bool
 ) -> tuple[Any, str, dict[str, Any], dict[str, Any]]:
     """The curves, the sentence and both tables."""
     complete, curves = drawn
@@ -79,4 +83,5 @@ def draw(
     sentence = wording.rates_sentence(curves, analysis.classes[target], complete, seed)
     areas = table_of(wording.AREA_HEADERS, wording.area_rows(curves))
     points = table_of(wording.POINT_HEADERS, wording.point_rows(curves))
-    return figures.rates_figure(curves, quantity), plain_text(sentence), areas, points
+    figure = (figures.rates_figure if every else figures.difference_figure)(curves, quantity)
+    return figure, plain_text(sentence), areas, points

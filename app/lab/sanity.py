@@ -1,4 +1,4 @@
-"""Sanity check: the network is drawn anew from its last block downwards, and the maps watched."""
+"""Sanity check: the network is randomised from its last block downwards, and the maps watched."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ TERMS = (
     "draw."
 )
 MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd", IMPORTANCE)
-PRESS = "Press Draw: the first maps come at once."
+PRESS = "Press Randomise the weights: the first maps come at once."
 
 
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
-        run = gr.Button("Draw the weights anew", elem_id="sanity-run", min_width=160)
+        run = gr.Button("Randomise the weights", elem_id="sanity-run", min_width=160)
         stop = gr.Button("Stop", elem_id="sanity-stop", min_width=90)
     shown = gr.Radio(
         [("Importance" if n == IMPORTANCE else f"Map of {CONDITION_NAMES[n]}", n) for n in MAPS],

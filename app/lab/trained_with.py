@@ -87,9 +87,7 @@ def compute(
         loaded = studio.load(question.backbone, name)
         one = studio.analyse(loaded, image, analysis.classes, settings)
         if not same_picture(one, analysis):
-            raise SettingsError(
-                "The form's backbone is no longer that of this analysis. Press Analyse first."
-            )
+            raise SettingsError("The form names another backbone by now. Press Analyse first.")
         frozen, adapted = answers(one, name, card, target=question.target)
         all_answers = (*all_answers, adapted) if all_answers else (frozen, adapted)
         yield all_answers

@@ -282,7 +282,7 @@ def _lead(shares: np.ndarray) -> list[list[float]]:
 
 
 def _interval(values: np.ndarray) -> dict[str, Any]:
-    """Mean of each class's values (n, C) and Student's interval of it; NaN for one draw."""
+    """Mean of each class's values (n, C) and its t-interval; NaN for one draw."""
     known = [mean_interval(column) or (np.nan, np.nan) for column in values.T]
     low, high = np.array(known).T
     return {"mean": floats(values.mean(axis=0)), "low": floats(low), "high": floats(high)}

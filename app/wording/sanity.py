@@ -10,7 +10,7 @@ from drople.analysis import Analysis
 from drople.lab.patch_maps import importance_layers
 from drople.lab.sanity import Depth, Likeness
 
-BARELY = 0.5  # Spearman above which a map with every block drawn anew is called barely changed
+BARELY = 0.5  # Spearman above which a map with every block randomised is called barely changed
 
 
 def cascade_headers(analysis: Analysis, found: Sequence[Depth]) -> list[str]:
@@ -34,7 +34,7 @@ def cascade_sentence(analysis: Analysis, found: Sequence[Depth], blocks: int) ->
     """Which maps lose their likeness, and which do not seem to need what was learnt."""
     last = found[-1]
     if not last.randomised:
-        return "The trained network's maps; now its last block is drawn anew."
+        return "The trained network's maps; now its last block is randomised."
     said = f"{last.randomised} of {blocks} blocks randomised, one draw of new weights. "
     parts = [
         f"{map_name(analysis, name)} {spearman_text(one.spearman)}"

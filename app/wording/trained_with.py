@@ -1,4 +1,4 @@
-"""Checkpoints in numbers: a row an answer, and who is surest."""
+"""Checkpoints in numbers: a row an answer, and what they say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from drople.lab.trained_with import TRAINED_WITH, Answer, Comparison
 
 HEADERS = (
     "trained with", "class looked at", "cosine", "answer", "base accuracy", "novel accuracy",
-    "harmonic mean", "epochs", "prompts",
+    "harmonic mean", "learnt for (epochs)", "prompts",
 )  # fmt: skip
 
 
@@ -37,18 +37,17 @@ def _row(comparison: Comparison, classes: tuple[str, ...], target: int, one: Ans
 def trained_sentence(
     comparison: Comparison, classes: tuple[str, ...], target: int, answers: Sequence[Answer]
 ) -> str:
-    """Who is surest of the class looked at, who says something else, and what else differs."""
+    """What each gives the class looked at, who says something else, and what else differs."""
     trained = [one for one in answers if one.method != FROZEN]
-    surest = max(trained, key=lambda one: one.prediction.probabilities[target])
+    chances = [one.prediction.probabilities[target] for one in trained]
     others = [
         f"{TRAINED_WITH[one.method]} says {classes[int(one.prediction.cosines.argmax())]}"
         for one in trained
         if one.prediction.cosines.argmax() != target
     ]
     said = (
-        f"One picture, one training run each, dropout off: trained with "
-        f"{TRAINED_WITH[surest.method]} is surest of {classes[target]} "
-        f"({surest.prediction.probabilities[target]:.3f})"
+        "One picture, one training run each, dropout off: they give "
+        f"{classes[target]} {min(chances):.2f} to {max(chances):.2f}"
     )
     said += f"; {', '.join(others)}." if others else "; all name it."
     said += f" Accuracies are measured on the test images of {comparison.data}, dropout off."

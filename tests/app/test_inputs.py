@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from dataclasses import fields
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -13,6 +15,7 @@ from furnished import FORM, FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from gradio.data_classes import ImageData
 from PIL import Image
 
+from app.examples import EXAMPLES
 from app.form import SEED, SETTINGS, Form, settings_of
 from app.inputs import (
     CODE,
@@ -24,6 +27,8 @@ from app.inputs import (
     TRAINED,
     SafeImage,
     build_inputs,
+    build_picker,
+    choose_example,
     next_seed,
     preset_classes,
     preset_dropout,
@@ -174,7 +179,7 @@ def test_no_picture_is_none():
 @pytest.fixture
 def inputs():
     with gr.Blocks():
-        inputs = build_inputs(FurnishedStudio(), NO_PROMPTS)
+        inputs = build_inputs(FurnishedStudio(), NO_PROMPTS, "CPU")
         inputs.target.render()
     return inputs
 
@@ -205,6 +210,20 @@ def test_every_value_of_the_form_reaches_the_settings():
     assert settings.seed == 9
 
 
+@pytest.mark.parametrize(("shown", "layer"), [(0, None), (None, None), (1, 0), (3.0, 2)])
+def test_maps_are_asked_of_a_block_counted_from_one_or_of_the_last(shown, layer):
+    form = Form(**FORM, cam_method="layercam", cam_layer=shown)
+    settings = settings_of(form, trained=DropoutSettings())
+    assert (settings.cam_method, settings.cam_layer) == ("layercam", layer)
+
+
+def test_what_is_only_looked_at_makes_no_analysis_stale(inputs):
+    shown = (inputs.target, *inputs.pair)
+    edited = [event.__self__ for event in inputs.edited()]
+    assert not {id(one) for one in shown} & {id(one) for one in edited}
+    assert len(edited) == len(inputs.form) - len(shown) + 1  # the preset of the dropout
+
+
 @pytest.mark.parametrize("seed", [None, 0, 3.0])
 def test_a_seed_is_a_whole_number(seed):
     expected = int(seed or 0)
@@ -227,8 +246,7 @@ def test_a_value_out_of_its_range_is_refused(change, words):
 
 
 def test_the_form_has_a_component_for_every_setting_and_a_field_for_every_component(inputs):
-    computed_elsewhere = {"cam_method", "cam_layer"}
-    assert {one.name for one in fields(Form)} - computed_elsewhere == {*inputs.form}
+    assert {one.name for one in fields(Form)} == {*inputs.form}
 
 
 def test_the_page_refuses_what_a_link_may_not_say(inputs):
@@ -244,7 +262,27 @@ def test_a_draw_follows_every_draw():
     assert [next_seed(seed) for seed in (None, 0, 7, SEED["maximum"])] == [1, 1, 8, 0]
 
 
-# --- presets ---
+# --- examples and presets ---
+
+
+def test_the_picker_offers_every_example_with_its_photograph():
+    with gr.Blocks():
+        html = build_picker().html_template
+    assert re.findall('data-name="(.*?)"', html) == [one.name for one in EXAMPLES]
+    photos = re.findall('src="data:image/jpeg;base64,(.*?)"', html)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(one))).size for one in photos]
+    assert len(sizes) == len(EXAMPLES)
+    assert all(wide <= 208 and high <= 156 for wide, high in sizes)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.name)
+def test_an_example_brings_its_photograph_and_classes(example):
+    chosen = choose_example(SimpleNamespace(name=example.name))
+    assert chosen == (example.photo, example.classes, example.name)
+
+
+def test_an_example_that_does_not_exist_is_the_first():
+    assert choose_example(SimpleNamespace(name="../etc"))[2] == EXAMPLES[0].name
 
 
 @pytest.fixture(scope="module")

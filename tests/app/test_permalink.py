@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from types import SimpleNamespace
 
 import gradio as gr
@@ -11,7 +10,7 @@ from furnished import FurnishedStudio, save_fresh_prompts
 
 from app import permalink
 from app.examples import EXAMPLES
-from app.form import Form, dropout_values
+from app.form import SETTINGS, Form, dropout_values
 from app.inputs import CUSTOM, build_inputs
 from app.permalink import restored
 from app.studio import NO_PROMPTS, Studio
@@ -31,7 +30,7 @@ def studio():
 def page(studio):
     """The form with its buttons: what restores it, and the names of what is restored."""
     with gr.Blocks() as demo:
-        inputs = build_inputs(studio, SHIPPED[0])
+        inputs = build_inputs(studio, SHIPPED[0], "CPU")
         inputs.target.render()
         permalink.build(studio, inputs, demo)
     loading = [*demo.fns.values()][-1]
@@ -52,8 +51,10 @@ def test_a_link_brings_every_setting_back(page):
         "example": "car", "classes": "cat, dog", "backbone": "mini", "prompts": SHIPPED[-1],
         "template": "art of a {}.", "mode": "hide", "placement": "post", "p_min": "0.25",
         "p_max": "0.75", "w_self": "2", "w_cls": "0", "w_cross": "0.5", "matched": "false",
-        "p": "0.4", "drop_text": "true", "seed": "7",
+        "p": "0.4", "drop_text": "true", "seed": "7", "compared": "cls", "against": "inverse",
+        "cam_method": "layercam", "cam_layer": "3",
     }  # fmt: skip
+    assert link.keys() == {"example", "classes", "backbone", "prompts", *SETTINGS}
     found = visit(page, link)
     prompts = found.pop("prompts")
     assert prompts.value == SHIPPED[-1]
@@ -62,13 +63,23 @@ def test_a_link_brings_every_setting_back(page):
     numbers = {"p_min": 0.25, "p_max": 0.75, "w_self": 2, "w_cls": 0, "w_cross": 0.5, "p": 0.4}
     del link["prompts"]
     others = dropout_values(DropoutSettings())  # of a knob that this link does not name
-    expected = others | link | numbers | {"matched": False, "drop_text": True, "seed": 7}
-    assert found == expected
+    whole = {"matched": False, "drop_text": True, "seed": 7, "cam_layer": 3}
+    assert found == others | link | numbers | whole
 
 
-def test_every_setting_there_is_can_be_in_a_link(page):
-    elsewhere = {"target", "cam_method", "cam_layer"}  # belong to the results
-    assert {one.name for one in fields(Form)} - elsewhere <= {*page.names}
+def test_what_an_empty_form_says_comes_back_as_it_is(studio):
+    """A link says every value there is, as text; what is empty is not in it."""
+    said = {name: value for name, value in vars(Form()).items() if name in SETTINGS}
+    texts = {name: str(value) for name, value in said.items() if value is not None}
+    found = restored(studio, texts)
+    assert {name: found[name] for name in texts} == {name: said[name] for name in texts}
+
+
+def test_where_to_look_is_the_browsers_and_leaves_the_settings(page):
+    looked = {"look-layer": "3", "look-class": "dog", "look-draw": "all"}
+    assert visit(page, looked) == {}
+    assert visit(page, looked, {"seed": 3})["seed"] == 3
+    assert visit(page, looked | {"seed": "4"}, {"seed": 3}) == {"seed": 4}
 
 
 def test_without_a_link_and_a_memory_nothing_changes(page):
@@ -88,7 +99,8 @@ def test_a_browser_remembers_and_a_link_wins(page):
         {"seed": "-1"}, {"mode": "burn"}, {"placement": ""}, {"template": "no place"},
         {"template": "{} and {}"}, {"matched": "perhaps"}, {"example": "../../etc/passwd"},
         {"classes": "  "}, {"backbone": "local-dir:/etc"}, {"w_self": "inf"},
-        {"unknown": "1"},
+        {"unknown": "1"}, {"look-layer": "1"}, {"compared": "dropout"}, {"against": ""},
+        {"cam_method": "magic"}, {"cam_layer": "100"}, {"cam_layer": "-1"},
     ],
     ids=str,
 )  # fmt: skip

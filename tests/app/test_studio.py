@@ -243,6 +243,18 @@ def test_another_question_gives_another_analysis(studio, tiny_name, prompts, cha
     assert first != second
 
 
+def test_it_is_known_whether_this_backbone_and_these_prompts_made_an_analysis(
+    studio, tiny_name, prompts, folders
+):
+    one, other = (studio.load(tiny_name, str(path)) for path in prompts[:2])
+    bare = studio.load(tiny_name)
+    analyses = [studio.analyse(loaded, noise_picture(), NAMES, DEFAULTS)
+                for loaded in (one, other, bare)]  # fmt: skip
+    for i, loaded in enumerate((one, other, bare)):
+        assert [loaded.made(analysis) for analysis in analyses] == [i == k for k in range(3)]
+    assert studio.load(folders[1]).made(analyses[2])  # the same weights, elsewhere
+
+
 def test_the_studio_answers_as_the_library_does(studio, tiny_name, prompts):
     loaded = studio.load(tiny_name, str(prompts[0]))
     found = studio.analyse(loaded, noise_picture(), NAMES, DEFAULTS)

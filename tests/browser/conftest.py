@@ -17,7 +17,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 # No other host can be found. (Playwright's own way to refuse requests turns the cache off.)
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", ALONE]
-PATIENCE = 120_000  # milliseconds, for a machine with other work
+PATIENCE = 60_000  # milliseconds, for a machine with other work
 # Notes what the overview is given (`given`) and where its parts lie then (`places`).
 WITNESS = """
 window.given = []

@@ -53,7 +53,7 @@ def take_example(page, name):
     page.locator("#photo-button").click()
     page.locator(f"#examples button[data-name={name}]").click()
     wait_for_result(page, before)
-    expect(page.locator("#overview .chips")).to_contain_text("Precomputed")
+    expect(page.locator("#overview .chips")).to_contain_text("precomputed example")
 
 
 def results(page):

@@ -44,7 +44,7 @@ def held(site):
 def test_the_page_opens_with_an_example_and_its_draws_without_the_model(visit, site):
     asked, turns = site.studio.asked, site.studio.turns
     page = visit()
-    expect(page.locator("#overview .chips")).to_contain_text("Precomputed example")
+    expect(page.locator("#overview .chips")).to_contain_text("precomputed example")
     expect(page.locator(SAID)).to_contain_text("Over 32 draws")
     take_example(page, "pizza")
     expect(page.locator(CLASSES)).to_have_value("pizza, pie, cake, sandwich, soup, salad")

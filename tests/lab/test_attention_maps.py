@@ -16,8 +16,9 @@ from tiny import NAMES, noise_picture, prompted
 
 from app.figures.attention_maps import heads_scale, heads_strip
 from app.lab import attention_maps as tab
-from app.lab import class_maps, texts
 from app.lab.question import Result
+from app.studio import Loaded
+from app.tabs import texts
 from app.wording.attention_maps import attention_sentence, heads_rows
 from drople.analysis import analyse
 from drople.lab.attention_maps import attention_layers, roll_out
@@ -129,42 +130,12 @@ def test_the_animation_ends_after_the_last_layer():
 
 
 def test_the_view_reads_what_the_analysis_was_made_with():
-    studio = SimpleNamespace(load=lambda *a: SimpleNamespace(model=MODEL))
+    studio = SimpleNamespace(load=lambda *a: Loaded(MODEL, None, "p", ""))
     (attention,) = tab.compute(asked(studio, ask(), 0), progress=silent)
     assert list(attention) == ["frozen", "adapted"]
 
 
-# --- class minus mean, all texts ---
-
-
-def test_the_maps_minus_their_mean_sum_to_nothing():
-    one = analysed()
-    for condition in ("frozen", "adapted"):
-        own = [minus_mean(one, condition, i) for i in range(3)]
-        np.testing.assert_allclose(sum(own), 0, atol=1e-6)
-        maps = one.maps.values[condition]
-        x, y = maps[1].ravel(), (maps[0] + maps[2]).ravel()
-        x, y = x - x.mean(), y - y.mean()
-        expected = (x @ y) / np.sqrt((x @ x) * (y @ y))
-        found = likeness_to_others(one, condition, 1)
-        assert found == pytest.approx(float(expected), abs=1e-4)
-    assert minus_scale(one, 1).diverging
-    assert len(minus_rows(one, 1)) == 4
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"), [("one class", "single class"), ("another map", "the same map")]
-)
-def test_where_classes_cannot_differ_the_view_says_so(kind, said):
-    assert said in class_maps.draw(analysed(kind), 0)[2]
-
-
-def test_a_dropped_patch_has_no_map_of_its_own():
-    hidden = analysed("hidden tokens")
-    gone = hidden.maps.unavailable["iwtd"]
-    assert gone.any()
-    assert np.isnan(minus_mean(hidden, "iwtd", 0)[gone]).all()
-    assert class_maps.draw(hidden, 0)[0] is not None
+# --- all texts ---
 
 
 def test_every_class_has_its_strip_on_one_scale():

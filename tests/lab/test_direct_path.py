@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from app.figures.direct_path import layers_figure, map_scale, patch_map
 from app.lab import direct_path as tab
+from app.studio import Loaded
 from app.wording.direct_path import parts_rows, parts_sentence
 from drople.class_texts import describe_classes
 from drople.lab.branch import run_branches
@@ -163,7 +164,7 @@ def test_the_runner_up_is_the_likeliest_other_class():
 
 def test_the_view_computes_both_splits():
     studio = SimpleNamespace(
-        load=lambda *a: SimpleNamespace(model=MODEL),
+        load=lambda *a: Loaded(MODEL, None, "p", ""),
         texts=lambda loaded, classes, template: describe_classes(MODEL, classes, template),
         in_turn=lambda work: work(),
     )

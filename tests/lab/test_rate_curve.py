@@ -9,7 +9,7 @@ from analysed import analysed, ask, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.rate_curve import QUANTITIES, bounded, rates_figure
+from app.figures.rate_curve import QUANTITIES, bounded, difference_figure, rates_figure
 from app.lab import rate_curve as tab
 from app.wording.rate_curve import (
     AREA_HEADERS,
@@ -185,6 +185,23 @@ def test_every_step_can_be_drawn(quantity):
 
 
 def test_curves_are_drawn():
-    figure, said, areas, points = tab.draw(analysed(), 0, steps(draws=2)[-1], "kept")
+    figure, said, areas, points = tab.draw(analysed(), 0, steps(draws=2)[-1], "kept", every=True)
     assert figure is not None and analysed().classes[0] in said
     assert areas["data"] and points["data"]
+
+
+def test_the_difference_is_paired_and_has_a_band_from_eight_draws_on():
+    def points(rng, count, shift):
+        zeros = np.zeros(count)
+        return Point(zeros, rng.random(count) + shift, zeros, zeros, zeros)
+
+    for count, banded in ((7, False), (8, True)):
+        vanilla = points(np.random.default_rng(0), count, 0.0)
+        iwtd = points(np.random.default_rng(0), count, 0.125)  # the same draws, and an eighth more
+        curves = RateCurves({("vanilla", 0.3): vanilla, ("iwtd", 0.3): iwtd})
+        figure = difference_figure(curves, "probability")
+        *bands, line = figure.data
+        assert line.y == pytest.approx([0.125])
+        assert bool(bands) == banded
+        for band in bands:
+            assert band.y == pytest.approx([0.125, 0.125])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from app.figures.patches import outline
 from app.figures.sinks import p_sheet, sinks_sheet
 from app.lab import sinks as tab
 from app.lab.question import Result
+from app.studio import Loaded
 from app.wording.sinks import effect_rows, sinks_rows, sinks_sentence
 from drople.analysis import analyse
 from drople.errors import SettingsError
@@ -161,7 +161,7 @@ class TinyStudio:
     """Stands in for a studio: does what it is asked with the tiny model."""
 
     def load(self, backbone, prompts):
-        return SimpleNamespace(model=MODEL if prompts else MODEL.backbone)
+        return Loaded(MODEL if prompts else MODEL.backbone, None, "p", "")
 
     def analyse(self, loaded, image, classes, settings):
         return analyse(loaded.model, image, classes, settings)

@@ -199,7 +199,7 @@ def test_without_such_checkpoints_the_view_says_so():
 
 
 def test_a_backbone_changed_meanwhile_is_refused(studio):
-    with pytest.raises(SettingsError, match="no longer that of this analysis"):
+    with pytest.raises(SettingsError, match="another backbone by now"):
         compared(studio, analysis=replace(asked(studio), provenance={"backbone_hash": "other"}))
 
 

@@ -22,7 +22,7 @@ from app.export.files import Bar, archive, as_csv, as_png, as_svg, read_bars, re
 from app.figures.cams import cam_panel, cam_scale
 from app.figures.importance import text_table
 from app.figures.theme import Scale, colour_bar
-from app.lab import faithfulness, selectivity
+from app.lab import rate_curve, selectivity
 from app.lab.bench import Bench
 from app.markdown import plain_text
 from app.tabs import export, texts
@@ -50,7 +50,7 @@ def tabs():
             "text": texts.build(),
             "map": [View(draw_map, [], outputs)],
             "selectivity": selectivity.build(bench),
-            "faithfulness": faithfulness.build(bench),
+            "rate curve": rate_curve.build(bench),
         }
 
 
@@ -176,7 +176,7 @@ def test_before_an_analysis_there_is_nothing_to_save(tabs):
 
 def test_before_a_computation_there_is_nothing_to_save(tabs):
     with pytest.raises(gr.Error, match="compute it first"):
-        saved(tabs["faithfulness"], analysed())
+        saved(tabs["rate curve"], analysed())
 
 
 def test_a_bar_in_words():
