@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from app.calls import model_call, time_limited, user_errors
+from app.calls import GPU_SECONDS, model_call, time_limited, user_errors
 from app.demo import build_demo
 from app.studio import Studio
 from drople.errors import ImageError, SettingsError
@@ -127,13 +127,17 @@ def test_an_analysis_and_the_page_it_changes_travel(lender, tmp_path):
     asked = {"image": noise_picture(), "classes": "cat, dog"}
     asked["backbone"] = save_tiny_clip(tmp_path / "tiny")
     page = Page(Studio("cpu"))
-    *_, (analysis, answer, target, _) = page.analyse(**asked)
+    page.draws = 2
+    *_, (analysis, drawn, payload, target) = page.analyse(**asked)
     assert page.api_analyse(**asked)["classes"] == ["cat", "dog"]
     assert page.api_evidence(**asked)["name"].endswith(".npz")
     assert lender == [10, 10, 10]
     assert analysis.classes == ("cat", "dog")
-    assert "Frozen: " in answer
+    assert "Frozen: " in payload["sentences"]["answer"]
     assert target.value in ("cat", "dog")
+    *_, ((_, batches), payload) = page.draw(drawn, **asked)
+    assert payload["draws"]["count"] == sum(len(batch.seeds) for batch in batches) == 2
+    assert lender[3:] == [GPU_SECONDS]
 
 
 def test_every_event_that_runs_the_model_borrows_the_gpu(lender):
