@@ -100,7 +100,7 @@ def gone(asked: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
     sentences = []
     for name, label in (("backbone", "backbone"), ("prompts", "trained prompts")):
         wanted, shown = asked.get(name), values.get(name)
-        chosen = shown.value if isinstance(shown, gr.Dropdown) else shown
+        chosen = shown.constructor_args["value"] if isinstance(shown, gr.Dropdown) else shown
         if isinstance(wanted, str) and wanted and chosen != wanted:
             sentences.append(
                 f"The {label} “{escape(wanted[:200])}” of your last visit or of this link cannot "

@@ -19,7 +19,7 @@ from drople import PromptedClip, describe_classes, load_backbone
 from drople.class_texts import ClassTexts
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
-from drople.storage.analyses import TOLERANCE
+from drople.storage.evidence import TOLERANCE
 from tests.benchmarks.analysis import CLASSES, random_vit
 from tests.tiny import tiny_clip, wrap
 
