@@ -15,7 +15,7 @@ import numpy as np
 
 from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
-from drople.evaluation.runs import Made, as_asked, made, read_as, write_json
+from drople.evaluation.runs import Made, as_asked, check_kept, is_kept, made, read_as, write_json
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
 from drople.selectivity import meter, what_if
@@ -79,7 +79,7 @@ def evaluate_choice(
     (training,) = base_to_novel(setting, config)
     stem = training_name(setting.backbone, training.task, training.config)
     file = runs / "choices" / f"{stem}-{setting.split}.json"
-    if file.is_file():
+    if is_kept(file):
         return as_asked(_read(file), setting, config, file=file)
     model = train_run(
         setting.backbone, training.task, training.config, runs=runs, processes=setting.processes
@@ -95,7 +95,10 @@ def evaluate_choice(
 
 def read_choices(runs: Path) -> list[ChoiceResult]:
     """All that were measured under a folder."""
-    return [_read(file) for file in sorted((runs / "choices").glob("*.json"))]
+    files = sorted((runs / "choices").glob("*.json"))
+    for file in files:
+        check_kept(file)
+    return [_read(file) for file in files]
 
 
 def choices(model: PromptedClip, images: ImageSet, dropout: DropoutSettings) -> list[Choice]:

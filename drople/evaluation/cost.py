@@ -14,7 +14,7 @@ import torch
 
 from drople.errors import DataError
 from drople.evaluation.protocols import Setting, base_to_novel
-from drople.evaluation.runs import Made, made, read_as, write_json
+from drople.evaluation.runs import Made, check_kept, made, read_as, write_json
 from drople.texts import read_json
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model, fit
@@ -68,7 +68,7 @@ def evaluate_costs(
 
 def read_costs(runs: Path) -> list[list[StepCost]]:
     """All that were measured under a folder: those that took turns together, together."""
-    return [
-        [read_as(StepCost, one, file) for one in read_json(file)]
-        for file in sorted((runs / "costs").glob("*.json"))
-    ]
+    files = sorted((runs / "costs").glob("*.json"))
+    for file in files:
+        check_kept(file)
+    return [[read_as(StepCost, one, file) for one in read_json(file)] for file in files]

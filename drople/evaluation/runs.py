@@ -7,17 +7,23 @@ NAME holds a digest of all that decides it, the images themselves included.
 
 from __future__ import annotations
 
+import io
 import json
+import zlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from math import isclose
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation.accuracy import evaluate_on
 from drople.evaluation.protocols import PROTOCOLS, EvaluationSet, Setting, TrainingSplit
+from drople.storage.files import locked, set_aside, write_bytes, write_text
 from drople.texts import read_json
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
@@ -96,8 +102,23 @@ def evaluate(
     trainings = PROTOCOLS[protocol](setting, config)
     folder = runs / "results" / protocol / setting.task.name
     file = folder / f"{_name(protocol, setting, config, trainings=trainings)}.json"
-    if file.is_file():
-        return as_asked(_read(file), setting, config, file=file)
+    waiting = locked(file.with_suffix(".lock"), wait=setting.processes.count == 1)
+    with waiting if setting.processes.main else nullcontext():
+        if is_kept(file):
+            return as_asked(_read(file), setting, config, file=file)
+        result = _carry_out(
+            protocol, setting, config, trainings=trainings, runs=runs, data_option=data_option,
+            targets_option=targets_option,
+        )  # fmt: skip
+        if setting.processes.main:
+            write_result(file, result)
+    return result
+
+
+def _carry_out(
+    protocol: str, setting: Setting, config: TrainConfig, *, trainings: Sequence[TrainingSplit],
+    runs: Path, data_option: str, targets_option: str,
+) -> Result:  # fmt: skip
     hits, costs = {}, []
     for training in trainings:
         if config.learns():
@@ -113,7 +134,7 @@ def evaluate(
             right = evaluate_on(test_set, model, training.config, cache=runs / "cache")
             hits[test_set.name] = right.numpy()
     test_sets = _test_sets(trainings)
-    result = Result(
+    return Result(
         **made(setting, config, data_option),
         protocol=protocol,
         targets_option=targets_option,
@@ -124,14 +145,18 @@ def evaluate(
         cost={key: float(np.mean([c[key] for c in costs])) for key in (costs[0] if costs else ())},
         hits=hits,
     )
-    if setting.processes.main:
-        write_result(file, result)
-    return result
 
 
 def read_results(runs: Path) -> list[Result]:
-    """All finished runs under a folder, in the order of their files' names."""
-    return [_read(file) for file in sorted((runs / "results").glob("*/*/*.json"))]
+    """All finished runs under a folder, in the order of their files' names.
+
+    Raises:
+        DataError: one is damaged, or of another version.
+    """
+    files = sorted((runs / "results").glob("*/*/*.json"))
+    for file in files:
+        check_kept(file)
+    return [_read(file) for file in files]
 
 
 def _digest_of_sets(sets: Sequence[EvaluationSet]) -> str:
@@ -165,18 +190,51 @@ def _test_sets(trainings: Sequence[TrainingSplit]) -> list[EvaluationSet]:
 
 def write_result(file: Path, result: Result) -> None:
     """Writes a result and, first, its hits beside it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = result.hits
-    np.savez_compressed(file.with_suffix(".npz"), **arrays)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(file.with_suffix(".npz"), buffer.getvalue())
     write_json(file, {key: value for key, value in asdict(result).items() if key != "hits"})
 
 
 def write_json(file: Path, value: Any) -> None:
     """Writes a file that is either whole or not there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    partial.write_text(json.dumps(value, indent=1))
-    partial.rename(file)
+    write_text(file, json.dumps(value, indent=1))
+
+
+def check_kept(file: Path) -> None:
+    """Refuses a damaged file: of a result, the accuracies must be those of its hits.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        fields = json.loads(file.read_bytes())
+        accuracy = fields.get("accuracy", {}) if isinstance(fields, dict) else {}
+        if accuracy:
+            with np.load(file.with_suffix(".npz")) as hits:
+                means = {name: 100 * float(hits[name].mean()) for name in accuracy}
+            if any(not isclose(means[name], value) for name, value in accuracy.items()):
+                raise ValueError("its accuracies are not those of its hits")
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, *_BROKEN) as error:
+        raise DataError(
+            f"{file} is damaged ({error}). Delete it, and run its command again."
+        ) from None
+
+
+_BROKEN = (BadZipFile, zlib.error)
+
+
+def is_kept(file: Path) -> bool:
+    """Whether a file is there and whole; a damaged one is set aside."""
+    if not file.is_file():
+        return False
+    try:
+        check_kept(file)
+    except DataError:
+        set_aside(file, f"{file} is damaged.")
+        return False
+    return True
 
 
 def read_as(kind: Callable[..., Kind], fields: dict[str, Any], file: Path, **others: Any) -> Kind:

@@ -250,7 +250,7 @@ def test_a_seed_is_a_whole_number(seed):
         ({"p_max": 1.5}, "must lie in"),
         ({"mode": "burn"}, "choose one of zero"),
         ({"placement": "before"}, "choose one of next"),
-        ({"w_cls": -1}, "at least 0"),
+        ({"w_cls": -1}, "must lie in"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(change, words):
