@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from app import permalink
-from app.asked import asked_components
+from app.asked import StrictBlocks, asked_components
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
 from app.inputs import build_inputs
@@ -136,7 +136,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
     start = first_prompts(studio)
     page = Page(studio)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
-    with gr.Blocks(
+    with StrictBlocks(
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
     ) as demo:
         state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis

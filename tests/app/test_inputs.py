@@ -166,7 +166,7 @@ def test_a_picture_inside_an_address_is_refused(noise):
     Image.fromarray(noise).save(buffer, "PNG")
     url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     with pytest.raises(gr.Error) as caught:
-        SafeImage(type="pil").preprocess(ImageData(url=url))
+        SafeImage(type="pil").accept({"url": url})
     assert caught.value.message == "Send the picture as a file."
 
 
