@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
-from typing import NoReturn, TextIO
+from typing import NoReturn, TextIO, cast
 
 from drople.errors import DropleError, printable
 
@@ -24,10 +25,10 @@ COMMANDS = {  # name -> its module in drople.commands, what it does
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose errors a terminal does not obey."""
+    """One whose errors are one line, which a terminal does not obey."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
+        self.exit(2, f"error: {printable(message)}. {self.prog} --help shows what there is.\n")
 
 
 class Printable(io.TextIOBase):
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in arguments:  # the others' modules are not needed, and take seconds to import
             import_module(f"drople.commands.{module}").add_options(command)
     args = parser.parse_args(arguments)
+    _log_to_stderr(everything=debug)
     try:
         with redirect_stdout(Printable(sys.stdout)):
             args.run(args)
@@ -72,6 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nstopped; the same command goes on from what is finished", file=sys.stderr)
         return 130
     return 0
+
+
+def _log_to_stderr(*, everything: bool) -> None:
+    """Lets our warnings be lines as well; others' would stand beside the error they lead to."""
+    handler = logging.StreamHandler(cast(TextIO, Printable(sys.stderr)))
+    if not everything:
+        handler.addFilter(logging.Filter("drople"))
+    logging.basicConfig(handlers=[handler], format="%(message)s")
 
 
 def _sentence(error: Exception) -> str:

@@ -49,8 +49,9 @@ def write_report(
     Raises:
         DataError: there is no finished run, or one is there twice.
     """
-    for file in (out, *([packed] if packed else [])):
-        check_writable(file, "--out" if file == out else "--zip")
+    check_writable(out)
+    if packed:
+        check_writable(packed, "--zip")
     check_folder(out.parent / PAGES)
     if notes:
         check_readable(notes)

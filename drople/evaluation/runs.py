@@ -8,9 +8,8 @@ NAME holds a digest of all that decides it, the images themselves included.
 from __future__ import annotations
 
 import io
-import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from math import isclose
@@ -23,15 +22,14 @@ import numpy as np
 from drople.errors import DataError
 from drople.evaluation.accuracy import evaluate_on
 from drople.evaluation.protocols import PROTOCOLS, EvaluationSet, Setting, TrainingSplit
-from drople.storage.files import locked, set_aside, write_bytes, write_text
-from drople.texts import read_json
+from drople.evaluation.records import damaged, kept, read_as, read_record, write_json
+from drople.storage.files import locked, write_bytes
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 from drople.training.overrides import changes, contradictions, flat, named
 from drople.training.run import digest, train_run
 from drople.version import VERSION
 
-Kind = TypeVar("Kind")
 Kept = TypeVar("Kept", bound="Made")
 FROZEN = "zero-shot"  # the method that is the frozen branch
 
@@ -104,8 +102,8 @@ def evaluate(
     file = folder / f"{_name(protocol, setting, config, trainings=trainings)}.json"
     waiting = locked(file.with_suffix(".lock"), wait=setting.processes.count == 1)
     with waiting if setting.processes.main else nullcontext():
-        if is_kept(file):
-            return as_asked(_read(file), setting, config, file=file)
+        if stored := kept(file, _read):
+            return as_asked(stored, setting, config, file=file)
         result = _carry_out(
             protocol, setting, config, trainings=trainings, runs=runs, data_option=data_option,
             targets_option=targets_option,
@@ -153,10 +151,7 @@ def read_results(runs: Path) -> list[Result]:
     Raises:
         DataError: one is damaged, or of another version.
     """
-    files = sorted((runs / "results").glob("*/*/*.json"))
-    for file in files:
-        check_kept(file)
-    return [_read(file) for file in files]
+    return [_read(file) for file in sorted((runs / "results").glob("*/*/*.json"))]
 
 
 def _digest_of_sets(sets: Sequence[EvaluationSet]) -> str:
@@ -197,60 +192,6 @@ def write_result(file: Path, result: Result) -> None:
     write_json(file, {key: value for key, value in asdict(result).items() if key != "hits"})
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Writes a file that is either whole or not there."""
-    write_text(file, json.dumps(value, indent=1))
-
-
-def check_kept(file: Path) -> None:
-    """Refuses a damaged file: of a result, the accuracies must be those of its hits.
-
-    Raises:
-        DataError: it is damaged.
-    """
-    try:
-        fields = json.loads(file.read_bytes())
-        accuracy = fields.get("accuracy", {}) if isinstance(fields, dict) else {}
-        if accuracy:
-            with np.load(file.with_suffix(".npz")) as hits:
-                means = {name: 100 * float(hits[name].mean()) for name in accuracy}
-            if any(not isclose(means[name], value) for name, value in accuracy.items()):
-                raise ValueError("its accuracies are not those of its hits")
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, *_BROKEN) as error:
-        raise DataError(
-            f"{file} is damaged ({error}). Delete it, and run its command again."
-        ) from None
-
-
-_BROKEN = (BadZipFile, zlib.error)
-
-
-def is_kept(file: Path) -> bool:
-    """Whether a file is there and whole; a damaged one is set aside."""
-    if not file.is_file():
-        return False
-    try:
-        check_kept(file)
-    except DataError:
-        set_aside(file, f"{file} is damaged.")
-        return False
-    return True
-
-
-def read_as(kind: Callable[..., Kind], fields: dict[str, Any], file: Path, **others: Any) -> Kind:
-    """What a file holds.
-
-    Raises:
-        DataError: it was written by a version with other fields.
-    """
-    try:
-        return kind(**fields, **others)
-    except TypeError:
-        raise DataError(
-            f"{file} was written by another version; delete it, and run its command again."
-        ) from None
-
-
 def as_asked(kept: Kept, setting: Setting, config: TrainConfig, *, file: Path) -> Kept:
     """What a file holds, where it is what was asked for.
 
@@ -272,5 +213,16 @@ def as_asked(kept: Kept, setting: Setting, config: TrainConfig, *, file: Path) -
 
 
 def _read(file: Path) -> Result:
-    with np.load(file.with_suffix(".npz")) as arrays:
-        return read_as(Result, read_json(file), file, hits=dict(arrays))
+    try:
+        with np.load(file.with_suffix(".npz")) as arrays:
+            hits = dict(arrays)
+    except (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error) as error:
+        raise damaged(file.with_suffix(".npz"), str(error)) from None
+    result = read_as(Result, read_record(file, dict), file, hits=hits)
+    means = {name: 100 * float(right.mean()) for name, right in hits.items() if right.size}
+    of_each = (result.accuracy, result.images, result.samples)
+    if any(one.keys() != means.keys() for one in of_each) or any(
+        not isclose(means[name], percent) for name, percent in result.accuracy.items()
+    ):
+        raise damaged(file, "its accuracies are not those of its hits")
+    return result

@@ -31,7 +31,7 @@ def write_bytes(file: str | Path, data: bytes, *, sealed: bool = False) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    file = Path(file)
+    file = Path(os.path.realpath(file))  # what a link leads to, not the link
     partial = file.with_name(f".{file.name}.{os.getpid()}.part")  # another process has another
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
