@@ -12,12 +12,13 @@ from typing import Any
 import gradio as gr
 
 from app import permalink
+from app.asked import StrictBlocks, asked_components
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
-from app.inputs import Inputs, build_inputs
+from app.inputs import build_inputs
 from app.lab import lab, trained_with
 from app.lab.bench import Bench
-from app.page import API_FIELDS, Page
+from app.page import Page
 from app.studio import Studio
 from app.tabs import method, take_away, texts
 from app.tabs.export import savable
@@ -129,7 +130,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
     """The whole page over one studio."""
     page = Page(studio)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
-    with gr.Blocks(
+    with StrictBlocks(
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
     ) as demo:
         state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
@@ -156,7 +157,7 @@ def build_demo(studio: Studio) -> gr.Blocks:
                 take_away.build(state, draws)
                 restored = permalink.build(studio, inputs, demo)
         # First of all events, so that its name is not taken by the page's own.
-        _api(page, inputs)
+        _api(page, start)
         tabs.select(None, js=REFIT, api_visibility="private")
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
@@ -217,9 +218,9 @@ def build_demo(studio: Studio) -> gr.Blocks:
     return demo
 
 
-def _api(page: Page, inputs: Inputs) -> None:
+def _api(page: Page, prompts: str) -> None:
     """The named endpoints `/analyse` and `/evidence`: an analysis as numbers, and as a file."""
-    asked = {name: inputs.form[name] for name in API_FIELDS}
+    asked = asked_components(prompts)
     for name, call in (("analyse", page.api_analyse), ("evidence", page.api_evidence)):
         button, result = gr.Button(visible=False), gr.JSON(visible=False)
         button.click(call, outputs=result, inputs_kwargs=asked, api_name=name, **MODEL)

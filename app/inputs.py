@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.utils import is_in_or_equal
 from PIL import Image
 
 from app.calls import user_errors
@@ -42,11 +43,23 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
 
     is_template = True  # the page then uses the built-in Image component
 
+    def accept(self, value: Any) -> dict[str, Any] | None:
+        """A picture as it is sent, with no more than where it was uploaded to.
+
+        Without this, Gradio would read any file of this machine whose path is sent without its
+        mark of an upload, and fetch any address.
+        """
+        if value is None:
+            return None
+        path = value.get("path") if isinstance(value, dict) else None
+        known = isinstance(path, str) and "\0" not in path
+        if not known or not is_in_or_equal(path, self.GRADIO_CACHE):
+            raise gr.Error("Send the picture as a file.", print_exception=False)
+        return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
     def preprocess(self, payload: Any) -> Image.Image | None:
         if payload is None:
             return None
-        if payload.path is None:  # a data: URL from an API caller
-            raise gr.Error("Send the picture as a file.", print_exception=False)
         with user_errors():
             there = os.path.isfile(payload.path)
             return _read_once(payload.path, os.stat(payload.path).st_mtime_ns if there else 0)

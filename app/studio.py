@@ -55,7 +55,9 @@ def own_file(name: str) -> Path:
             return path
     except (OSError, RuntimeError):  # too long, or the home of an unknown user
         pass
-    raise CheckpointError(f"There is no file {name[:80]!r}. Give the path of a .safetensors file.")
+    raise CheckpointError(
+        f"There are no prompts {name[:80]!r}. Give the path of a .safetensors file."
+    )
 
 
 def _file_of(prompts: str) -> Path:

@@ -166,7 +166,7 @@ def test_a_picture_inside_an_address_is_refused(noise):
     Image.fromarray(noise).save(buffer, "PNG")
     url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     with pytest.raises(gr.Error) as caught:
-        SafeImage(type="pil").preprocess(ImageData(url=url))
+        SafeImage(type="pil").accept({"url": url})
     assert caught.value.message == "Send the picture as a file."
 
 
@@ -259,7 +259,7 @@ def test_a_seed_is_a_whole_number(seed):
         ({"p_max": 1.5}, "must lie in"),
         ({"mode": "burn"}, "choose one of zero"),
         ({"placement": "before"}, "choose one of next"),
-        ({"w_cls": -1}, "at least 0"),
+        ({"w_cls": -1}, "must lie in"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(change, words):

@@ -217,7 +217,7 @@ def test_prompts_for_another_backbone_are_refused_by_both_names(studio, tiny_nam
     "path", ["nowhere.safetensors", ".", "x" * 5000, "~nobody-by-this-name/x", "a\0b"]
 )
 def test_a_path_without_a_file_is_refused(studio, tiny_name, path):
-    with pytest.raises(CheckpointError, match="There is no file"):
+    with pytest.raises(CheckpointError, match="There are no prompts"):
         studio.load(tiny_name, path)
 
 
@@ -235,7 +235,7 @@ def test_a_public_page_loads_no_backbone_that_a_visitor_names(folders, kind):
 
 
 def test_an_unknown_backbone_is_refused_with_what_to_use(studio):
-    with pytest.raises(BackboneError, match="No CLIP is called 'nothing'"):
+    with pytest.raises(BackboneError, match="No backbone is called 'nothing'"):
         studio.load("nothing")
 
 
