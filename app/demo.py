@@ -14,12 +14,13 @@ import gradio as gr
 from app import permalink
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
+from app.host import Host
 from app.inputs import Inputs, build_inputs
 from app.lab import lab, trained_with
 from app.lab.bench import Bench
 from app.page import API_FIELDS, Page
 from app.studio import NO_PROMPTS, Studio
-from app.tabs import method, take_away, texts
+from app.tabs import batch, method, take_away, texts
 from app.tabs.export import savable
 from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
@@ -130,8 +131,13 @@ def first_prompts(studio: Studio) -> str:
     return next(iter(studio.prompts_for("mini")), NO_PROMPTS)
 
 
-def build_demo(studio: Studio) -> gr.Blocks:
-    """The whole page over one studio."""
+def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
+    """The whole page over one studio.
+
+    Args:
+        host: its limits; None for the defaults.
+    """
+    host = host or Host()
     start = first_prompts(studio)
     page = Page(studio)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
@@ -158,6 +164,8 @@ def build_demo(studio: Studio) -> gr.Blocks:
                 comparisons = lab.build(bench)
             with gr.Tab("Method", id="method"):
                 method.build()
+            with gr.Tab("Batch", id="batch"):
+                batch.build(studio, inputs.form, host)
             with gr.Tab("Save", id="save"):
                 take_away.build(state, draws)
                 restored = permalink.build(studio, inputs, demo)
@@ -242,13 +250,14 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
+        host = Host.read(os.environ)
         studio = Studio(arguments.device, own_files="SPACE_ID" not in os.environ)
     except DropleError as error:
         parser.error(str(error))
     start = first_prompts(studio)
     if on_zero_gpu():
         studio.load("mini", start)  # before the launch, when models are packed for the GPU
-    demo = build_demo(studio)
+    demo = build_demo(studio, host)
     launch(demo, prevent_thread_lock=True)
     if not on_zero_gpu():
         # The first picture needs no model; the first visitor's own should not wait for one.

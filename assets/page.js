@@ -33,3 +33,25 @@ function lookingAt(query) {
   for (const [name, value] of Object.entries(window.lens?.state() ?? {}))
     if ([...NUMBERS, ...WORDS, "draw"].includes(name) && value !== null) query.set(`look-${name}`, value);
 }
+
+// Gradio takes dropped files, but of a dropped folder none: its pictures are given as if they were chosen.
+async function filesOf(entry) {
+  if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
+  const reader = entry.createReader(), found = [];
+  for (;;) {
+    const some = await new Promise((done, fail) => reader.readEntries(done, fail)); // a hundred at most
+    if (!some.length) return (await Promise.all(found.map(filesOf))).flat();
+    found.push(...some);
+  }
+}
+addEventListener("drop", async event => {
+  const box = event.target.closest?.("#batch-files"), input = box?.querySelector("input[type=file]");
+  const entries = input ? [...event.dataTransfer.items].map(one => one.webkitGetAsEntry()).filter(Boolean) : [];
+  if (!entries.some(one => one.isDirectory)) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const chosen = new DataTransfer();
+  for (const file of (await Promise.all(entries.map(filesOf))).flat()) chosen.items.add(file);
+  input.files = chosen.files;
+  input.dispatchEvent(new Event("change"));
+}, { capture: true });

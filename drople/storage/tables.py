@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
@@ -113,3 +114,11 @@ def about_table(
         "settings": asdict(settings),
         **others,
     }
+
+
+def table_text(rows: Iterable[Row]) -> str:
+    """A whole table as the text of its CSV file."""
+    out = io.StringIO()
+    lines = ([_cell(value) for value in astuple(row)] for row in rows)
+    csv.writer(out, lineterminator="\n").writerows([HEADER, *lines])
+    return out.getvalue()

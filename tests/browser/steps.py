@@ -20,6 +20,7 @@ TABS = {
     "Trained with": "#trained-run",
     "Lab": "#meter-plot .scatterlayer .point",
     "Method": ".lens-method h2",
+    "Batch": "#batch-run",
     "Save": "#take-away",
 }
 FORMER = re.compile("form has changed")
