@@ -44,6 +44,7 @@ MOUNT = """
 const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"), {
     state: lookedAt(location.search),
     guide: true,
+    pins: true,
     onState: state => trigger("select", state),
     onAsk: asked => { lens.asked = asked.class; trigger("input") },
 })

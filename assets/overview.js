@@ -1261,8 +1261,10 @@ function coloured(page, text) {
   });
 }
 
-/** Builds the overview in `root`, with its places reserved, and returns its handle. */
+/** Builds the overview in `root`, with its places reserved, and returns its handle.
+ *  A pinned one (`leader`) is panels alone, which look where its leader does. */
 function mount(root, options = {}) {
+  const { leader } = options;
   const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, pointing: null, turn: 0, narrow: false, id: "",
     later: null }; // a draw to look at as soon as it comes
   const watched = new Map(), resized = new ResizeObserver(entries => {
@@ -1278,17 +1280,23 @@ function mount(root, options = {}) {
   };
 
   root.classList.add("drople-lens");
+  root.classList.toggle("pinned", Boolean(leader));
   root.tabIndex = -1;
   const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
   page.hint = el("button", { type: "button", class: "hint soft", hidden: true, onclick: () => page.guide.open() }, "New here? Take the five-step guide");
+  const pin = el("button", { type: "button", class: "hint soft", hidden: !options.pins && !leader,
+    title: leader ? "" : "Keeps this result beside the next one", onclick: () => (leader ? leader.pin(null) : page.pin(page.model?.payload)) }, leader ? "Unpin" : "Pin this result");
+  const aside = el("section", { class: "aside", "aria-label": "Pinned result", hidden: true });
   const foot = el("p", { class: "foot soft" }), live = el("p", { class: "live", "aria-live": "polite" });
   page.card = hoverCard(page);
   page.drawer = tokenDrawer(page);
   page.guide = guidedTour(page);
   const bar = controls(page), strip = filmStrip(page);
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
-  root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, chips), verdict, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
-    strip.node, foot, live, page.card.node, page.drawer.node, page.guide.node);
+  const parts = leader ? [...panels, page.drawer] : [bar, ...panels, strip, page.drawer];
+  root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, el("div", { class: "row" }, chips, pin)), verdict, stale),
+    ...(leader ? [] : [bar.node]), el("div", { class: "panels" }, ...panels.map(one => one.node)), ...(leader ? [] : [aside, strip.node]),
+    foot, live, page.card.node, page.drawer.node, page.guide.node);
   page.observe(root, ({ width }) => { page.narrow = width < 700; });
 
   page.mark = token => page.maps.forEach(map => map.mark(token));
@@ -1308,7 +1316,7 @@ function mount(root, options = {}) {
   };
 
   function render() {
-    for (const one of [bar, ...panels, strip, page.drawer]) one.render();
+    for (const one of parts) one.render();
     page.pointing?.();
   }
   function redraw() {
@@ -1316,15 +1324,32 @@ function mount(root, options = {}) {
     colours = new Map();
     if (page.model) render();
   }
-  /** Moves the state; everything follows at once, and no server is asked. */
-  page.set = change => {
+  function move(change) {
     if (!page.model) return;
-    const before = page.state;
+    const before = page.state, known = !change.class || page.model.shown.includes(change.class);
     if ("draw" in change) page.later = null;
-    page.state = fitted({ ...before, ...change }, page.model);
+    page.state = fitted({ ...before, ...change, ...(known ? {} : { class: before.class }) }, page.model);
     render();
-    if (page.state.layer !== before.layer || page.state.class !== before.class || page.state.draw !== before.draw) say(live, spoken(page));
+    if (!leader && ["layer", "class", "draw"].some(name => page.state[name] !== before[name])) say(live, spoken(page));
+  }
+  let pinned = null;
+  /** Moves the state; everything follows at once, and no server is asked. */
+  page.set = leader?.set ?? (change => {
+    move(change);
+    pinned?.move(change);
     options.onState?.(lens.state());
+  });
+  /** Keeps a payload beside the next ones, or, of null, lets it go. */
+  page.pin = payload => {
+    if (payload === undefined) return;
+    pinned?.destroy();
+    aside.replaceChildren();
+    aside.hidden = !payload;
+    pinned = payload && mount(aside.appendChild(el("div")), { leader: page, state: page.state });
+    // The page patches what it was given when the next result comes.
+    pinned?.update(JSON.parse(JSON.stringify(payload)));
+    say(live, payload ? "Pinned: it stays here beside the next result." : "Unpinned.");
+    pin.focus();
   };
   page.step = (what, way) => {
     if (!page.model) return;
@@ -1334,7 +1359,10 @@ function mount(root, options = {}) {
 
   root.addEventListener("keydown", event => {
     const step = { "[": -1, "]": 1 }[event.key];
-    if (step) page.step("layer", step);
+    if (step) {
+      event.stopPropagation();
+      page.step("layer", step);
+    }
     // Sliders and lists move by these keys themselves.
     if (event.target.matches("input, select")) event.stopImmediatePropagation();
   });
@@ -1380,7 +1408,7 @@ function mount(root, options = {}) {
       page.later = page.state.draw === wanted ? null : wanted;
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
-      chips.replaceChildren(...[payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
+      chips.replaceChildren(...[leader && "pinned", payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
       say(verdict, payload.verdict);
       const waiting = payload.depth && page.model.count < payload.draws_wanted;
       say(foot, `${waiting ? `${page.model.count} of ${many(payload.draws_wanted, "draw")} so far · ` : ""}${payload.provenance}`);
@@ -1388,10 +1416,13 @@ function mount(root, options = {}) {
       root.classList.add("filled");
       render();
       page.hint.hidden = !options.guide || page.guide.seen();
+      if (pinned?.id() === payload.id) pinned.update(JSON.parse(JSON.stringify(payload)));
       return undefined;
     },
+    id: () => page.id,
     state: () => ({ ...page.state }),
     set: change => page.set(change),
+    move,
     /** Marks all of the result as old, in these words; "" as of now. */
     stale(text) {
       old = text;
