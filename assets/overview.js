@@ -568,7 +568,7 @@ function panel(page, id, title, question, ...content) {
   const save = kind => el("button", { type: "button", class: "save", "aria-label": `Save ${title} as ${kind}`,
     onclick: () => page.model && savePanel(page, node, id, kind) }, kind);
   const subtitle = el("span", { class: "soft" }, question);
-  const node = el("section", { class: `panel ${id}`, "aria-label": title },
+  const node = el("section", { class: `panel ${id}`, "aria-label": page.options.leader ? `Pinned: ${title}` : title },
     el("header", {}, el("h2", {}, title), subtitle, ...extra, el("span", { class: "saves", "data-screen": true }, save("PNG"), save("SVG"))),
     ...content);
   return { node, subtitle };
@@ -1232,17 +1232,37 @@ function keepFile(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-function savePanel(page, node, id, kind) {
-  const text = panelSvg(page, node), name = `drople-lens-${id}-layer-${page.state.layer + 1}.${kind.toLowerCase()}`;
-  if (kind === "SVG") return keepFile(new Blob([text], { type: "image/svg+xml" }), name);
+/** An SVG text as a PNG of twice its size. */
+async function asPng(text) {
   const picture = new Image();
-  picture.onload = () => {
-    const canvas = el("canvas", { width: 2 * picture.width, height: 2 * picture.height });
-    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob(blob => keepFile(blob, name));
-  };
   picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
-  return undefined;
+  await picture.decode();
+  const canvas = el("canvas", { width: 2 * picture.width, height: 2 * picture.height });
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return new Promise(done => canvas.toBlob(done));
+}
+
+async function savePanel(page, node, id, kind) {
+  const text = panelSvg(page, node), name = `drople-lens-${id}-layer-${page.state.layer + 1}.${kind.toLowerCase()}`;
+  keepFile(kind === "SVG" ? new Blob([text], { type: "image/svg+xml" }) : await asPng(text), name);
+}
+
+/** All panels of a payload, drawn out of sight as a wide screen shows them: id -> SVG text, and PNG in base64. */
+async function pictures(payload, state) {
+  const root = el("div", { style: `position:absolute;left:-9999px;top:0;width:${clamp(window.innerWidth - 32, 320, 1280)}px` });
+  document.body.append(root);
+  const lens = mount(root, { state });
+  lens.update(payload);
+  await lens.drawn();
+  const found = {};
+  for (const id of ["says", "matters", "dropped", "looks"]) {
+    const svg = lens.picture(id), reader = new FileReader(), png = await asPng(svg);
+    await new Promise(done => { reader.onload = done; reader.readAsDataURL(png); });
+    found[id] = { svg, png: reader.result.split(",")[1] };
+  }
+  lens.destroy();
+  root.remove();
+  return found;
 }
 
 // ---- The whole --------------------------------------------------------------------------------------
@@ -1383,12 +1403,12 @@ function mount(root, options = {}) {
     page.source = source;
     page.photo = null;
     const photo = new Image();
-    photo.onload = () => {
+    photo.src = source;
+    page.loaded = photo.decode().then(() => {
       if (page.source !== source) return;
       page.photo = greyed(photo);
       redraw();
-    };
-    photo.src = source;
+    }, () => {});
   }
 
   let old = "", underWay = false;
@@ -1435,6 +1455,12 @@ function mount(root, options = {}) {
       tellStale();
     },
     guide: () => page.guide.open(),
+    /** Once the photograph is there and all parts have their size. */
+    drawn: async () => {
+      await page.loaded;
+      for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+    },
+    pictures: () => (page.model ? pictures(page.model.payload, page.state) : {}),
     /** A panel ("says", "matters", "dropped", "looks") as SVG text. */
     picture: id => panelSvg(page, root.querySelector(`.panel.${id}`)),
     destroy() {

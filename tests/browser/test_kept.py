@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 
 import pytest
+from PIL import Image
 from steps import (
     CLASSES,
     SAID,
@@ -146,6 +148,12 @@ def test_the_saved_page_shows_the_same_without_network(look, chromium, tmp_path)
     with zipfile.ZipFile(saved.value.path()) as packed:
         name = next(name for name in packed.namelist() if name.endswith(".html"))
         packed.extract(name, tmp_path)
+        panels = {one.rpartition("-")[2]: packed.read(one) for one in packed.namelist()}
+    for panel in ("says", "matters", "dropped", "looks"):
+        assert b"layer 4 " in panels[f"{panel}.svg"], panel  # what is in it, and where it looks
+        assert Image.open(io.BytesIO(panels[f"{panel}.png"])).width > 300, panel
+    assert panels["matters.svg"].count(b"<image") >= 2  # a map and its colours
+    assert b"Over 32 draws, after layer 4" in panels["dropped.svg"]
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, offline=True)
     alone, asked = context.new_page(), []
     alone.on("request", lambda one: asked.append(one.url))
