@@ -59,24 +59,14 @@ const show = () => {
 watch("value", show)
 show()
 """
-STALE = "() => { window.lens?.stale('The form has changed since: press Analyse.') }"
-FRESH = "() => { window.lens?.stale('') }"
+STALE, FRESH = "() => markOld(true)", "() => markOld(false)"
 CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
 # Stop is there from the press until the last draw; draws that end meanwhile are of a former result.
-RUNNING = """() => {
-    document.body.classList.add("lens-running", "lens-analysing")
-    window.lens?.computing(true)
-}"""
-ANALYSED = """() => {
-    document.body.classList.remove("lens-analysing")
-    window.lens?.computing(false)
-}"""
-DONE = """() => {
-    document.body.classList.remove("lens-running", "lens-analysing")
-    window.lens?.computing(false)
-}"""
+RUNNING = "() => { document.body.classList.add('lens-running', 'lens-analysing') }"
+ANALYSED = "() => { document.body.classList.remove('lens-analysing') }"
+DONE = "() => { document.body.classList.remove('lens-running', 'lens-analysing') }"
 DRAWN = """() => {
     const { classList } = document.body
     if (!classList.contains("lens-analysing")) classList.remove("lens-running")
@@ -156,11 +146,11 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
                     {}, html_template='<div class="drople-lens"></div>', js_on_load=MOUNT,
                     elem_id="overview", apply_default_css=False,
                 )  # fmt: skip
-            with gr.Tab("Text", id="text"):
+            with gr.Tab("Text", id="text", elem_classes="lens-answers"):
                 views = savable("text", texts.build(), state, inputs.target)
-            with gr.Tab("Trained with", id="trained-with"):
+            with gr.Tab("Trained with", id="trained-with", elem_classes="lens-answers"):
                 views += savable("trained-with", trained_with.build(bench), state, inputs.target)
-            with gr.Tab("Lab", id="lab"):
+            with gr.Tab("Lab", id="lab", elem_classes="lens-answers"):
                 inputs.target.render()
                 comparisons = lab.build(bench)
             with gr.Tab("Method", id="method"):

@@ -1302,7 +1302,7 @@ function mount(root, options = {}) {
   root.classList.add("drople-lens");
   root.classList.toggle("pinned", Boolean(leader));
   root.tabIndex = -1;
-  const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
+  const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" });
   page.hint = el("button", { type: "button", class: "hint soft", hidden: true, onclick: () => page.guide.open() }, "New here? Take the five-step guide");
   const pin = el("button", { type: "button", class: "hint soft", hidden: !options.pins && !leader,
     title: leader ? "" : "Keeps this result beside the next one", onclick: () => (leader ? leader.pin(null) : page.pin(page.model?.payload)) }, leader ? "Unpin" : "Pin this result");
@@ -1314,7 +1314,7 @@ function mount(root, options = {}) {
   const bar = controls(page), strip = filmStrip(page);
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
   const parts = leader ? [...panels, page.drawer] : [bar, ...panels, strip, page.drawer];
-  root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, el("div", { class: "row" }, chips, pin)), verdict, stale),
+  root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, el("div", { class: "row" }, chips, pin)), verdict),
     ...(leader ? [] : [bar.node]), el("div", { class: "panels" }, ...panels.map(one => one.node)), ...(leader ? [] : [aside, strip.node]),
     foot, live, page.card.node, page.drawer.node, page.guide.node);
   page.observe(root, ({ width }) => { page.narrow = width < 700; });
@@ -1411,9 +1411,6 @@ function mount(root, options = {}) {
     }, () => {});
   }
 
-  let old = "", underWay = false;
-  const tellStale = () => say(stale, old && underWay ? "Computing the new result …" : old);
-
   const lens = {
     /** Shows a payload; the state stays where this payload can show it. */
     update(payload) {
@@ -1443,17 +1440,6 @@ function mount(root, options = {}) {
     state: () => ({ ...page.state }),
     set: change => page.set(change),
     move,
-    /** Marks all of the result as old, in these words; "" as of now. */
-    stale(text) {
-      old = text;
-      tellStale();
-      root.classList.toggle("stale", Boolean(text));
-    },
-    /** While what is old is being computed anew, its note says so. */
-    computing(on) {
-      underWay = on;
-      tellStale();
-    },
     guide: () => page.guide.open(),
     /** Once the photograph is there and all parts have their size. */
     drawn: async () => {

@@ -20,6 +20,12 @@ new MutationObserver(showThumbnail).observe(document, {
   subtree: true, childList: true, attributes: true, attributeFilter: ["src"],
 });
 
+/** Marks all that is shown, on every tab, as of the former form, or as of this one. */
+function markOld(old) {
+  document.body.classList.toggle("lens-old", old);
+  document.querySelector("#progress p").textContent = old ? "The form has changed since: press Analyse." : "";
+}
+
 // What a link says of where to look: the overview's state, as `DropleLens.mount` takes it.
 const NUMBERS = ["layer", "opacity"], WORDS = ["signal", "class", "branch", "read"];
 function lookedAt(query) {

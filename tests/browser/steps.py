@@ -23,7 +23,6 @@ TABS = {
     "Batch": "#batch-run",
     "Save": "#take-away",
 }
-FORMER = re.compile("form has changed")
 
 
 def open_tab(page, name):
