@@ -71,8 +71,7 @@ DRAWN = """() => {
     const { classList } = document.body
     if (!classList.contains("lens-analysing")) classList.remove("lens-running")
 }"""
-# A plot drawn on a closed tab has no width yet.
-REFIT = "() => { setTimeout(() => dispatchEvent(new Event('resize')), 50) }"
+VISITED = "() => { setTimeout(visited, 50) }"  # once the tab is there
 
 
 def theme() -> gr.themes.Base:
@@ -159,10 +158,12 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
                 batch.build(studio, inputs.form, host)
             with gr.Tab("Save", id="save"):
                 take_away.build(state, draws)
-                restored = permalink.build(studio, inputs, demo)
+                restored = permalink.build(
+                    studio, inputs, demo, tabs={"tab": tabs, "view": comparisons.row}
+                )
         # First of all events, so that its name is not taken by the page's own.
         _api(page, inputs)
-        tabs.select(None, js=REFIT, api_visibility="private")
+        tabs.select(None, js=VISITED, api_visibility="private")
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
         # The first picture waits for no other visitor's turn, unless it must be computed.

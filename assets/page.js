@@ -26,6 +26,15 @@ function markOld(old) {
   document.querySelector("#progress p").textContent = old ? "The form has changed since: press Analyse." : "";
 }
 
+// A plot drawn on a closed tab has no width yet. A link leads to the tab before the one that makes links.
+const looked = {};
+function visited() {
+  dispatchEvent(new Event("resize"));
+  const open = id => document.querySelector(`#${id} > .tab-wrapper [role="tab"][aria-selected="true"]`)?.textContent.trim();
+  if (open("tabs") !== "Save") looked.tab = open("tabs");
+  looked.view = looked.tab === "Lab" ? open("lab") : undefined;
+}
+
 // What a link says of where to look: the overview's state, as `DropleLens.mount` takes it.
 const NUMBERS = ["layer", "opacity"], WORDS = ["signal", "class", "branch", "read"];
 function lookedAt(query) {
@@ -38,6 +47,7 @@ function lookedAt(query) {
 function lookingAt(query) {
   for (const [name, value] of Object.entries(window.lens?.state() ?? {}))
     if ([...NUMBERS, ...WORDS, "draw"].includes(name) && value !== null) query.set(`look-${name}`, value);
+  for (const [name, value] of Object.entries(looked)) if (value) query.set(`look-${name}`, value);
 }
 
 // Gradio takes dropped files, but of a dropped folder none: its pictures are given as if they were chosen.

@@ -89,6 +89,25 @@ def test_a_link_brings_every_control_back(visit):
     assert {name: kept[name] for name in LOOKED} == LOOKED
 
 
+@pytest.mark.parametrize("path", [["Text"], ["Trained with"], ["Lab", "Rate curve"]])
+def test_a_link_leads_to_the_tab_it_was_made_for(visit, path):
+    page = visit()
+    for name in path:
+        open_tab(page, name)
+    open_tab(page, "Save")
+    page.locator("#copy-link").click()
+    link = page.locator("#link textarea, #link input")
+    expect(link).to_have_value(re.compile("look-tab="))
+    other = visit(query="?" + link.input_value().partition("/?")[2], answered=False)
+    for name in path:
+        tab = other.get_by_role("tab", name=name, exact=True)
+        expect(tab).to_have_attribute("aria-selected", "true")
+    shown = {"Text": "#texts-strips .lens-cell", "Trained with": "#trained-note",
+             "Lab": "#rates-note"}[path[0]]  # fmt: skip
+    expect(other.locator(shown).first).to_be_visible()
+    expect(other.locator(shown).first).not_to_be_empty()
+
+
 def test_a_link_made_for_an_uploaded_picture_asks_for_it(visit):
     page = visit(query="?classes=walrus%2C+teapot", answered=False)
     expect(page.locator(SAID)).to_contain_text("but not the picture they were for")
