@@ -192,4 +192,6 @@ def columns(protocol: str, test_sets: Sequence[str]) -> list[Column]:
         return [*summed, Column("mean of all", corrupt)]
     if protocol == "few-shot":
         return [*single, Column("mean", tuple(test_sets))]
+    if protocol == "pgd":
+        return [*single, Column("mean of the attacks", tuple(test_sets[1:]))]
     return single
