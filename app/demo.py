@@ -129,7 +129,7 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
     """
     host = host or Host()
     start = first_prompts(studio)
-    page = Page(studio)
+    page = Page(studio, host.draws)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
     with gr.Blocks(
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False

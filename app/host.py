@@ -14,7 +14,7 @@ MAX_DRAWS, MAX_PICTURES = 256, 5000
 class Host:
     """The host's limits."""
 
-    draws: int | None = None  # of each compared dropout; None: as many as the backbone allows
+    draws: int | None = None  # of each compared dropout; None: see `draws_for`
     pictures: int = 200  # in one batch
 
     @classmethod
