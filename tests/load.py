@@ -101,8 +101,14 @@ def repeat(space: Served, analyses: int) -> list[int]:
             page.fill("image", given)
             page.fill("classes", ", ".join(f"thing {i // 10} {k}" for k in range(3 + i % 8 * 7)))
             page.fill("seed", i)
-            assert len([*page.press("run")]) > 1
+            try:
+                assert len([*page.press("run")]) > 1
+            except RuntimeError as error:  # draws on a machine with other work
+                if "more than 120 seconds" not in str(error):
+                    raise
         sizes.append(space.resident())
+        if i % 10 == 9:
+            print(f"after {i + 1}: {_mib(sizes[-1])}, peak {_mib(space.peak())}", flush=True)
     return sizes
 
 

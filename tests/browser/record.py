@@ -73,11 +73,20 @@ def visit(page: Page, url: str, folder: Path) -> None:
     page.locator("#stop").click()
     for name in TABS:
         open_tab(page, name)
+        if name == "Batch":
+            page.locator("#batch-files input[type=file]").set_input_files(
+                folder / "own picture.png"
+            )
+            expect(page.locator("#batch-files")).to_contain_text("own picture")
+            page.locator("#batch-run").click()
+            expect(page.locator("#batch-note")).to_contain_text("1 of 1 pictures.")
         if name == "Lab":
             for one in LAB:
                 open_tab(page, one)
                 page.wait_for_timeout(1500)
-        for button in page.locator("#save-text, #take-away").filter(visible=True).all():
+        for button in (
+            page.locator("#save-text, #batch-save, #take-away").filter(visible=True).all()
+        ):
             with page.expect_download():
                 button.click()
     open_tab(page, "Overview")

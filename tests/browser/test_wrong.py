@@ -88,7 +88,7 @@ def test_a_class_name_is_never_markup(stay):
     assert stay.evaluate("window.ran") is None
 
 
-def test_a_full_disk_is_said_and_forgotten_when_there_is_room(stay, monkeypatch, tmp_path):
+def test_a_full_disk_is_said_and_forgotten_when_there_is_room(stay, regular, monkeypatch, tmp_path):
     path = tmp_path / "noise.png"
     noise_picture(64, 64).save(path)
 
@@ -100,6 +100,9 @@ def test_a_full_disk_is_said_and_forgotten_when_there_is_room(stay, monkeypatch,
         patched.setattr("gradio.route_utils.NamedTemporaryFile", full)
         stay.locator("#image input[type=file]").set_input_files(path)
         expect(stay.locator(".toast-body")).to_contain_text("The disk of this machine is full")
+    problems = regular[1]
+    assert ["507" in one for one in problems] == [True]
+    problems.clear()  # the browser's own note
     stay.keyboard.press("Escape")
     upload(stay, path)
     answer(stay, "walrus, teapot")
