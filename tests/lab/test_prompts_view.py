@@ -95,7 +95,8 @@ def test_bars_and_table_hold_the_counts(plan):
     counts = count_prompts(plan, **LAYERS)
     carried, added, removed = prompts_figure(counts["image"]).data
     for i, one in enumerate(counts["image"]):
-        assert (carried.y[i], added.y[i], -(removed.y[i] or 0)) == (one.carried, one.added, one.removed)
+        bars = (carried.y[i], added.y[i], -(removed.y[i] or 0))
+        assert bars == (one.carried, one.added, one.removed)
         row = [str(n) for n in (i + 1, one.removed, one.added, one.carried, one.total)]
         assert count_rows(counts)[i][:5] == row
     assert counts_sentence(plan, counts).endswith(".")
