@@ -27,8 +27,8 @@ INTRO = (
     "Training asks that the residual, the adapted feature with lambda times the frozen one taken "
     "out, be as undecided as it can: its entropy is maximised. Here one training step sees your "
     "picture, with the class looked at as its label and IWTD in image and text tower; weights are "
-    "the released ones, whatever these prompts were trained with. An arrow shows where the "
-    "term pulls. All probabilities use the adapted branch's logit scale, as the objective does."
+    "the released ones, whatever these prompts were trained with. An arrow shows where the term "
+    "pulls. All probabilities use the adapted branch's logit scale, as the objective does."
 )
 PRESS = "Press Read the residual: it takes about a second with mini."
 IMAGE, TEXT = "picture's", "text's"
