@@ -137,7 +137,7 @@ def test_of_other_prompts_than_the_analysis_has_nothing_is_drawn(drawn):
 
 
 def test_a_file_that_is_gone_is_said(drawn):
-    assert "There is no file" in drawn(named(ask(), "gone"), "gone.safetensors")[0]
+    assert "Give the path" in drawn(named(ask(), "gone"), "gone.safetensors")[0]
 
 
 def test_without_prompts_there_is_nothing_to_count(drawn):
