@@ -233,8 +233,8 @@ def ranked_sentence(name: str, p: np.ndarray, ranked: np.ndarray) -> str:
     gap = float(np.abs(known - known.mean()).mean())
     return (
         f"If ranked (ours, not the released code's): p from {known.min():.2f} to {known.max():.2f} "
-        f"in even steps; about {100 * gap:.1f} % of the decisions would differ from vanilla dropout "
-        f"at ranked's own mean rate, {known.mean():.2f}."
+        f"in even steps; about {100 * gap:.1f} % of the decisions would differ from vanilla "
+        f"dropout at ranked's own mean rate, {known.mean():.2f}."
     )
 
 
