@@ -110,16 +110,16 @@ def _refused(field: str, why: str) -> gr.Error:
     return gr.Error(named, print_exception=False)
 
 
-def asked_components(prompts: str) -> dict[str, Component]:
+def asked_components(backbone: str, prompts: str) -> dict[str, Component]:
     """The fields by name, with the documented defaults; the picture and the classes have none.
 
     Args:
-        prompts: the default ones.
+        backbone: the default one, as `prompts` are.
     """
     return {
         "image": AskedImage(label="image", visible=False),
         "classes": AskedClasses(label="classes", visible=False),
-        "backbone": AskedText("mini", label="backbone", visible=False),
+        "backbone": AskedText(backbone, label="backbone", visible=False),
         "prompts": AskedText(prompts, label="prompts", visible=False),
         "seed": AskedSeed(0, label="seed", precision=0, visible=False),
     }

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from drople.commands.options import add_config_options, add_data_options, config_of, precision_of
 from drople.devices import device_of
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"percent of {sizes} test images")
     save_prompts(out, trained.model, replace(trained.card, metrics=metrics))
     print(f"wrote {out}")
+    print(f"open the app with it: python app.py --prompts {quote(str(out))}")
 
 
 def _summed_up(accuracies: Mapping[str, tuple[float, float]]) -> dict[str, float]:

@@ -39,17 +39,20 @@ class Comparison:
     pairs: Mapping[str, tuple[Resampled, Resampled]]  # by task
     seeds: int  # of the task with the fewest in common
 
-    def over_all(self, column: Column) -> Interval:
+    def over_all(self, column: Column, *, comparisons: int = 1) -> Interval:
         """First minus second over the tasks."""
-        return bootstrap.mean_difference([*self.pairs.values()], column)
+        return bootstrap.mean_difference([*self.pairs.values()], column, comparisons=comparisons)
 
     @property
     def seeds_in_words(self) -> str:
         return f"{self.seeds} seed{'s' * (self.seeds > 1)}"
 
-    def on_each(self, column: Column) -> dict[str, Interval]:
+    def on_each(self, column: Column, *, comparisons: int = 1) -> dict[str, Interval]:
         """First minus second by task."""
-        return {task: bootstrap.difference(*pair, column) for task, pair in self.pairs.items()}
+        return {
+            task: bootstrap.difference(*pair, column, comparisons=comparisons)
+            for task, pair in self.pairs.items()
+        }
 
 
 def compare(tables: Sequence[Table], first: str, second: str) -> Comparison:
@@ -115,15 +118,26 @@ def questions(tables: Sequence[Table]) -> list[str]:
 
 
 def forest_rows(tables: Sequence[Table]) -> list[ForestRow]:
-    """Every question that has runs: its difference in the last column over all tasks, then each."""
+    """Every question that has runs: its difference in the last column over all tasks, then each.
+
+    The corrected intervals allow for all rows together.
+    """
+    asked = {f"{a} minus {b}": compare(tables, a, b) for _, a, b in QUESTIONS}
+    asked = {name: one for name, one in asked.items() if one.pairs}
+    count = sum(1 + len(one.pairs) for one in asked.values())
     rows = []
-    for _, first, second in QUESTIONS:
-        one = compare(tables, first, second)
-        if one.pairs:
-            column = tables[0].columns[-1]
-            label = f"{first} minus {second}, {tables[0].one.on}"
-            rows.append(ForestRow(label, one.over_all(column), whole=True))
-            rows += [ForestRow(task, each) for task, each in one.on_each(column).items()]
+    for name, one in asked.items():
+        column = tables[0].columns[-1]
+        rows.append(
+            ForestRow(
+                f"{name}, {tables[0].one.on}", one.over_all(column),
+                one.over_all(column, comparisons=count), whole=True,
+            )
+        )  # fmt: skip
+        corrected = one.on_each(column, comparisons=count)
+        rows += [
+            ForestRow(task, each, corrected[task]) for task, each in one.on_each(column).items()
+        ]
     return rows
 
 

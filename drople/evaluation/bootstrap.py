@@ -17,7 +17,7 @@ NO_DIFFERENCE = "no difference shown"
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % percentile interval, in percent points."""
+    """An estimate with its percentile interval (95 % unless said), in percent points."""
 
     estimate: float
     low: float
@@ -86,23 +86,31 @@ def resample(
     return Resampled(tuple(hits), np.stack(parts, axis=-1).astype(float), shares)
 
 
-def difference(first: Resampled, second: Resampled, column: Column) -> Interval:
-    """First minus second on one task."""
-    return _interval(first.figure(column) - second.figure(column))
+def difference(
+    first: Resampled, second: Resampled, column: Column, *, comparisons: int = 1
+) -> Interval:
+    """First minus second on one task; see `mean_difference` for `comparisons`."""
+    return _interval(first.figure(column) - second.figure(column), comparisons)
 
 
-def mean_difference(pairs: Sequence[tuple[Resampled, Resampled]], column: Column) -> Interval:
+def mean_difference(
+    pairs: Sequence[tuple[Resampled, Resampled]], column: Column, *, comparisons: int = 1
+) -> Interval:
     """First minus second over tasks; a harmonic mean is that of the averaged accuracies.
 
     So average the papers of the field (METHOD.md 5.4).
+
+    Args:
+        comparisons: how many intervals are to hold their values together in 95 % (Bonferroni).
     """
     first, second = (over_tasks([pair[i] for pair in pairs], column) for i in (0, 1))
-    return _interval(first - second)
+    return _interval(first - second, comparisons)
 
 
-def _interval(values: np.ndarray) -> Interval:
+def _interval(values: np.ndarray, comparisons: int) -> Interval:
     """Of differences (1 + R,): the measured one, then the resampled."""
-    low, high = np.quantile(values[1:], [0.025, 0.975])
+    outside = 0.05 / comparisons
+    low, high = np.quantile(values[1:], [outside / 2, 1 - outside / 2])
     return Interval(float(values[0]), float(low), float(high))
 
 

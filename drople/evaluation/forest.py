@@ -16,12 +16,14 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .whole { font-weight: 600 }
 .back { fill: #ffffff }
 .mark { fill: #0b5cad; stroke: #0b5cad; stroke-width: 2 }
+.thin { stroke: #0b5cad }
 .grid { stroke: #d1d9e0 }
 .zero { stroke: #59636e; stroke-width: 1.5 }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc }
   .back { fill: #0d1117 }
   .mark { fill: #6cb6ff; stroke: #6cb6ff }
+  .thin { stroke: #6cb6ff }
   .grid { stroke: #3d444d }
   .zero { stroke: #9198a1 }
 }
@@ -34,13 +36,14 @@ class ForestRow:
 
     label: str
     interval: Interval
+    corrected: Interval  # for the number of comparisons
     whole: bool = False
 
 
 def axis_of(rows: Sequence[ForestRow]) -> list[int]:
     """Ticks of the axis, evenly spaced whole numbers; they enclose 0 and every interval."""
-    low = min([0.0, *(row.interval.low for row in rows)])
-    high = max([0.0, *(row.interval.high for row in rows)])
+    low = min([0.0, *(row.corrected.low for row in rows)])
+    high = max([0.0, *(row.corrected.high for row in rows)])
     step = next(step for step in (1, 2, 5, 10, 20, 50) if high - low <= 10 * step)
     return [*range(step * floor(low / step), step * max(ceil(high / step), 1) + 1, step)]
 
@@ -78,6 +81,7 @@ def forest(rows: Sequence[ForestRow], title: str) -> str:
 def _drawn(row: ForestRow, ticks: Sequence[int], y: int) -> list[str]:
     one = row.interval
     low, middle, high = (position(v, ticks) for v in (one.low, one.estimate, one.high))
+    least, most = (position(v, ticks) for v in (row.corrected.low, row.corrected.high))
     size = 5 if row.whole else 3
     shape = (
         f'<path class="mark" d="M{middle:.2f} {y - size} l{size} {size} l-{size} {size} '
@@ -88,6 +92,7 @@ def _drawn(row: ForestRow, ticks: Sequence[int], y: int) -> list[str]:
     weight, indent = (' class="whole"', 12) if row.whole else ("", 28)
     return [
         f'<text{weight} x="{indent}" y="{y + 4}">{escape(row.label)}</text>',
+        f'<line class="thin" x1="{least:.2f}" x2="{most:.2f}" y1="{y}" y2="{y}"/>',
         f'<line class="mark" x1="{low:.2f}" x2="{high:.2f}" y1="{y}" y2="{y}"/>',
         shape,
         f'<text{weight} x="{WIDTH - 12}" y="{y + 4}" text-anchor="end">{one}</text>',

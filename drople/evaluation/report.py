@@ -16,6 +16,7 @@ from drople.evaluation import markdown, sections
 from drople.evaluation.answer import QUESTIONS, averages, by_task, forest_rows, headline, questions
 from drople.evaluation.bootstrap import RESAMPLES, difference
 from drople.evaluation.choice import ChoiceResult, read_choices
+from drople.evaluation.choice_gain import choice_against_gain
 from drople.evaluation.cost import StepCost, read_costs
 from drople.evaluation.forest import forest
 from drople.evaluation.markdown import blocks
@@ -82,7 +83,7 @@ def write_report(
     write_verdicts(
         folder / "verdict.json", [one for alike in backbones for one in verdicts(alike, choices)]
     )
-    write_text(out, "\n".join(_opening(backbones, choices)) + "\n")
+    write_text(out, "\n".join(_opening(tested, backbones, choices)) + "\n")
     print(f"wrote {out} and {folder}")
 
 
@@ -112,8 +113,10 @@ def _pack(runs: Path, out: Path) -> None:
 _REPORTED = ("results", "choices", "costs")
 
 
-def _opening(backbones: Sequence[Sequence[Table]], choices: Sequence[ChoiceResult]) -> list[str]:
-    """RESULTS.md: the verdict, the plot and three tables."""
+def _opening(
+    tested: Sequence[Table], backbones: Sequence[Sequence[Table]], choices: Sequence[ChoiceResult]
+) -> list[str]:
+    """RESULTS.md: the verdict, the plot and four tables."""
     parts: list[str | Sequence[str]] = ["# Results"]
     for alike in backbones:
         parts += [f"With {alike[0].one.on}:"] if len(backbones) > 1 else []
@@ -127,7 +130,11 @@ def _opening(backbones: Sequence[Sequence[Table]], choices: Sequence[ChoiceResul
         parts.append(f"## Base-to-novel by task, {alike[0].one.on}")
         parts.append(f"{' / '.join(columns).capitalize()}, means over the seeds.")
         parts += [by_task(alike), averages(alike)]
-    parts += ["## How far IWTD chooses", sections.choices_in_short(choices)]
+        parts += [
+            f"## Choice against gain, {alike[0].one.on}",
+            *choice_against_gain(alike, choices),
+        ]
+    parts += ["## Other protocols", sections.other_protocols(tested)]
     return blocks(*parts, "## More", [f"- [{p}]({PAGES}/{p}.md): {what}" for p, what in _MORE])
 
 
@@ -170,11 +177,12 @@ def _methods_page(tables: Sequence[Table], costs: Sequence[Sequence[StepCost]]) 
 
 
 _READING = (
-    "Diamonds are over all tasks, circles on each; the line is the 95 % bootstrap interval of a",
-    "paired difference, not corrected for how many there are. “better” and “worse” stand where it",
-    "excludes 0, “mixed” where tasks contradict one another; “no difference shown” does not prove",
-    "that there is none. Accuracies are percent of images after the last epoch, dropout off;",
-    "`zero-shot` is the frozen branch.",
+    "Diamonds are over all tasks, circles on each; the thick line and the figures are the 95 %",
+    "bootstrap interval of a paired difference, the thin line is corrected for the number of lines",
+    "(Bonferroni). “better” and “worse” stand where the uncorrected one excludes 0, “mixed” where",
+    "tasks contradict one another; “no difference shown” does not prove that there is none.",
+    "Accuracies are percent of images after the last epoch, dropout off; `zero-shot` is the frozen",
+    "branch.",
 )
 _MEASURED = (
     "Accuracies are in percent, mean ± standard deviation over the seeds, of the last epoch; test",

@@ -7,12 +7,13 @@ from math import isnan
 from statistics import mean, median
 
 from drople.evaluation import markdown
+from drople.evaluation.bootstrap import difference
 from drople.evaluation.choice import ChoiceResult
 from drople.evaluation.cost import StepCost
 from drople.evaluation.protocols import PROTOCOLS
 from drople.evaluation.published import AVERAGES, CALTECH101
 from drople.evaluation.runs import FROZEN
-from drople.evaluation.tables import Table, command, shown
+from drople.evaluation.tables import Table, command, resampled, shared_seeds, shown
 from drople.training.config import METHODS
 
 CORE = ("drople-none", "drople-vanilla", "drople", "mpl")
@@ -42,16 +43,21 @@ _COSTING = (
 )
 
 
-def choices_in_short(measured: Sequence[ChoiceResult]) -> list[str]:
-    """How often IWTD and vanilla dropout decide differently, a row a model and normalisation."""
-    rows = [
-        [one.data, _made_so(one), choice.normalisation]
-        + [f"{x:.2f}" for x in (choice.mean_p, choice.differing, choice.overlap)]
-        for one in _of_test(measured)
-        for choice in one.choices
-    ]
-    head = ["data", "method", "normalisation", "mean p", "decisions that differ", "overlap"]
-    return markdown.table(head, rows) if rows else ["Not measured."]
+def other_protocols(tested: Sequence[Table]) -> list[str]:
+    """The deciding column of every protocol but base-to-novel, and IWTD minus vanilla dropout."""
+    methods = (FROZEN, *CORE)
+    rows = []
+    for table in (t for t in tested if t.one.protocol != "base-to-novel"):
+        column, reference = table.columns[-1], table.reference()
+        own = [table.partner(reference, name) if reference else None for name in methods]
+        means = [f"{row.figures(column).mean():.2f}" if row else "" for row in own]
+        pair = table.pair("drople", "drople-vanilla")
+        gain = str(difference(*resampled(*pair), column)) if pair else ""
+        seeds = ", ".join(map(str, shared_seeds(*pair))) if pair else ""
+        what = f"{table.one.protocol}, {table.one.data}: {column.title}"
+        rows.append([what, *means, gain, seeds])
+    head = ["", *methods, "drople minus drople-vanilla", "seeds"]
+    return markdown.table(head, rows) if rows else ["Not run."]
 
 
 def _made_so(one: ChoiceResult) -> str:

@@ -12,6 +12,7 @@ from drople.evaluation.tables import Row, Table, resampled, shared_seeds
 from drople.storage.verdicts import Verdict
 
 DROPOUT = ("mode", "p_min", "p_max", "normalisation")
+_OF_THE_KEY = {f"dropout.{name}" for name in DROPOUT}
 
 
 def verdicts(tables: Sequence[Table], measured: Sequence[ChoiceResult]) -> list[Verdict]:
@@ -79,6 +80,7 @@ def _differing(
         model
         for model in measured
         if (model.weights, model.method) == (weights, "drople")
+        and not {name for name in model.settings if name.startswith("dropout.")} - _OF_THE_KEY
         and [model.config[f"dropout.{name}"] for name in DROPOUT[:-1]] == config
     ]
     shares = [

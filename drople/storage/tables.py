@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -231,3 +232,11 @@ def about_table(
         "settings": asdict(settings),
         **others,
     }
+
+
+def table_text(rows: Iterable[Row]) -> str:
+    """A whole table as the text of its CSV file."""
+    out = io.StringIO()
+    lines = ([_cell(value) for value in astuple(row)] for row in rows)
+    csv.writer(out, lineterminator="\n").writerows([HEADER, *lines])
+    return out.getvalue()

@@ -60,9 +60,9 @@ class TokenImportance:
     totals: Mapping[str, Tensor]  # signal -> (B, 1); share times total is the raw signal
 
     def blend(self, weights: SignalWeights | None = None) -> Tensor:
-        """The weighted mean of the signals there are, (B, N); rows sum to 1.
+        """The mean of the signals there are, (B, N); rows sum to 1.
 
-        Equal weights by default, as in the released code (utils/token_importance.py).
+        Plain by default, as in the released code (utils/token_importance.py); weights are ours.
         """
         shared = (weights or SignalWeights()).shares(self.shares)
         blended = torch.zeros_like(next(iter(self.shares.values())))

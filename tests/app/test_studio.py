@@ -21,7 +21,7 @@ from drople.devices import pick_device
 from drople.errors import BackboneError, CheckpointError, DropleError, SettingsError
 from drople.models.backbone import load_backbone
 from drople.models.prompts import PromptPlan
-from drople.storage.prompts import shipped_prompts
+from drople.storage.prompts import read_card, shipped_prompts
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model
 
@@ -146,6 +146,26 @@ def test_prompts_do_not_keep_a_backbone_that_left(studio, folders, tmp_path):
 def test_shipped_prompts_are_offered_for_their_own_backbone_only(studio, tiny_name):
     assert studio.prompts_for(tiny_name) == {}
     assert {*studio.prompts_for("mini")} <= {*shipped_prompts()}
+
+
+def test_the_page_starts_with_the_hosts_prompts_where_strangers_may_name_no_file(
+    tiny_name, prompts
+):
+    name = prompts[0].stem
+    studio = Studio("cpu", own_files=False, prompts=str(prompts[0]))
+    assert studio.start == (tiny_name, name)
+    assert [*studio.prompts_for(tiny_name)] == [name]
+    assert studio.card(tiny_name, name).classes == read_card(prompts[0]).classes
+    with pytest.raises(CheckpointError, match="only the prompts in the list"):
+        studio.load("mini", str(prompts[1]))
+
+
+def test_host_prompts_are_refused_before_the_launch(prompts, tmp_path):
+    taken = shutil.copy2(prompts[0], tmp_path / f"{next(iter(shipped_prompts()))}.safetensors")
+    with pytest.raises(CheckpointError, match="another name"):
+        Studio("cpu", prompts=str(taken))
+    with pytest.raises(CheckpointError, match="There is no file"):
+        Studio("cpu", prompts=str(tmp_path / "nowhere.safetensors"))
 
 
 # --- what is refused ---

@@ -106,6 +106,7 @@ def test_training_writes_prompts_that_load(here, backbone, capsys):
     _, card = load_prompts(here / "p.safetensors", backbone)
     assert (card.method, card.seed, card.classes) == ("drople-vanilla", 3, ("boat", "cat"))
     assert {"adapted_base", "frozen_novel", "train_seconds"} <= card.metrics.keys()
+    assert capsys.readouterr().out.endswith("python app.py --prompts p.safetensors\n")
 
 
 def test_the_precision_that_is_faster_is_said_and_kept(here, backbone, capsys):

@@ -13,6 +13,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from drople import AnalysisSettings, analyse
 from drople.explain import explain
 from drople.models.towers import image_features, last
+from drople.paired_draws import run_paired
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import DropoutSettings, TokenDropout
 from drople.training.config import METHODS, TrainConfig
@@ -54,7 +55,7 @@ def ratio_row(
 def speed(pair: Pair, repeats: int) -> Iterator[str]:
     """The ratios of docs/PERFORMANCE.md on the device."""
     for part in (
-        analysis_time, usual_time, draws_time, table_time, texts_time, training_time,
+        analysis_time, usual_time, draws_time, pairs_time, table_time, texts_time, training_time,
     ):  # fmt: skip
         try:
             yield part(pair, repeats)
@@ -109,6 +110,26 @@ def draws_time(pair: Pair, repeats: int) -> str:
     return ratio_row(
         f"{DRAWS} draws over one `encode_image` of {DRAWS}", draw, plain, pair, repeats
     )
+
+
+def pairs_time(pair: Pair, repeats: int) -> str:
+    """The overview's draws of IWTD and vanilla dropout, without maps."""
+    model, texts, pixels = pair.other, pair.texts[1], pair.images[0]
+    batch = inputs_of(pair, model)[:1].expand(2 * DRAWS, -1, -1, -1).contiguous()
+
+    def draw() -> None:
+        for _ in run_paired(
+            model, pixels, texts, AnalysisSettings(),
+            pair=("iwtd", "vanilla"), seeds=range(DRAWS), map_classes=(),
+        ):  # fmt: skip
+            pass
+
+    @torch.no_grad()
+    def plain() -> None:
+        model.backbone.clip.encode_image(batch)
+
+    what = f"{DRAWS} draws of both dropouts over one `encode_image` of {2 * DRAWS}"
+    return ratio_row(what, draw, plain, pair, repeats)
 
 
 def table_time(pair: Pair, repeats: int) -> str:

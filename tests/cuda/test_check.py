@@ -31,7 +31,7 @@ def test_the_cpu_agrees_with_itself(pair):
 
 def test_every_ratio_is_measured(pair):
     rows = list(speed(pair, 1))
-    assert len(rows) == 6
+    assert len(rows) == 7
     for row in rows:
         assert float(row.split("|")[2]) > 0, row
 
@@ -49,8 +49,8 @@ def test_what_raises_is_a_row_and_the_rest_goes_on(monkeypatch, capsys):
 
     monkeypatch.setattr(parts, "PARITY", (broken, parts.draws))
     monkeypatch.setattr(check, "speed", lambda pair, repeats: iter(()))
-    written = list(lines("cpu", ["tiny"], 1, "abc"))
-    assert "| broken, tiny |  | RuntimeError: expected all tensors on one device |" in written[4]
+    written = list(lines("cpu", ["tiny"], parts=check.PARTS, repeats=1, commit="abc"))
+    assert "| broken, tiny |  | RuntimeError: expected all tensors on one device |" in written[7]
     assert sum("decisions that differ" in line for line in written) == 3
     assert written[-1].startswith("1 rows are NOT")
     assert "commit abc" in written[0]

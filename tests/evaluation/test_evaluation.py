@@ -125,9 +125,9 @@ def test_cross_dataset_asks_for_its_targets(setting):
         PROTOCOLS["cross-dataset"](setting, CONFIG)
 
 
-def test_corruptions_are_75_exams_beside_the_clean_one_on_the_same_pictures(setting):
+def test_corruptions_are_45_test_sets_beside_the_clean_one_on_the_same_pictures(setting):
     (training,) = PROTOCOLS["corruptions"](setting, CONFIG)
-    assert len(training.test_sets) == 76
+    assert len(training.test_sets) == 46
     assert {test_set.sample for test_set in training.test_sets} == {"base"}
     assert {len(test_set.images) for test_set in training.test_sets} == {16}
 

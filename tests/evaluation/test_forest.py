@@ -10,9 +10,9 @@ from drople.evaluation.bootstrap import Interval
 from drople.evaluation.forest import ForestRow, axis_of, forest, position
 
 ROWS = [
-    ForestRow("A & B", Interval(1.0, -0.5, 2.5), whole=True),
-    ForestRow("pets", Interval(-3.0, -4.0, -2.0)),
-    ForestRow("cars", Interval(4.0, 3.0, 5.0)),
+    ForestRow("A & B", Interval(1.0, -0.5, 2.5), Interval(1.0, -1.0, 3.0), whole=True),
+    ForestRow("pets", Interval(-3.0, -4.0, -2.0), Interval(-3.0, -4.5, -1.5)),
+    ForestRow("cars", Interval(4.0, 3.0, 5.0), Interval(4.0, 2.5, 5.5)),
 ]
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -46,6 +46,12 @@ def test_an_interval_that_crosses_zero_is_drawn_across_the_line_of_zero(drawing)
     assert below["x2"] < zero["x1"] < above["x1"]
 
 
+def test_the_corrected_interval_reaches_further(drawing):
+    for thin, thick in zip(lines(drawing, "thin"), lines(drawing, "mark"), strict=True):
+        assert thin["x1"] < thick["x1"] < thick["x2"] < thin["x2"]
+        assert thin["y1"] == thick["y1"]
+
+
 def test_equal_differences_are_equally_far_apart(drawing):
     (zero,) = lines(drawing, "zero")
     centres = [float(circle.get("cx")) - zero["x1"] for circle in drawing.iter(f"{SVG}circle")]
@@ -56,8 +62,17 @@ def test_equal_differences_are_equally_far_apart(drawing):
 
 
 def test_the_axis_encloses_zero_and_every_interval():
-    assert axis_of(ROWS) == [-4, -3, -2, -1, 0, 1, 2, 3, 4, 5]
-    assert axis_of([ForestRow("", Interval(21, 20, 31))]) == [0, 5, 10, 15, 20, 25, 30, 35]
+    assert axis_of(ROWS) == [*range(-5, 7)]
+    assert axis_of([ForestRow("", Interval(21, 20, 31), Interval(21, 20, 31))]) == [
+        0,
+        5,
+        10,
+        15,
+        20,
+        25,
+        30,
+        35,
+    ]
     assert axis_of([]) == [0, 1]
 
 
