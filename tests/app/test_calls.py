@@ -157,7 +157,7 @@ def test_one_visitor_at_a_time_computes():
     assert {event.concurrency_limit for event in group} == {1}
 
 
-def failing(error):
+def raising(error):
     """A callback that raises."""
 
     def fail():
@@ -170,7 +170,7 @@ def test_a_callback_that_exits_or_fails_is_a_sentence_and_ends_no_server():
     with StrictBlocks() as demo:
         button = gr.Button()
         for error in (SystemExit(1), ValueError("/home/somebody")):
-            button.click(failing(error))
+            button.click(raising(error))
     for event in demo.fns.values():
         with pytest.raises(gr.Error, match="went wrong on our side"):
             asyncio.run(demo.call_function(event, []))
