@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
+from app.calls import user_errors
 from app.hardening import StoringBlocks
 from app.inputs import SafeImage
 from drople.classes import parse_class_list
@@ -76,7 +77,12 @@ class AskedSeed(gr.Number):  # type: ignore[misc]  # gradio is not typed
 
 
 class StrictBlocks(StoringBlocks):
-    """Blocks that fill in what a call leaves out, and refuse in words what Gradio would without."""
+    """Blocks that fill in what a call leaves out, and say in words what Gradio would not say."""
+
+    async def call_function(self, *given: Any, **named: Any) -> Any:
+        """Calls back; one that exits would end the server's loop, so that nobody is heard."""
+        with user_errors():
+            return await super().call_function(*given, **named)
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         fields = block_fn.inputs

@@ -200,7 +200,7 @@ def check_template(template: str) -> str:
     cleaned = clean_name(template)
     if cleaned.count("{}") != 1:
         raise SettingsError(
-            f"The template {_short(cleaned)} must hold {{}} once, where the class name goes, e.g. "
-            "“a photo of a {}.”"
+            f"The template {_short(cleaned)} must hold {{}} once, where the class name goes. "
+            "Write, e.g., “a photo of a {}.” for it."
         )
     return cleaned

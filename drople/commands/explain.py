@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
-from drople.classes import class_list_of
+from drople.classes import check_template, class_list_of
 from drople.commands.options import add_device_option
 from drople.devices import device_of
 from drople.explain import explain, find_images, image_name
@@ -50,13 +50,14 @@ def run(args: argparse.Namespace) -> None:
     check_number("--draws", args.draws, Range(0, 1e6, whole=True))
     check_number("--batch", args.batch, Range(1, 1e6, whole=True))
     rank, world = (int(os.environ.get(name, fallback)) for name, fallback in _SHARE)
+    names, template = class_list_of(args.classes), check_template(args.template)
     found = find_images(args.folder)[rank::world]
     check_folder(args.out)
     images = {image_name(path, args.folder): path for path in found}
     backbone = load_backbone(args.backbone, device_of(args.device))
     model, dropout = _model(backbone, args.prompts)
-    settings = AnalysisSettings(dropout=dropout, seed=args.seed, template=args.template)
-    classes = describe_classes(model, class_list_of(args.classes), args.template)
+    settings = AnalysisSettings(dropout=dropout, seed=args.seed, template=template)
+    classes = describe_classes(model, names, template)
     others = {name: getattr(args, name) for name in ("strategy", "draws")}
     part = f"-{rank + 1}of{world}" if world > 1 else ""
     about = about_table(model, classes, settings, **others)

@@ -97,7 +97,7 @@ def _unpack(file: Path, folder: Path) -> None:
         with ZipFile(file) as zipped:
             zipped.extractall(folder)
     except (OSError, BadZipFile, RuntimeError, EOFError, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{file} cannot be read as a ZIP of runs: {error}") from None
+        raise DataError(f"{file} cannot be read as a ZIP of runs: {error}.") from None
 
 
 def _pack(runs: Path, out: Path) -> None:

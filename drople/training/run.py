@@ -85,10 +85,7 @@ def _train(
             bar.n = report.epoch * report.steps + report.step + 1
             bar.set_postfix(epoch=report.epoch + 1, loss=f"{report.terms['total']:.3f}")
     seconds = [step["seconds"] for step in read_log(log)] or [0.0]
-    cost = {
-        "train_seconds": round(sum(seconds), 1),
-        "seconds_per_step": round(median(seconds), 4),
-    }
+    cost = {"train_seconds": round(sum(seconds), 1), "seconds_per_step": round(median(seconds), 4)}
     if measured:
         cost["peak_mib"] = round(_peak_mib(backbone))
     card = replace(describe(model, task, config), metrics=cost)

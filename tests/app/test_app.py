@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 
 import httpx
 import numpy as np
@@ -232,6 +233,15 @@ def test_what_a_call_leaves_out_is_as_documented(site, photo):
         short = call(http, "analyse", [picture, ["cat", "dog"]])
         assert short["provenance"]["backbone"] == "mini"
         assert short == call(http, "analyse", [picture, "cat, dog", "mini", site[2], 0])
+
+
+def test_an_exit_inside_a_call_leaves_a_server_that_listens(site, photo, monkeypatch):
+    with visitor(site[0], patience=30) as http:
+        asked = [upload(http, photo.name, photo.read_bytes()), "cat", "mini", NO_PROMPTS, 0]
+        with monkeypatch.context() as exiting:
+            exiting.setattr(site[1], "load", lambda *_: sys.exit(1))
+            assert "our side" in told(site, asked)
+        assert call(http, "analyse", asked)["classes"] == ["cat"]
 
 
 def test_an_upload_over_the_limit_is_refused(site):

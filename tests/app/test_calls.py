@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import sys
 from functools import partial
@@ -10,7 +11,8 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from app.calls import GPU_SECONDS, model_call, time_limited, user_errors
+from app.asked import StrictBlocks
+from app.calls import GPU_SECONDS, model_call, time_limited
 from app.demo import build_demo
 from app.studio import Studio
 from drople.errors import ImageError, SettingsError
@@ -155,6 +157,20 @@ def test_one_visitor_at_a_time_computes():
     assert {event.concurrency_limit for event in group} == {1}
 
 
-def test_an_exit_inside_a_call_is_a_sentence_too():
-    with pytest.raises(gr.Error, match="went wrong"), user_errors():
-        raise SystemExit(1)
+def raising(error):
+    """A callback that raises."""
+
+    def fail():
+        raise error
+
+    return fail
+
+
+def test_a_callback_that_exits_or_fails_is_a_sentence_and_ends_no_server():
+    with StrictBlocks() as demo:
+        button = gr.Button()
+        for error in (SystemExit(1), ValueError("/home/somebody")):
+            button.click(raising(error))
+    for event in demo.fns.values():
+        with pytest.raises(gr.Error, match="went wrong on our side"):
+            asyncio.run(demo.call_function(event, []))
