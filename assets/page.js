@@ -35,6 +35,16 @@ function visited() {
   looked.view = looked.tab === "Lab" ? open("lab") : undefined;
 }
 
+// The place in the queue, in words; Gradio's own are "queue: 1/2 | 3.1/12.0s", seconds so far and in all.
+function tellWait() {
+  const said = document.querySelector("#progress .progress-text")?.textContent ?? "", note = document.querySelector("#progress .html-container span");
+  const place = said.match(/queue: (\d+)\/(\d+)/), seconds = said.match(/([\d.]+)\/([\d.]+)s/);
+  const left = seconds ? `, about ${Math.max(1, Math.ceil(seconds[2] - seconds[1]))} s` : "";
+  const text = place ? `In the queue: place ${place[1]} of ${place[2]}${left}` : "";
+  if (note && note.textContent !== text) note.textContent = text;
+}
+new MutationObserver(tellWait).observe(document, { subtree: true, childList: true, characterData: true });
+
 // What a link says of where to look: the overview's state, as `DropleLens.mount` takes it.
 const NUMBERS = ["layer", "opacity"], WORDS = ["signal", "class", "branch", "read"];
 function lookedAt(query) {
