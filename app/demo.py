@@ -12,14 +12,15 @@ from typing import Any
 import gradio as gr
 
 from app import permalink
+from app.asked import StrictBlocks, asked_components
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
 from app.host import Host
-from app.inputs import Inputs, build_inputs
+from app.inputs import build_inputs
 from app.lab import lab, trained_with
 from app.lab.bench import Bench
-from app.page import API_FIELDS, Page
-from app.studio import NO_PROMPTS, Studio
+from app.page import Page
+from app.studio import Studio
 from app.tabs import batch, method, take_away, texts
 from app.tabs.export import savable
 from app.tabs.shared import QUIET, independent_event
@@ -118,11 +119,6 @@ def head() -> str:
     return "".join([ICON, style, *scripts])
 
 
-def first_prompts(studio: Studio) -> str:
-    """The prompts chosen when the page opens."""
-    return next(iter(studio.prompts_for("mini")), NO_PROMPTS)
-
-
 def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
     """The whole page over one studio.
 
@@ -130,15 +126,14 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
         host: its limits; None for the defaults.
     """
     host = host or Host()
-    start = first_prompts(studio)
     page = Page(studio, host.draws)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
-    with gr.Blocks(
+    with StrictBlocks(
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
     ) as demo:
         state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
         draws: gr.State = gr.State(None, time_to_live=SESSION)  # its overview, and its draws so far
-        inputs = build_inputs(studio, start, device)
+        inputs = build_inputs(studio, device)
         source = inputs.form["backbone"], inputs.form["prompts"]
         bench = Bench(studio, state, inputs.target, source, MODEL)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
@@ -164,7 +159,7 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
                     studio, inputs, demo, tabs={"tab": tabs, "view": comparisons.row}
                 )
         # First of all events, so that its name is not taken by the page's own.
-        _api(page, inputs)
+        _api(page, studio)
         tabs.select(None, js=VISITED, api_visibility="private")
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
@@ -233,9 +228,9 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
     return demo
 
 
-def _api(page: Page, inputs: Inputs) -> None:
+def _api(page: Page, studio: Studio) -> None:
     """The named endpoints `/analyse` and `/evidence`: an analysis as numbers, and as a file."""
-    asked = {name: inputs.form[name] for name in API_FIELDS}
+    asked = asked_components(*studio.start)
     for name, call in (("analyse", page.api_analyse), ("evidence", page.api_evidence)):
         button, result = gr.Button(visible=False), gr.JSON(visible=False)
         button.click(call, outputs=result, inputs_kwargs=asked, api_name=name, **MODEL)
@@ -249,21 +244,26 @@ def main() -> None:
         "--device", choices=DEVICES, default=os.environ.get("DROPLE_DEVICE", "auto"),
         help="where to compute; also by the environment variable DROPLE_DEVICE",
     )  # fmt: skip
+    parser.add_argument(
+        "--prompts", metavar="FILE", default=os.environ.get("DROPLE_PROMPTS") or None,
+        help="prompts that the page starts with, a .safetensors file or user/repo@revision; also "
+        "by the environment variable DROPLE_PROMPTS",
+    )  # fmt: skip
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
         host = Host.read(os.environ)
-        studio = Studio(arguments.device, own_files="SPACE_ID" not in os.environ)
+        own_files = "SPACE_ID" not in os.environ
+        studio = Studio(arguments.device, own_files=own_files, prompts=arguments.prompts)
     except DropleError as error:
         parser.error(str(error))
-    start = first_prompts(studio)
     if on_zero_gpu():
-        studio.load("mini", start)  # before the launch, when models are packed for the GPU
+        studio.load(*studio.start)  # before the launch, when models are packed for the GPU
     demo = build_demo(studio, host)
     launch(demo, prevent_thread_lock=True)
     if not on_zero_gpu():
         # The first picture needs no model; the first visitor's own should not wait for one.
-        threading.Thread(target=studio.warm_up, args=("mini", start), daemon=True).start()
+        threading.Thread(target=studio.warm_up, args=studio.start, daemon=True).start()
     demo.block_thread()
 
 

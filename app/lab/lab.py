@@ -14,7 +14,9 @@ from app.lab import (
     direct_path,
     faithfulness,
     modes,
+    prompts,
     rate_curve,
+    residual,
     robustness,
     sanity,
     selectivity,
@@ -41,6 +43,7 @@ VIEWS: dict[str, dict[str, tuple[Build, ...]]] = {
         "Attention": (attention_maps.build,),
         "Robustness": (robustness.build,),
     },
+    "How is it learnt?": {"Residual entropy": (residual.build,), "Prompts": (prompts.build,)},
 }
 
 

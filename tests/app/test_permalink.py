@@ -30,7 +30,7 @@ def studio():
 def page(studio):
     """The form with its buttons: what restores it, and the names of what is restored."""
     with gr.Blocks() as demo:
-        inputs = build_inputs(studio, SHIPPED[0], "CPU")
+        inputs = build_inputs(studio, "CPU")
         inputs.target.render()
         with gr.Tabs() as tabs:
             for label in ("Overview", "Trained with"):
