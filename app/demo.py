@@ -36,6 +36,8 @@ STYLE = ASSETS / "style.css"
 SCRIPTS = [ASSETS / "overview.js", ASSETS / "page.js"]
 # What is shown at once; where it must be computed, the studio lets one at a time.
 OPENING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "open"}
+# A form is checked before it waits for its turn, and while others compute.
+CHECKING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "check"}
 # Draws come batch by batch, each in its own turn at the model.
 DRAWING: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "draws"}
 TEMP_FILES = (600, 3600)  # every so many seconds, delete visitors' files so many seconds old
@@ -175,13 +177,19 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
         pressed = independent_event(inputs.run.click)
         asked = overview.input(None, None, inputs.target, js=CLASS_ASKED, api_visibility="private")
         paired = independent_event(*(one.select for one in inputs.pair))
+        starts = pressed, inputs.redrawn.then, asked.then
+        # A press is never lost to an analysis that is about to stop.
+        checked = [
+            start(
+                page.check, inputs_kwargs=inputs.form, show_progress="hidden",
+                api_visibility="private", trigger_mode="multiple", **CHECKING,
+            )
+            for start in starts
+        ]  # fmt: skip
         done = (
             restored.then(page.open, **opening),
             inputs.example_chosen.success(page.open, **opening),
-            # A press is never lost to an analysis that is about to stop.
-            pressed(page.analyse, trigger_mode="multiple", **computing),
-            inputs.redrawn.then(page.analyse, **computing),
-            asked.then(page.analyse, **computing),
+            *(one.success(page.analyse, trigger_mode="multiple", **computing) for one in checked),
         )
         # Neither looks at the picture again, which would be decoded anew among many visitors.
         unseen = {name: one for name, one in inputs.form.items() if name != "image"}
@@ -198,12 +206,14 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
         ]  # fmt: skip
         for stopping in (inputs.run.click, *(one.select for one in inputs.pair)):
             stopping(None, None, None, cancels=drawing, api_visibility="private")
-        inputs.stop.click(None, None, None, cancels=[*done, *drawing], api_visibility="private")
+        inputs.stop.click(
+            None, None, None, cancels=[*checked, *done, *drawing], api_visibility="private"
+        )
         for event, js in (
             (inputs.stop.click, DONE),  # after what it cancels, not the analysis pressed next
-            *((starting, RUNNING) for starting in (pressed, inputs.redrawn.then, asked.then)),
+            *((start, RUNNING) for start in starts),
             *((one.success, ANALYSED) for one in done[2:]),
-            *((one.failure, DONE) for one in done[2:]),
+            *((one.failure, DONE) for one in (*checked, *done[2:])),
             *((one.then, DRAWN) for one in drawing),
         ):
             event(None, None, None, js=js, api_visibility="private")

@@ -83,7 +83,7 @@ class Inputs:
     run: gr.Button
     stop: gr.Button
     help: gr.Button  # opens the guide
-    progress: gr.HTML  # where the progress of an analysis is shown, and that a result is old
+    progress: gr.HTML  # of an analysis, with the wait before it; and that a result is old
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
     example_chosen: Any  # the event after which an example fills the form
@@ -142,7 +142,7 @@ def build_inputs(studio: Studio, device: str) -> Inputs:
         gr.HTML(f"<span>{escape(device)}</span>", elem_id="device")
         options = gr.Button("Settings", elem_id="settings-button", min_width=60)
         guide = gr.Button("?", elem_id="help", min_width=40)
-    progress = gr.HTML('<p role="status"></p>', elem_id="progress")
+    progress = gr.HTML('<p role="status"></p><span></span>', elem_id="progress")
     for button, panel in ((photo, "photo"), (options, "settings")):
         button.click(None, None, None, js=TOGGLE % (panel, panel), api_visibility="private")
     with gr.Column(elem_id="photo-panel", elem_classes="lens-panel"), gr.Row():

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from app.calls import model_call, user_errors
 from app.examples import precomputed, stored_draws
@@ -17,8 +18,14 @@ from app.overview.payload import DRAWS, Overview
 from app.overview.stream import draws_for, overview_of, overview_steps
 from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
-from drople.analysis import Analysis
-from drople.classes import merged_sentence, parse_class_list, repeated_names, split_names
+from drople.analysis import Analysis, AnalysisSettings
+from drople.classes import (
+    check_template,
+    merged_sentence,
+    parse_class_list,
+    repeated_names,
+    split_names,
+)
 from drople.errors import DropleError, SettingsError
 from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
@@ -71,6 +78,24 @@ class Page:
         else:
             yield from self._analysing(form, progress)
 
+    def check(self, **values: Any) -> None:
+        """Refuses what cannot be analysed, as far as it is known without a model."""
+        with user_errors():
+            self._question(Form(**values))
+
+    def _question(self, form: Form) -> tuple[tuple[str, ...], Image.Image, AnalysisSettings]:
+        """What a form asks: classes, picture and settings.
+
+        Raises:
+            DropleError: one of them is missing or wrong.
+        """
+        names = parse_class_list(form.classes or "")  # an API caller may send null
+        if form.image is None:
+            raise DropleError("There is no picture yet. Upload one, or choose an example.")
+        check_template(form.template)
+        trained = self.studio.trained_dropout(form.backbone, form.prompts)
+        return names, form.image, settings_of(form, trained=trained)
+
     def analyse(
         self,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio puts its own here
@@ -83,19 +108,16 @@ class Page:
         """Where it yields nothing new, an analysis can be stopped."""
         with user_errors():
             progress(0.05, desc="1 of 3: reading the class list")
-            names = parse_class_list(form.classes or "")  # an API caller may send null
+            names, image, settings = self._question(form)
             if repeated := repeated_names(split_names(form.classes)):
                 gr.Info(merged_sentence(repeated))
-            if form.image is None:
-                raise DropleError("There is no picture yet. Upload one, or choose an example.")
             progress(0.2, desc=f"2 of 3: loading {form.backbone}")
             loaded = self.studio.load(form.backbone, form.prompts)
-            settings = settings_of(form, trained=loaded.dropout)
             yield NOTHING_NEW
             self.studio.texts(loaded, names, form.template)
             yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, two dropouts, maps of the likeliest classes")
-            analysis = self.studio.analyse(loaded, form.image, names, settings)
+            analysis = self.studio.analyse(loaded, image, names, settings)
             count = self.draws or draws_for(loaded.model.backbone)
             yield self._shown(analysis, loaded.card, form, count=count)
 

@@ -35,6 +35,16 @@ function visited() {
   looked.view = looked.tab === "Lab" ? open("lab") : undefined;
 }
 
+// The place in the queue, in words; Gradio's own are "queue: 1/2 | 3.1/12.0s", seconds so far and in all.
+function tellWait() {
+  const said = document.querySelector("#progress .progress-text")?.textContent ?? "", note = document.querySelector("#progress .html-container span");
+  const place = said.match(/queue: (\d+)\/(\d+)/), seconds = said.match(/([\d.]+)\/([\d.]+)s/);
+  const left = seconds ? `, about ${Math.max(1, Math.ceil(seconds[2] - seconds[1]))} s` : "";
+  const text = place ? `In the queue: place ${place[1]} of ${place[2]}${left}` : "";
+  if (note && note.textContent !== text) note.textContent = text;
+}
+new MutationObserver(tellWait).observe(document, { subtree: true, childList: true, characterData: true });
+
 // What a link says of where to look: the overview's state, as `DropleLens.mount` takes it.
 const NUMBERS = ["layer", "opacity"], WORDS = ["signal", "class", "branch", "read"];
 function lookedAt(query) {
@@ -50,6 +60,18 @@ function lookingAt(query) {
   for (const [name, value] of Object.entries(looked)) if (value) query.set(`look-${name}`, value);
 }
 
+// A request that is too large would be cut off without a word.
+const MOST = 20;
+function tooMuch(files) {
+  const size = Math.ceil([...files].reduce((sum, file) => sum + file.size, 0) / 2 ** 20), refused = size > MOST;
+  document.querySelector("#batch-refused p").textContent = refused ? `These are ${size} MB; at most ${MOST} are taken at a time.` : "";
+  return refused;
+}
+addEventListener("change", event => {
+  const many = event.target.type === "file" && (event.target.webkitdirectory || event.target.closest("#batch-files"));
+  if (many && tooMuch(event.target.files)) event.stopImmediatePropagation();
+}, { capture: true });
+
 // Gradio takes dropped files, but of a dropped folder none: its pictures are given as if they were chosen.
 async function filesOf(entry) {
   if (entry.isFile) return [await new Promise((done, fail) => entry.file(done, fail))];
@@ -63,9 +85,11 @@ async function filesOf(entry) {
 addEventListener("drop", async event => {
   const box = event.target.closest?.("#batch-files"), input = box?.querySelector("input[type=file]");
   const entries = input ? [...event.dataTransfer.items].map(one => one.webkitGetAsEntry()).filter(Boolean) : [];
-  if (!entries.some(one => one.isDirectory)) return;
+  const folders = entries.some(one => one.isDirectory), refused = input && !folders && tooMuch(event.dataTransfer.files);
+  if (!folders && !refused) return;
   event.preventDefault();
   event.stopPropagation();
+  if (refused) return;
   const chosen = new DataTransfer();
   for (const file of (await Promise.all(entries.map(filesOf))).flat()) chosen.items.add(file);
   input.files = chosen.files;

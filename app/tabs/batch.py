@@ -75,6 +75,7 @@ def build(studio: Studio, form: Mapping[str, Component], host: Host) -> None:
     """Lays the tab out; pictures are asked with what the form holds."""
     gr.Markdown(INTRO.format(pictures=host.pictures), elem_classes="lens-intro")
     files = gr.File(label="Pictures", file_count="multiple", elem_id="batch-files", height=180)
+    gr.HTML('<p role="alert"></p>', elem_id="batch-refused")
     with gr.Row(elem_classes="lens-controls"):
         folder = gr.UploadButton(
             "Choose a folder",

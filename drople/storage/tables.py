@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -236,7 +235,4 @@ def about_table(
 
 def table_text(rows: Iterable[Row]) -> str:
     """A whole table as the text of its CSV file."""
-    out = io.StringIO()
-    lines = ([_cell(value) for value in astuple(row)] for row in rows)
-    csv.writer(out, lineterminator="\n").writerows([HEADER, *lines])
-    return out.getvalue()
+    return csv_text([HEADER, *([_cell(value) for value in astuple(row)] for row in rows)])

@@ -247,6 +247,19 @@ def test_what_cannot_be_analysed_is_said_in_a_sentence(visit, change, words):
     assert len(caught.value.message) < 300
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"image": None}, {"classes": ","}, {"p_min": 0.6}, {"template": "a"}, {"prompts": "nothing"}],
+    ids=str,
+)
+def test_a_form_is_checked_without_a_model(form, monkeypatch, furnished, change):
+    page = Page(furnished[0])
+    monkeypatch.setattr(furnished[0], "load", None)  # would be called
+    assert page.check(**form()) is None
+    with pytest.raises(Error):
+        page.check(**form(**change))
+
+
 class BrokenStudio(FurnishedStudio):
     """A studio in which something unforeseen happens."""
 

@@ -80,6 +80,17 @@ def test_stop_leaves_the_rows_there_are(stay, site, pictures):
     assert (stay.locator(NOTE).inner_text(), site.studio.turns) == (said, turns)
 
 
+def test_more_than_a_request_holds_is_refused_in_words(stay, tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.jpg").write_bytes(b"\0" * 8 * 2**20)
+    clear(stay)
+    stay.locator("#batch-files input[type=file]").set_input_files(sorted(tmp_path.iterdir()))
+    expect(stay.locator("#batch-refused")).to_have_text(
+        "These are 24 MB; at most 20 are taken at a time."
+    )
+    expect(stay.locator("#batch-files")).not_to_contain_text("0.jpg")
+
+
 def test_a_folder_can_be_dropped(stay, tmp_path):
     noise_picture(40, 40).save(tmp_path / "one.png")
     clear(stay)

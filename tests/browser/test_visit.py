@@ -121,6 +121,20 @@ def test_two_visitors_get_their_own_answers_and_draws(visit):
         assert len(page.evaluate("given.at(-1).payload.classes")) == count
 
 
+def test_a_form_is_checked_and_the_place_told_while_another_computes(visit, held):
+    first, second = visit(), visit()
+    analyse(first, "walrus, teapot")
+    first.wait_for_timeout(1000)
+    analyse(second, " , ")
+    expect(second.locator(".toast-body")).to_contain_text("The class list is empty.")
+    analyse(second, "anchor, dog")
+    expect(second.locator("#progress")).to_contain_text("In the queue: place 1 of 1")
+    held.set()
+    for page in (first, second):
+        expect(page.locator(ROWS)).to_have_count(2)
+    expect(second.locator("#progress")).not_to_contain_text("In the queue")
+
+
 def test_draws_of_a_former_result_never_cover_the_new_one(visit):
     page = visit(query="?seed=5")
     wait_for_draws(page, 1)
