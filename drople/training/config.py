@@ -63,7 +63,11 @@ class TrainConfig:
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-3
     lr_floor: float = 0.05  # of lr
-    lr_warm: float = 1e-5  # during the first 10 % of the first epoch
+    lr_warm: float = 1e-5  # at first, see `warm_up`
+    # For 10 % of the first epoch, as DroPLe's code has it; or for all of it, and the cosine starts
+    # from the second, as Dassl has it.
+    warm_up: Literal["tenth", "epoch"] = "tenth"
+    cosine_epochs: int | None = None  # that the cosine spans; None: those that are run
     weight_decay: float = 5e-5
     epochs: int = 8
     batch: int = 16

@@ -49,11 +49,14 @@ def lr_at(config: TrainConfig, *, epoch: int, step: int, steps: int) -> float:
     """The learning rate of a step (METHOD.md 5.2): warm-up, then a cosine an epoch.
 
     The first 10 % of the first epoch's steps run at `lr_warm`; epoch e runs at
-    lr max(floor, (1 + cos(pi e / epochs)) / 2).
+    lr max(floor, (1 + cos(pi e / epochs)) / 2). Where all of the first epoch is warm-up, e counts
+    from the second (dassl/optim/lr_scheduler.py of Dassl.pytorch, its constant warm-up).
     """
-    if epoch == 0 and step < steps // 10:
+    whole = config.warm_up == "epoch"
+    if epoch == 0 and (whole or step < steps // 10):
         return config.lr_warm
-    factor = 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
+    span = config.cosine_epochs or config.epochs
+    factor = 0.5 * (1 + math.cos(math.pi * (epoch - whole) / span))
     return config.lr * max(config.lr_floor, factor)
 
 
