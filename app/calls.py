@@ -32,7 +32,7 @@ def user_errors() -> Iterator[None]:
         raise
     except DropleError as error:
         raise gr.Error(str(error), duration=20, print_exception=False) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit would end the thread that serves a queue
         log.exception("a call failed")
         raise gr.Error(
             "Something went wrong on our side; your settings are kept. Try again, or another "

@@ -12,14 +12,16 @@ from typing import Any
 import gradio as gr
 
 from app import permalink
+from app.asked import StrictBlocks, asked_components
 from app.calls import MODEL, on_zero_gpu
 from app.hardening import middleware
-from app.inputs import Inputs, build_inputs
+from app.host import Host
+from app.inputs import build_inputs
 from app.lab import lab, trained_with
 from app.lab.bench import Bench
-from app.page import API_FIELDS, Page
-from app.studio import NO_PROMPTS, Studio
-from app.tabs import method, take_away, texts
+from app.page import Page
+from app.studio import Studio
+from app.tabs import batch, method, take_away, texts
 from app.tabs.export import savable
 from app.tabs.shared import QUIET, independent_event
 from drople.devices import DEVICES
@@ -43,6 +45,7 @@ MOUNT = """
 const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"), {
     state: lookedAt(location.search),
     guide: true,
+    pins: true,
     onState: state => trigger("select", state),
     onAsk: asked => { lens.asked = asked.class; trigger("input") },
 })
@@ -57,30 +60,19 @@ const show = () => {
 watch("value", show)
 show()
 """
-STALE = "() => { window.lens?.stale('The form has changed since: press Analyse.') }"
-FRESH = "() => { window.lens?.stale('') }"
+STALE, FRESH = "() => markOld(true)", "() => markOld(false)"
 CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
 # Stop is there from the press until the last draw; draws that end meanwhile are of a former result.
-RUNNING = """() => {
-    document.body.classList.add("lens-running", "lens-analysing")
-    window.lens?.computing(true)
-}"""
-ANALYSED = """() => {
-    document.body.classList.remove("lens-analysing")
-    window.lens?.computing(false)
-}"""
-DONE = """() => {
-    document.body.classList.remove("lens-running", "lens-analysing")
-    window.lens?.computing(false)
-}"""
+RUNNING = "() => { document.body.classList.add('lens-running', 'lens-analysing') }"
+ANALYSED = "() => { document.body.classList.remove('lens-analysing') }"
+DONE = "() => { document.body.classList.remove('lens-running', 'lens-analysing') }"
 DRAWN = """() => {
     const { classList } = document.body
     if (!classList.contains("lens-analysing")) classList.remove("lens-running")
 }"""
-# A plot drawn on a closed tab has no width yet.
-REFIT = "() => { setTimeout(() => dispatchEvent(new Event('resize')), 50) }"
+VISITED = "() => { setTimeout(visited, 50) }"  # once the tab is there
 
 
 def theme() -> gr.themes.Base:
@@ -125,22 +117,21 @@ def head() -> str:
     return "".join([ICON, style, *scripts])
 
 
-def first_prompts(studio: Studio) -> str:
-    """The prompts chosen when the page opens."""
-    return next(iter(studio.prompts_for("mini")), NO_PROMPTS)
+def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
+    """The whole page over one studio.
 
-
-def build_demo(studio: Studio) -> gr.Blocks:
-    """The whole page over one studio."""
-    start = first_prompts(studio)
-    page = Page(studio)
+    Args:
+        host: its limits; None for the defaults.
+    """
+    host = host or Host()
+    page = Page(studio, host.draws)
     device = "ZeroGPU" if on_zero_gpu() else studio.device_name()
-    with gr.Blocks(
+    with StrictBlocks(
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
     ) as demo:
         state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
         draws: gr.State = gr.State(None, time_to_live=SESSION)  # its overview, and its draws so far
-        inputs = build_inputs(studio, start, device)
+        inputs = build_inputs(studio, device)
         source = inputs.form["backbone"], inputs.form["prompts"]
         bench = Bench(studio, state, inputs.target, source, MODEL)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
@@ -149,21 +140,25 @@ def build_demo(studio: Studio) -> gr.Blocks:
                     {}, html_template='<div class="drople-lens"></div>', js_on_load=MOUNT,
                     elem_id="overview", apply_default_css=False,
                 )  # fmt: skip
-            with gr.Tab("Text", id="text"):
+            with gr.Tab("Text", id="text", elem_classes="lens-answers"):
                 views = savable("text", texts.build(), state, inputs.target)
-            with gr.Tab("Trained with", id="trained-with"):
+            with gr.Tab("Trained with", id="trained-with", elem_classes="lens-answers"):
                 views += savable("trained-with", trained_with.build(bench), state, inputs.target)
-            with gr.Tab("Lab", id="lab"):
+            with gr.Tab("Lab", id="lab", elem_classes="lens-answers"):
                 inputs.target.render()
                 comparisons = lab.build(bench)
             with gr.Tab("Method", id="method"):
                 method.build()
+            with gr.Tab("Batch", id="batch"):
+                batch.build(studio, inputs.form, host)
             with gr.Tab("Save", id="save"):
                 take_away.build(state, draws)
-                restored = permalink.build(studio, inputs, demo)
+                restored = permalink.build(
+                    studio, inputs, demo, tabs={"tab": tabs, "view": comparisons.row}
+                )
         # First of all events, so that its name is not taken by the page's own.
-        _api(page, inputs)
-        tabs.select(None, js=REFIT, api_visibility="private")
+        _api(page, studio)
+        tabs.select(None, js=VISITED, api_visibility="private")
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
         # The first picture waits for no other visitor's turn, unless it must be computed.
@@ -223,9 +218,9 @@ def build_demo(studio: Studio) -> gr.Blocks:
     return demo
 
 
-def _api(page: Page, inputs: Inputs) -> None:
+def _api(page: Page, studio: Studio) -> None:
     """The named endpoints `/analyse` and `/evidence`: an analysis as numbers, and as a file."""
-    asked = {name: inputs.form[name] for name in API_FIELDS}
+    asked = asked_components(*studio.start)
     for name, call in (("analyse", page.api_analyse), ("evidence", page.api_evidence)):
         button, result = gr.Button(visible=False), gr.JSON(visible=False)
         button.click(call, outputs=result, inputs_kwargs=asked, api_name=name, **MODEL)
@@ -239,20 +234,26 @@ def main() -> None:
         "--device", choices=DEVICES, default=os.environ.get("DROPLE_DEVICE", "auto"),
         help="where to compute; also by the environment variable DROPLE_DEVICE",
     )  # fmt: skip
+    parser.add_argument(
+        "--prompts", metavar="FILE", default=os.environ.get("DROPLE_PROMPTS") or None,
+        help="prompts that the page starts with, a .safetensors file or user/repo@revision; also "
+        "by the environment variable DROPLE_PROMPTS",
+    )  # fmt: skip
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     try:
-        studio = Studio(arguments.device, own_files="SPACE_ID" not in os.environ)
+        host = Host.read(os.environ)
+        own_files = "SPACE_ID" not in os.environ
+        studio = Studio(arguments.device, own_files=own_files, prompts=arguments.prompts)
     except DropleError as error:
         parser.error(str(error))
-    start = first_prompts(studio)
     if on_zero_gpu():
-        studio.load("mini", start)  # before the launch, when models are packed for the GPU
-    demo = build_demo(studio)
+        studio.load(*studio.start)  # before the launch, when models are packed for the GPU
+    demo = build_demo(studio, host)
     launch(demo, prevent_thread_lock=True)
     if not on_zero_gpu():
         # The first picture needs no model; the first visitor's own should not wait for one.
-        threading.Thread(target=studio.warm_up, args=("mini", start), daemon=True).start()
+        threading.Thread(target=studio.warm_up, args=studio.start, daemon=True).start()
     demo.block_thread()
 
 

@@ -128,7 +128,6 @@ def compute(studio: Studio, prompts: str, folder: Path = FOLDER) -> list[Path]:
     """Analyses every example as the page asks at first, and writes it with its draws."""
     loaded = studio.load(prompts=prompts)
     settings = settings_of(Form(), trained=loaded.dropout)
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for example in EXAMPLES:
         picture, names = read_image(example.photo), parse_class_list(example.classes)

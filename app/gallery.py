@@ -19,6 +19,7 @@ from app.wording.sentences import headline
 from drople.analysis import Analysis
 from drople.errors import DropleError
 from drople.storage.analyses import load_analysis
+from drople.storage.files import write_text
 
 SPACE = """---
 title: {title}
@@ -49,12 +50,11 @@ def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: a
     Raises:
         EvidenceError: a file is no stored analysis.
     """
-    out.mkdir(parents=True, exist_ok=True)
     items = []
     for number, file in enumerate(files, start=1):
         analysis = load_analysis(file)
         page = f"{number:03d}-{re.sub(r'[^A-Za-z0-9]+', '-', file.stem).strip('-') or 'page'}.html"
-        (out / page).write_text(page_of(analysis), encoding="utf-8")
+        write_text(out / page, page_of(analysis))
         answers = "; ".join(f"{name}: {text}" for name, text in headline(analysis, 0)[:2])
         items.append(
             ITEM.format(
@@ -65,8 +65,8 @@ def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: a
             )
         )
     index = INDEX.format(title=escape(title), items="\n".join(items))
-    (out / "index.html").write_text(index, encoding="utf-8")
-    (out / "README.md").write_text(SPACE.format(title=title), encoding="utf-8")
+    write_text(out / "index.html", index)
+    write_text(out / "README.md", SPACE.format(title=title))
 
 
 def page_of(analysis: Analysis, target: int | None = None) -> str:

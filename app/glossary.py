@@ -26,6 +26,8 @@ WORDS = {
     "Grad-CAM": "Per patch, how a small change of its features would move the class's cosine.",
     "flip": "An answer flips where a draw gives another class than no dropout.",
     "rollout": "Attention multiplied up layer by layer, to trace it back to the picture.",
+    "residual": "The adapted feature less lambda times the frozen one, divided by 1 - lambda.",
+    "entropy": "How undecided probabilities are: 0 for one sure class, ln K for K alike.",
     "MPL": "Modular prompt learning: from layer to layer prompts are added, removed, carried on.",
     "norm": "The length of a token's features.",
     "rate": "The mean p over the tokens that can be dropped.",

@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.utils import is_in_or_equal
 from PIL import Image
 
 from app.calls import user_errors
@@ -42,11 +43,23 @@ class SafeImage(gr.Image):  # type: ignore[misc]  # gradio is not typed
 
     is_template = True  # the page then uses the built-in Image component
 
+    def accept(self, value: Any) -> dict[str, Any] | None:
+        """A picture as it is sent, with no more than where it was uploaded to.
+
+        Without this, Gradio would read any file of this machine whose path is sent without its
+        mark of an upload, and fetch any address.
+        """
+        if value is None:
+            return None
+        path = value.get("path") if isinstance(value, dict) else None
+        known = isinstance(path, str) and "\0" not in path
+        if not known or not is_in_or_equal(path, self.GRADIO_CACHE):
+            raise gr.Error("Send the picture as a file.", print_exception=False)
+        return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
     def preprocess(self, payload: Any) -> Image.Image | None:
         if payload is None:
             return None
-        if payload.path is None:  # a data: URL from an API caller
-            raise gr.Error("Send the picture as a file.", print_exception=False)
         with user_errors():
             there = os.path.isfile(payload.path)
             return _read_once(payload.path, os.stat(payload.path).st_mtime_ns if there else 0)
@@ -70,7 +83,7 @@ class Inputs:
     run: gr.Button
     stop: gr.Button
     help: gr.Button  # opens the guide
-    progress: gr.HTML  # where the progress of an analysis is shown
+    progress: gr.HTML  # where the progress of an analysis is shown, and that a result is old
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
     example_chosen: Any  # the event after which an example fills the form
@@ -104,22 +117,23 @@ TOGGLE = "() => { const open = document.body.dataset; "
 TOGGLE += "open.panel === '%s' ? delete open.panel : (open.panel = '%s') }"
 
 
-def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
-    """The bar, with the panels that its buttons open; `start` names the prompts chosen at first.
+def build_inputs(studio: Studio, device: str) -> Inputs:
+    """The bar, with the panels that its buttons open.
 
     Args:
         device: what computes, as the bar names it.
     """
+    start, offered = studio.start[0], named_prompts(studio, studio.start[0])
     with gr.Row(elem_id="bar"):
         gr.HTML("<h1>DroPLe Lens</h1>", elem_id="brand")
         photo = gr.Button("Photo", elem_id="photo-button", min_width=60)
         classes = gr.Textbox(
-            EXAMPLES[0].classes, label="Classes", show_label=False,
+            first_classes(studio), label="Classes", show_label=False,
             container=False, lines=1, max_lines=3, elem_id="classes", max_length=200_000,
             placeholder="Classes, separated by commas or lines", scale=6, min_width=160,
         )  # fmt: skip
         prompts = gr.Dropdown(
-            named_prompts(studio, "mini"), value=start, label="Trained prompts", show_label=False,
+            offered, value=studio.start[1], label="Trained prompts", show_label=False,
             container=False, elem_id="prompts", allow_custom_value=studio.own_files,
             scale=2, min_width=150,
         )  # fmt: skip
@@ -128,7 +142,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
         gr.HTML(f"<span>{escape(device)}</span>", elem_id="device")
         options = gr.Button("Settings", elem_id="settings-button", min_width=60)
         guide = gr.Button("?", elem_id="help", min_width=40)
-    progress = gr.HTML("<span></span>", elem_id="progress")
+    progress = gr.HTML('<p role="status"></p>', elem_id="progress")
     for button, panel in ((photo, "photo"), (options, "settings")):
         button.click(None, None, None, js=TOGGLE % (panel, panel), api_visibility="private")
     with gr.Column(elem_id="photo-panel", elem_classes="lens-panel"), gr.Row():
@@ -146,7 +160,7 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
     example = gr.Textbox(EXAMPLES[0].name, visible=False)
     chosen = examples.select(choose_example, None, [image, classes, example], **QUIET)
     image.input(lambda: "", None, example, **QUIET)
-    shown = vars(Form()) | dropout_values(studio.trained_dropout("mini", start))
+    shown = vars(Form()) | dropout_values(studio.trained_dropout(*studio.start))
 
     def built(group: str) -> dict[str, Component]:
         return {n: one.build(shown[n]) for n, one in SETTINGS.items() if one.group == group}
@@ -165,8 +179,8 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
             again = gr.Button("Another draw", elem_id="again", min_width=90)
             redrawn = again.click(next_seed, seed, seed, **QUIET)
         backbone = gr.Dropdown(
-            [*BACKBONES], value="mini", label="Backbone", elem_id="backbone",
-            allow_custom_value=studio.own_files,
+            [*dict.fromkeys((*BACKBONES, start))], value=start, label="Backbone",
+            elem_id="backbone", allow_custom_value=studio.own_files,
             info="mini comes with the app; others need the network once, or a local cache."
             + (" Prompts may also be a .safetensors file, or user/repo@revision."
                if studio.own_files else ""),
@@ -188,6 +202,12 @@ def build_inputs(studio: Studio, start: str, device: str) -> Inputs:
     )  # fmt: skip
     _link(studio, inputs, preset)
     return inputs
+
+
+def first_classes(studio: Studio) -> str:
+    """The class list at first: what the host's prompts learnt, else the first example's."""
+    card = studio.card(*studio.start) if studio.host_prompts else None
+    return ", ".join(card.classes) if card and card.classes else EXAMPLES[0].classes
 
 
 def build_picker() -> gr.HTML:

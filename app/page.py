@@ -14,7 +14,7 @@ from app.examples import precomputed, stored_draws
 from app.export.files import stem_of
 from app.form import Form, settings_of
 from app.overview.payload import DRAWS, Overview
-from app.overview.stream import overview_of, overview_steps
+from app.overview.stream import draws_for, overview_of, overview_steps
 from app.studio import BACKBONES, Studio
 from app.tabs.shared import target_index
 from drople.analysis import Analysis
@@ -43,9 +43,9 @@ class Page:
     cannot be pickled: what travels to a GPU on ZeroGPU is a `Form`.
     """
 
-    def __init__(self, studio: Studio):
+    def __init__(self, studio: Studio, draws: int | None = None):
         self.studio = studio
-        self.draws = DRAWS
+        self.draws = draws  # of each compared dropout; None: see `draws_for`
         self._analysing = model_call(self._steps, gpu_seconds=gpu_seconds_of)
         self._drawing = model_call(self._draws)
 
@@ -63,7 +63,9 @@ class Page:
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
         if stored is not None:
-            yield self._shown(stored, card, form, note=PRECOMPUTED, batches=stored_draws(stored))
+            batches = stored_draws(stored)
+            count = self.draws or DRAWS
+            yield self._shown(stored, card, form, count=count, note=PRECOMPUTED, batches=batches)
         elif form.image is None:
             yield gr.skip(), gr.skip(), {"message": PICTURE_MISSING}, gr.skip()
         else:
@@ -94,7 +96,8 @@ class Page:
             yield NOTHING_NEW
             progress(0.4, desc="3 of 3: both branches, two dropouts, maps of the likeliest classes")
             analysis = self.studio.analyse(loaded, form.image, names, settings)
-            yield self._shown(analysis, loaded.card, form)
+            count = self.draws or draws_for(loaded.model.backbone)
+            yield self._shown(analysis, loaded.card, form, count=count)
 
     def compare(self, drawn: Drawn | None, **values: Any) -> tuple[Any, Any]:
         """The same analysis for another pair of dropouts, before their draws."""
@@ -130,11 +133,12 @@ class Page:
         card: PromptCard | None,
         form: Form,
         *,
+        count: int,
         note: str = "",
         batches: tuple[DrawBatch, ...] = (),
     ) -> tuple[Analysis, Drawn, dict[str, Any], Any]:
         """An analysis as the page takes it: itself, its draws, the overview, the classes."""
-        overview = overview_of(analysis, card, pair=form.pair, count=self.draws)
+        overview = overview_of(analysis, card, pair=form.pair, count=count)
         batches = tuple(batch for batch in batches if batch.pair == form.pair)
         payload = overview.payload(batches) | {"note": note}
         return analysis, (overview, batches), payload, target_choices(analysis, form.target)

@@ -38,15 +38,22 @@ COPY = """(...values) => {
 KEEP = """(...values) => Object.fromEntries(%s.map((name, i) => [name, values[i]]))"""
 
 
-def build(studio: Studio, inputs: Inputs, demo: gr.Blocks) -> gr.events.Dependency:
-    """Lays out buttons and link; gives the event after which link or browser filled the form."""
+def build(
+    studio: Studio, inputs: Inputs, demo: gr.Blocks, *, tabs: Mapping[str, gr.Tabs]
+) -> gr.events.Dependency:
+    """Lays out buttons and link; gives the event after which link or browser filled the form.
+
+    Args:
+        tabs: what a link opens, by the name there.
+    """
     kept = inputs.kept()
     with gr.Row():
         copy = gr.Button("Copy link", elem_id="copy-link", size="sm", min_width=90)
         reset = gr.Button("Reset settings", elem_id="reset", size="sm", min_width=90)
     link = gr.Textbox(
         label="Link to these settings", elem_id="link", interactive=False, buttons=["copy"],
-        placeholder=" ", info="An uploaded picture is not in it.", max_lines=2,
+        placeholder=" ", max_lines=2,
+        info="It opens the tab you were on before this one. An uploaded picture is not in it.",
     )  # fmt: skip
     stored = inputs.memory
     linked = {"example": inputs.example, "classes": inputs.form["classes"], **kept}
@@ -65,9 +72,16 @@ def build(studio: Studio, inputs: Inputs, demo: gr.Blocks) -> gr.events.Dependen
         values = restored(studio, asked, own=not link)
         for sentence in gone(asked, values):
             gr.Warning(sentence, duration=20)
-        return [values.get(name, gr.skip()) for name in into]
+        opened = [tab_of(one, request.query_params.get(f"look-{n}")) for n, one in tabs.items()]
+        return [*(values.get(name, gr.skip()) for name in into), *opened]
 
-    return demo.load(restore, stored, [*into.values()], **QUIET)
+    return demo.load(restore, stored, [*into.values(), *tabs.values()], **QUIET)
+
+
+def tab_of(tabs: gr.Tabs, label: str | None) -> Any:
+    """The tabs with the one of this label open; nothing new where there is none."""
+    ids = {one.label: one.id for one in tabs.children if isinstance(one, gr.Tab)}
+    return gr.Tabs(selected=ids[label]) if label in ids else gr.skip()
 
 
 def restored(studio: Studio, asked: Mapping[str, Any], *, own: bool = False) -> dict[str, Any]:

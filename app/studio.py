@@ -55,7 +55,14 @@ def own_file(name: str) -> Path:
             return path
     except (OSError, RuntimeError):  # too long, or the home of an unknown user
         pass
-    raise CheckpointError(f"There is no file {name[:80]!r}. Give the path of a .safetensors file.")
+    raise CheckpointError(
+        f"There are no prompts {name[:80]!r}. Give the path of a .safetensors file."
+    )
+
+
+def _file_of(prompts: str) -> Path:
+    """A file of this machine, or the Hub's, which is fetched."""
+    return fetch_prompts(prompts) if is_hub_id(prompts) else own_file(prompts)
 
 
 def _check_length(model: Backbone | PromptedClip, classes: tuple[str, ...], template: str) -> None:
@@ -116,9 +123,25 @@ class _Recent:
 class Studio:
     """Loads models, keeps at most two backbones, and lets one visitor compute at a time."""
 
-    def __init__(self, device: str = "auto", *, own_files: bool = True):
+    def __init__(self, device: str = "auto", *, own_files: bool = True, prompts: str | None = None):
+        """Prompts of the host's own are a file or user/repo@revision; the page starts with them.
+
+        Raises:
+            CheckpointError: there are none, or prompts of the app have that name.
+        """
         self.device = pick_device(device)
         self.own_files = own_files  # whether visitors may name files of this machine
+        self._offered = shipped_prompts()
+        self.host_prompts: str | None = None  # their name
+        if prompts:
+            path = _file_of(prompts)
+            name = prompts if is_hub_id(prompts) else path.stem
+            if name in self._offered:
+                raise CheckpointError(
+                    f"Prompts called {name!r} come with the app. Give {path.name} another name."
+                )
+            self._offered |= {name: path}
+            self.host_prompts = name
         self._turn = threading.RLock()
         self._backbones = _Recent(2)
         self._prompts = _Recent(8)
@@ -129,9 +152,16 @@ class Studio:
         """What to call the device on the page."""
         return torch.cuda.get_device_name() if self.device == "cuda" else "CPU"
 
+    @property
+    def start(self) -> tuple[str, str]:
+        """Backbone and prompts that the page starts with."""
+        if self.host_prompts:
+            return read_card(self._offered[self.host_prompts]).backbone, self.host_prompts
+        return "mini", next(iter(self.prompts_for("mini")), NO_PROMPTS)
+
     def prompts_for(self, backbone: str) -> dict[str, PromptCard]:
-        """The shipped prompts made for a backbone, by name."""
-        cards = {name: read_card(path) for name, path in shipped_prompts().items()}
+        """The offered prompts made for a backbone, by name: the app's, and the host's own."""
+        cards = {name: read_card(path) for name, path in self._offered.items()}
         return {name: card for name, card in cards.items() if card.backbone == backbone}
 
     def trained_dropout(self, backbone: str, prompts: str) -> DropoutSettings:
@@ -144,7 +174,7 @@ class Studio:
         return card.dropout if card else DropoutSettings()
 
     def card(self, backbone: str, prompts: str) -> PromptCard | None:
-        """What shipped prompts, or a file of the visitor's, say of themselves.
+        """What offered prompts, or a file of the visitor's, say of themselves.
 
         None for others, and without prompts.
 
@@ -152,17 +182,12 @@ class Studio:
             CheckpointError: the file is not there, or holds no prompts.
         """
         known = self.prompts_for(backbone).get(prompts)
-        if (
-            known
-            or not self.own_files
-            or not prompts
-            or prompts in (NO_PROMPTS, *shipped_prompts())
-        ):
+        if known or not self.own_files or not prompts or prompts in (NO_PROMPTS, *self._offered):
             return known
-        return read_card(fetch_prompts(prompts) if is_hub_id(prompts) else own_file(prompts))
+        return read_card(_file_of(prompts))
 
     def load(self, backbone: str = "mini", prompts: str = NO_PROMPTS) -> Loaded:
-        """A backbone and prompts, by shipped name, by path or as user/repo@revision of the Hub.
+        """A backbone and prompts, by offered name, by path or as user/repo@revision of the Hub.
 
         Raises:
             BackboneError, CheckpointError: see `load_backbone` and `load_prompts`.
@@ -181,14 +206,14 @@ class Studio:
         self._prompts.keep(lambda key: key[0] in self._backbones.values)
         if not prompts or prompts == NO_PROMPTS:
             return Loaded(clip, None, NO_PROMPTS, backbone)
-        path = shipped_prompts().get(prompts)
+        path = self._offered.get(prompts)
         if path is None:
             if not self.own_files:
                 raise CheckpointError(
                     "On this page only the prompts in the list can be used. Start the app on your "
                     "own machine to load a file of yours."
                 )
-            path = fetch_prompts(prompts) if is_hub_id(prompts) else own_file(prompts)
+            path = _file_of(prompts)
         key = (backbone, str(path), path.stat().st_mtime_ns)
         model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
         return Loaded(model, card, prompts if is_hub_id(prompts) else path.stem, key)

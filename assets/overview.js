@@ -568,7 +568,7 @@ function panel(page, id, title, question, ...content) {
   const save = kind => el("button", { type: "button", class: "save", "aria-label": `Save ${title} as ${kind}`,
     onclick: () => page.model && savePanel(page, node, id, kind) }, kind);
   const subtitle = el("span", { class: "soft" }, question);
-  const node = el("section", { class: `panel ${id}`, "aria-label": title },
+  const node = el("section", { class: `panel ${id}`, "aria-label": page.options.leader ? `Pinned: ${title}` : title },
     el("header", {}, el("h2", {}, title), subtitle, ...extra, el("span", { class: "saves", "data-screen": true }, save("PNG"), save("SVG"))),
     ...content);
   return { node, subtitle };
@@ -1232,17 +1232,37 @@ function keepFile(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-function savePanel(page, node, id, kind) {
-  const text = panelSvg(page, node), name = `drople-lens-${id}-layer-${page.state.layer + 1}.${kind.toLowerCase()}`;
-  if (kind === "SVG") return keepFile(new Blob([text], { type: "image/svg+xml" }), name);
+/** An SVG text as a PNG of twice its size. */
+async function asPng(text) {
   const picture = new Image();
-  picture.onload = () => {
-    const canvas = el("canvas", { width: 2 * picture.width, height: 2 * picture.height });
-    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob(blob => keepFile(blob, name));
-  };
   picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
-  return undefined;
+  await picture.decode();
+  const canvas = el("canvas", { width: 2 * picture.width, height: 2 * picture.height });
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return new Promise(done => canvas.toBlob(done));
+}
+
+async function savePanel(page, node, id, kind) {
+  const text = panelSvg(page, node), name = `drople-lens-${id}-layer-${page.state.layer + 1}.${kind.toLowerCase()}`;
+  keepFile(kind === "SVG" ? new Blob([text], { type: "image/svg+xml" }) : await asPng(text), name);
+}
+
+/** All panels of a payload, drawn out of sight as a wide screen shows them: id -> SVG text, and PNG in base64. */
+async function pictures(payload, state) {
+  const root = el("div", { style: `position:absolute;left:-9999px;top:0;width:${clamp(window.innerWidth - 32, 320, 1280)}px` });
+  document.body.append(root);
+  const lens = mount(root, { state });
+  lens.update(payload);
+  await lens.drawn();
+  const found = {};
+  for (const id of ["says", "matters", "dropped", "looks"]) {
+    const svg = lens.picture(id), reader = new FileReader(), png = await asPng(svg);
+    await new Promise(done => { reader.onload = done; reader.readAsDataURL(png); });
+    found[id] = { svg, png: reader.result.split(",")[1] };
+  }
+  lens.destroy();
+  root.remove();
+  return found;
 }
 
 // ---- The whole --------------------------------------------------------------------------------------
@@ -1261,8 +1281,10 @@ function coloured(page, text) {
   });
 }
 
-/** Builds the overview in `root`, with its places reserved, and returns its handle. */
+/** Builds the overview in `root`, with its places reserved, and returns its handle.
+ *  A pinned one (`leader`) is panels alone, which look where its leader does. */
 function mount(root, options = {}) {
+  const { leader } = options;
   const page = { root, options, model: null, photo: null, state: { ...START, ...options.state }, maps: [], pointed: null, pointing: null, turn: 0, narrow: false, id: "",
     later: null }; // a draw to look at as soon as it comes
   const watched = new Map(), resized = new ResizeObserver(entries => {
@@ -1278,17 +1300,23 @@ function mount(root, options = {}) {
   };
 
   root.classList.add("drople-lens");
+  root.classList.toggle("pinned", Boolean(leader));
   root.tabIndex = -1;
-  const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" }), stale = el("p", { class: "stale-note", role: "status" });
+  const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" });
   page.hint = el("button", { type: "button", class: "hint soft", hidden: true, onclick: () => page.guide.open() }, "New here? Take the five-step guide");
+  const pin = el("button", { type: "button", class: "hint soft", hidden: !options.pins && !leader,
+    title: leader ? "" : "Keeps this result beside the next one", onclick: () => (leader ? leader.pin(null) : page.pin(page.model?.payload)) }, leader ? "Unpin" : "Pin this result");
+  const aside = el("section", { class: "aside", "aria-label": "Pinned result", hidden: true });
   const foot = el("p", { class: "foot soft" }), live = el("p", { class: "live", "aria-live": "polite" });
   page.card = hoverCard(page);
   page.drawer = tokenDrawer(page);
   page.guide = guidedTour(page);
   const bar = controls(page), strip = filmStrip(page);
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
-  root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, chips), verdict, stale), bar.node, el("div", { class: "panels" }, ...panels.map(one => one.node)),
-    strip.node, foot, live, page.card.node, page.drawer.node, page.guide.node);
+  const parts = leader ? [...panels, page.drawer] : [bar, ...panels, strip, page.drawer];
+  root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, el("div", { class: "row" }, chips, pin)), verdict),
+    ...(leader ? [] : [bar.node]), el("div", { class: "panels" }, ...panels.map(one => one.node)), ...(leader ? [] : [aside, strip.node]),
+    foot, live, page.card.node, page.drawer.node, page.guide.node);
   page.observe(root, ({ width }) => { page.narrow = width < 700; });
 
   page.mark = token => page.maps.forEach(map => map.mark(token));
@@ -1308,7 +1336,7 @@ function mount(root, options = {}) {
   };
 
   function render() {
-    for (const one of [bar, ...panels, strip, page.drawer]) one.render();
+    for (const one of parts) one.render();
     page.pointing?.();
   }
   function redraw() {
@@ -1316,15 +1344,32 @@ function mount(root, options = {}) {
     colours = new Map();
     if (page.model) render();
   }
-  /** Moves the state; everything follows at once, and no server is asked. */
-  page.set = change => {
+  function move(change) {
     if (!page.model) return;
-    const before = page.state;
+    const before = page.state, known = !change.class || page.model.shown.includes(change.class);
     if ("draw" in change) page.later = null;
-    page.state = fitted({ ...before, ...change }, page.model);
+    page.state = fitted({ ...before, ...change, ...(known ? {} : { class: before.class }) }, page.model);
     render();
-    if (page.state.layer !== before.layer || page.state.class !== before.class || page.state.draw !== before.draw) say(live, spoken(page));
+    if (!leader && ["layer", "class", "draw"].some(name => page.state[name] !== before[name])) say(live, spoken(page));
+  }
+  let pinned = null;
+  /** Moves the state; everything follows at once, and no server is asked. */
+  page.set = leader?.set ?? (change => {
+    move(change);
+    pinned?.move(change);
     options.onState?.(lens.state());
+  });
+  /** Keeps a payload beside the next ones, or, of null, lets it go. */
+  page.pin = payload => {
+    if (payload === undefined) return;
+    pinned?.destroy();
+    aside.replaceChildren();
+    aside.hidden = !payload;
+    pinned = payload && mount(aside.appendChild(el("div")), { leader: page, state: page.state });
+    // The page patches what it was given when the next result comes.
+    pinned?.update(JSON.parse(JSON.stringify(payload)));
+    say(live, payload ? "Pinned: it stays here beside the next result." : "Unpinned.");
+    pin.focus();
   };
   page.step = (what, way) => {
     if (!page.model) return;
@@ -1334,7 +1379,10 @@ function mount(root, options = {}) {
 
   root.addEventListener("keydown", event => {
     const step = { "[": -1, "]": 1 }[event.key];
-    if (step) page.step("layer", step);
+    if (step) {
+      event.stopPropagation();
+      page.step("layer", step);
+    }
     // Sliders and lists move by these keys themselves.
     if (event.target.matches("input, select")) event.stopImmediatePropagation();
   });
@@ -1355,16 +1403,13 @@ function mount(root, options = {}) {
     page.source = source;
     page.photo = null;
     const photo = new Image();
-    photo.onload = () => {
+    photo.src = source;
+    page.loaded = photo.decode().then(() => {
       if (page.source !== source) return;
       page.photo = greyed(photo);
       redraw();
-    };
-    photo.src = source;
+    }, () => {});
   }
-
-  let old = "", underWay = false;
-  const tellStale = () => say(stale, old && underWay ? "Computing the new result …" : old);
 
   const lens = {
     /** Shows a payload; the state stays where this payload can show it. */
@@ -1380,7 +1425,7 @@ function mount(root, options = {}) {
       page.later = page.state.draw === wanted ? null : wanted;
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
-      chips.replaceChildren(...[payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
+      chips.replaceChildren(...[leader && "pinned", payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
       say(verdict, payload.verdict);
       const waiting = payload.depth && page.model.count < payload.draws_wanted;
       say(foot, `${waiting ? `${page.model.count} of ${many(payload.draws_wanted, "draw")} so far · ` : ""}${payload.provenance}`);
@@ -1388,22 +1433,20 @@ function mount(root, options = {}) {
       root.classList.add("filled");
       render();
       page.hint.hidden = !options.guide || page.guide.seen();
+      if (pinned?.id() === payload.id) pinned.update(JSON.parse(JSON.stringify(payload)));
       return undefined;
     },
+    id: () => page.id,
     state: () => ({ ...page.state }),
     set: change => page.set(change),
-    /** Marks all of the result as old, in these words; "" as of now. */
-    stale(text) {
-      old = text;
-      tellStale();
-      root.classList.toggle("stale", Boolean(text));
-    },
-    /** While what is old is being computed anew, its note says so. */
-    computing(on) {
-      underWay = on;
-      tellStale();
-    },
+    move,
     guide: () => page.guide.open(),
+    /** Once the photograph is there and all parts have their size. */
+    drawn: async () => {
+      await page.loaded;
+      for (let i = 0; i < 2; i++) await new Promise(requestAnimationFrame);
+    },
+    pictures: () => (page.model ? pictures(page.model.payload, page.state) : {}),
     /** A panel ("says", "matters", "dropped", "looks") as SVG text. */
     picture: id => panelSvg(page, root.querySelector(`.panel.${id}`)),
     destroy() {

@@ -22,6 +22,7 @@ from drople.errors import SettingsError
 from drople.gradcam import CAM_METHODS
 from drople.models.backbone import Backbone, hash_weights
 from drople.models.prompted_clip import PromptedClip
+from drople.ranges import COUNT, SEED, check_number
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, Replay, TokenDrop
 from drople.traces import BranchTrace
 from drople.version import VERSION
@@ -49,6 +50,9 @@ class AnalysisSettings:
     keep_attention: bool = False  # keep every layer's attention, in half precision
 
     def __post_init__(self) -> None:
+        check_number("seed", self.seed, SEED)
+        if self.cam_layer is not None:
+            check_number("cam_layer", self.cam_layer, COUNT)
         unknown = set(self.strategies) - set(STRATEGIES)
         if unknown:
             raise SettingsError(f"Unknown strategies {sorted(unknown)}; choose of {[*STRATEGIES]}.")

@@ -1,14 +1,18 @@
 """What can go wrong; every message says what was expected, what came, what to do."""
 
-import unicodedata
+from __future__ import annotations
+
+import re
+
+# Control characters, those that turn the direction of writing, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def printable(text: str) -> str:
-    """A text without what a terminal would obey: control, direction and half characters, line ends.
-
-    Whoever made a file can have put anything into its names.
-    """
-    return "".join("\ufffd" if unicodedata.category(one)[0] == "C" else one for one in text)
+    """Text in one line that no terminal obeys and any file holds: the rest as escapes."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class DropleError(Exception):

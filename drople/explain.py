@@ -17,7 +17,7 @@ from drople.analysis import AnalysisSettings
 from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts
 from drople.conditions import ConditionRow, Conditions, rows_of
-from drople.errors import DataError, ImageError
+from drople.errors import DataError, ImageError, printable
 from drople.images import SUFFIXES, image_files, read_image
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
@@ -43,6 +43,11 @@ def find_images(folder: Path) -> list[Path]:
     return files
 
 
+def image_name(file: Path, folder: Path) -> str:
+    """What a table calls an image: its path below the folder, with /, printable."""
+    return printable(file.relative_to(folder).as_posix())
+
+
 def explain(
     model: Backbone | PromptedClip, folder: Path, images: Sequence[Path], *, classes: ClassTexts,
     settings: AnalysisSettings, strategy: str = "iwtd", draws: int = 8, batch: int = 16,
@@ -64,7 +69,7 @@ def explain(
         rows: dict[Path, Row] = {}
         pixels = []
         for path in paths:
-            name = path.relative_to(folder).as_posix()
+            name = image_name(path, folder)
             try:
                 pixels.append(backbone.pixels(read_image(path)))
                 rows[path] = Row(name)

@@ -153,10 +153,9 @@ def test_names_with_commas_and_quotes_survive(tmp_path, backbone):
     texts = describe_classes(backbone, ['the "dog, or cat"', "boat"])
     table = Table.open(tmp_path, about_table(backbone, texts, SETTINGS))
     Image.new("RGB", (40, 40)).save(tmp_path / 'a, "b".png')
-    for rows in explain(
-        backbone, tmp_path, find_images(tmp_path), classes=texts, settings=SETTINGS
-    ):
-        table.add(rows)
+    images = find_images(tmp_path)
+    for rows in explain(backbone, tmp_path, images, classes=texts, settings=SETTINGS):
+        table.add(rows, dict(zip(['a, "b".png'], images, strict=True)))
     (row,) = read(table.rows)
     assert row["image"] == 'a, "b".png'
     assert row["frozen"] in texts.names
@@ -165,3 +164,48 @@ def test_names_with_commas_and_quotes_survive(tmp_path, backbone):
 
 def test_prompts_of_another_shape_are_taken_too(folder, backbone):
     assert explained(prompted(backbone, bridge=0), folder, draws=2)["0/0.png"].flip_rate is not None
+
+
+def test_a_replaced_picture_and_a_damaged_line_are_computed_anew(commanded, folder, caplog):
+    assert commanded() == 0
+    path = folder.parent / "out" / "rows.csv"
+    whole = read(path)
+    Image.new("RGB", (64, 64), "red").save(folder / "0" / "0.png")
+    path.write_text(path.read_text().replace("1/1.png,,", "1/1.png,x,"))
+    assert commanded() == 0
+    assert "1 rows are damaged" in caplog.text
+    assert "1 rows are of replaced pictures" in caplog.text
+    again = {row["image"]: row for row in read(path)}
+    assert len(again) == len(whole)
+    changed = [row["image"] for row in whole if again[row["image"]] != row]
+    assert changed == ["0/0.png"]
+
+
+def test_a_picture_that_was_only_touched_keeps_its_row(commanded, folder, caplog):
+    assert commanded() == 0
+    (folder / "0" / "0.png").touch()
+    assert commanded() == 0
+    assert not caplog.text
+
+
+def test_a_table_without_its_settings_is_refused(commanded, folder, capsys):
+    assert commanded() == 0
+    (folder.parent / "out" / "about.json").unlink()
+    assert commanded() == 2
+    assert "says how it was made" in capsys.readouterr().err
+
+
+def test_a_name_that_is_a_formula_or_not_utf8_is_a_row_once(commanded, folder):
+    (folder / "0" / "0.png").rename(folder / "=1+1.png")
+    (folder / "0" / "2.png").rename(folder / "caf\udce9.png")
+    for _ in range(2):
+        assert commanded() == 0
+        names = [row["image"] for row in read(folder.parent / "out" / "rows.csv")]
+        assert len(names) == 8
+        assert {"'=1+1.png", r"caf\udce9.png"} <= {*names}
+
+
+def test_a_place_that_is_a_file_is_refused(commanded, folder, capsys):
+    (folder.parent / "out").write_text("x")
+    assert commanded() == 2
+    assert "Choose another --out" in capsys.readouterr().err

@@ -109,7 +109,8 @@ def test_every_mention_of_the_method_has_the_one_form():
         f"{place}: {line.strip()}"
         for path in CODE
         for place, line in lines(path)
-        if line.count("METHOD.md") != len(REFERENCE.findall(line))
+        # In quotes it is the file itself, to be read.
+        if line.replace('"METHOD.md"', "").count("METHOD.md") != len(REFERENCE.findall(line))
         or re.search(r"docs/METHOD|§", line)
     ]
     assert not odd, "\n".join(odd)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import re
 import textwrap
@@ -17,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from drople.analysis import Analysis
+from drople.storage.cells import csv_text
 
 WIDTH = 800  # of an SVG; its picture is scaled to it without loss
 LETTERS = 100  # in a line of its text
@@ -135,16 +135,7 @@ def _xml(text: str) -> str:
 
 def as_csv(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table; a cell that a spreadsheet would take for a formula starts with an apostrophe."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    for row in [headers, *rows] if headers else rows:
-        writer.writerow([_cell(str(value)) for value in row])
-    return buffer.getvalue()
-
-
-def _cell(value: str) -> str:
-    number = re.fullmatch(r"[+-]?[\d.,]+( ?%)?", value)
-    return f"'{value}" if value[:1] in tuple("=@\t\r+-") and not number else value
+    return csv_text([headers, *rows] if headers else rows)
 
 
 def stem_of(analysis: Analysis, target: int, what: str) -> str:

@@ -14,7 +14,9 @@ from app.lab import (
     direct_path,
     faithfulness,
     modes,
+    prompts,
     rate_curve,
+    residual,
     robustness,
     sanity,
     selectivity,
@@ -41,6 +43,7 @@ VIEWS: dict[str, dict[str, tuple[Build, ...]]] = {
         "Attention": (attention_maps.build,),
         "Robustness": (robustness.build,),
     },
+    "How is it learnt?": {"Residual entropy": (residual.build,), "Prompts": (prompts.build,)},
 }
 
 
@@ -51,6 +54,7 @@ class Lab:
     bench: Bench
     opened: gr.State  # the name of the open tab; empty until the lab is looked at
     tabs: dict[str, list[View]]
+    row: gr.Tabs  # the component they stand in
 
     @property
     def views(self) -> list[View]:
@@ -80,9 +84,9 @@ class Lab:
 def build(bench: Bench) -> Lab:
     """Lays the lab out; its first tab is opened when the lab is."""
     opened: gr.State = gr.State("", time_to_live=3600)
-    built = Lab(bench, opened, {})
     views = [(question, *view) for question, tabs in VIEWS.items() for view in tabs.items()]
-    with gr.Tabs(elem_id="lab", overflow_behavior="wrap"):
+    with gr.Tabs(elem_id="lab", overflow_behavior="wrap") as row:
+        built = Lab(bench, opened, {}, row)
         for question, name, builds in views:
             with gr.Tab(name, id=f"lab-{name}") as own:
                 gr.Markdown(f"**{question}**", elem_classes="lens-intro")

@@ -24,7 +24,7 @@ TERMS = (
     "Protection spread over: exp of the entropy of (p_max − p) shared out over the tokens (the "
     "Hill number of order 1). Divergence: Jensen–Shannon, of keep or drop, from one p for all at "
     "the same mean; averaged over the tokens. Decisions that differ: expected, where both compare "
-    "the same random number. The what-ifs are ours, not the paper's; a sink lies above "
+    "the same random number. The what-ifs are ours, not the released code's; a sink lies above "
     "Q3 + 3 (Q3 − Q1) of the importance."
 )
 METER_HEADERS = ("normalisation", *wording.HEADERS)

@@ -7,9 +7,20 @@ from collections.abc import Iterator, Sequence
 from app.overview.payload import DRAWS, MAP_DRAWS, PAIR, Overview
 from app.studio import Loaded, Studio
 from drople.analysis import Analysis
+from drople.models.backbone import Backbone
 from drople.paired_draws import DrawBatch, first_draw, run_paired
 from drople.storage.prompts import PromptCard
 from drople.storage.verdicts import read_verdicts
+
+FEW = 8  # draws of a large backbone on a CPU
+LARGE = 10e9  # multiply-adds of the layers for one picture: ViT-B/16 has 17e9, ViT-B/32 4e9
+
+
+def draws_for(backbone: Backbone) -> int:
+    """How many draws of each dropout come within a minute or so."""
+    tokens, width = 1 + backbone.grid_size**2, backbone.image_width
+    cost = backbone.image_layer_count * 12 * width**2 * tokens
+    return FEW if backbone.device.type == "cpu" and cost > LARGE else DRAWS
 
 
 def overview_of(

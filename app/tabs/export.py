@@ -82,7 +82,7 @@ def saved(
     with user_errors():
         analysis = required(analysis)
         index = target_index(analysis, target)
-        drawn = _plots(plots)
+        drawn = handed_over(plots)
         files: dict[str, bytes] = {}
         notes: dict[str, None] = {}  # in order, each once
         rest = iter(values)
@@ -122,8 +122,8 @@ class _Shown:
         )
 
 
-def _plots(sent: str | None) -> dict[str, dict[str, str]]:
-    """What the browser handed over of its plots: elem_id -> svg text, png in base64."""
+def handed_over(sent: str | None) -> dict[str, Any]:
+    """What the browser drew and handed over: name -> its svg as text and its png in base64."""
     try:
         plots = json.loads(sent or "{}")
     except ValueError:
@@ -150,7 +150,8 @@ def _files(
         elif isinstance(one, gr.HTML) and isinstance(value, str) and read_cells(value):
             yield what, "csv", as_csv((), read_cells(value)).encode()
         elif isinstance(one, gr.Plot) and value is not None and what in plots:
-            yield from _plot_files(what, plots[what])
+            for ending, content in drawn_files(plots[what]):
+                yield what, ending, content
 
 
 def _value(shown: Any) -> Any:
@@ -158,10 +159,13 @@ def _value(shown: Any) -> Any:
     return shown.constructor_args.get("value") if isinstance(shown, Component) else shown
 
 
-def _plot_files(what: str, handed: Any) -> Iterator[tuple[str, str, bytes]]:
-    """A plot's files, as far as the browser sent text; it goes back to its own visitor alone."""
+def drawn_files(handed: Any) -> Iterator[tuple[str, bytes]]:
+    """Ending and content of what the browser drew, as far as it sent text.
+
+    It goes back to its own visitor alone.
+    """
     try:
-        yield what, "svg", str(handed["svg"]).encode()
-        yield what, "png", base64.b64decode(handed["png"], validate=True)
+        yield "svg", str(handed["svg"]).encode()
+        yield "png", base64.b64decode(handed["png"], validate=True)
     except (KeyError, TypeError, binascii.Error):
         return

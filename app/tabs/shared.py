@@ -40,7 +40,7 @@ class View:
     draw: Callable[..., Any]  # (analysis, target index, *held, *controls) -> outputs
     controls: Sequence[Component]
     outputs: Sequence[Block]
-    held: Sequence[gr.State] = ()  # given to `draw` before the controls; their change is no event
+    held: Sequence[Component] = ()  # given to `draw` before the controls; their change is no event
 
     @property
     def own(self) -> list[Component]:

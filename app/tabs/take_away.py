@@ -12,7 +12,7 @@ from app.export.files import stem_of
 from app.export.standalone import standalone_page
 from app.figures.paper import FORMATS, figure_bytes, paper_figure
 from app.overview.payload import Overview
-from app.tabs.export import download, zipped
+from app.tabs.export import download, drawn_files, handed_over, zipped
 from app.tabs.shared import required, target_index
 from app.wording.paper import caption, methods_text
 from drople.analysis import Analysis
@@ -21,8 +21,8 @@ from drople.storage.analyses import analysis_bytes
 
 INTRO = (
     "One ZIP with all of this analysis: the numbers (.npz, .json), the overview as a page that "
-    "opens without network, a figure for a paper (PDF, SVG) and the words for it. The panels of "
-    "the overview save themselves, as SVG and PNG."
+    "opens without network, its four panels (SVG, PNG), a figure for a paper (PDF, SVG) and the "
+    "words for it."
 )
 README = """{stem}.npz   every number, setting, seed and weight hash; python -m drople replay FILE
                 recomputes it, drople.load_analysis reads it
@@ -30,30 +30,34 @@ README = """{stem}.npz   every number, setting, seed and weight hash; python -m 
 {stem}.html  the overview with its draws; opens in a browser with no network
 {stem}.pdf, {stem}.svg  a figure for a paper; words.txt holds its caption and a methods text
 """
-# Where the visitor looks, as the overview's renderer knows it.
-LOOKED_AT = (
-    "(analysis, draws, looked) => [analysis, draws, JSON.stringify(window.lens?.state() ?? {})]"
-)
+PANELS = ("says", "matters", "dropped", "looks")
+# Where the visitor looks, and the panels there, as the overview's renderer draws them.
+LOOKED_AT = """async (analysis, draws) => {
+    const [state, panels] = [window.lens?.state(), await window.lens?.pictures()]
+    return [analysis, draws, JSON.stringify(state ?? {}), JSON.stringify(panels ?? {})]
+}"""
 
 
 def build(state: gr.State, draws: gr.State) -> None:
     """Lays the button out; what it saves shows the layer and class that the overview shows."""
     gr.Markdown(INTRO, elem_classes="lens-intro")
     button = gr.Button("Save this analysis", elem_id="take-away", elem_classes="lens-one")
-    looked = gr.Textbox(visible="hidden")
-    download(button, taken_away, [state, draws, looked], js=LOOKED_AT)
+    looked, panels = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
+    download(button, taken_away, [state, draws, looked, panels], js=LOOKED_AT)
 
 
 def taken_away(
     analysis: Analysis | None,
     drawn: tuple[Overview, tuple[DrawBatch, ...]] | None,
     looked: str | None,
+    panels: str | None,
 ) -> dict[str, str]:
     """All files of an analysis as one ZIP: its name and, in base64, its bytes.
 
     Args:
         drawn: the overview and its draws so far; None before any.
         looked: the overview's state as JSON, as the browser says it.
+        panels: its panels as JSON: see `handed_over`.
     """
     with user_errors():
         analysis = required(analysis)
@@ -68,13 +72,23 @@ def taken_away(
         overview, batches = drawn or (Overview(analysis), ())
         payload = overview.payload(batches)
         first = {"layer": depth, "class": analysis.classes[shown[index]]}
+        drawn_there = handed_over(panels)
+        pictures = {
+            f"panel-{name}.{ending}": content
+            for name in PANELS
+            for ending, content in drawn_files(drawn_there.get(name))
+        }
+        readme = README.format(stem=stem)
+        if pictures:
+            readme += f"{', '.join(pictures)}  the panels of the overview, where you looked\n"
         files = {
-            "README.txt": README.format(stem=stem).encode(),
+            "README.txt": readme.encode(),
             f"{stem}.npz": analysis_bytes(analysis),
             f"{stem}.json": json.dumps(payload).encode(),
             f"{stem}.html": standalone_page(payload, first).encode(),
             "words.txt": words.encode(),
             **{f"{stem}.{kind}": figure_bytes(figure, kind) for kind in FORMATS},
+            **pictures,
         }
         return zipped(stem, files)
 

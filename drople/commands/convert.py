@@ -8,6 +8,7 @@ from pathlib import Path
 from drople.errors import CheckpointError, printable
 from drople.importers import READERS, import_prompts
 from drople.models.backbone import load_backbone
+from drople.storage.files import check_writable
 from drople.storage.prompts import save_prompts
 
 
@@ -33,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Carries the command out."""
     if args.out.exists() and args.file.exists() and args.out.samefile(args.file):
         raise CheckpointError(f"--out is {args.file.name} itself. Choose another name for it.")
+    check_writable(args.out)
     model, card, report = import_prompts(
         args.file, load_backbone(args.backbone), method=args.method, phrase=args.phrase,
         data=args.data, shots=args.shots, seed=args.seed,

@@ -18,6 +18,7 @@ from drople.evaluation.report import write_report
 from drople.evaluation.runs import evaluate, frozen_config
 from drople.evaluation.tables import figures
 from drople.models.backbone import load_backbone
+from drople.storage.files import check_folder
 from drople.training.config import METHODS, TrainConfig
 from drople.training.data import Task
 from drople.training.datasets import open_task
@@ -80,6 +81,7 @@ def _run(protocol: str, args: argparse.Namespace) -> None:
 
 def _setting(args: argparse.Namespace) -> Setting:
     """Where the options say that it is carried out."""
+    check_folder(args.runs, "--runs")
     task = open_task(args.data, args.root)
     targets = tuple(open_task(name, args.root) for name in args.targets.split(",") if name)
     processes = Processes.started(args.device)

@@ -14,10 +14,11 @@ from drople.class_texts import describe_classes
 from drople.classes import class_list_of
 from drople.commands.options import add_device_option
 from drople.devices import device_of
-from drople.errors import SettingsError
-from drople.explain import explain, find_images
+from drople.explain import explain, find_images, image_name
 from drople.models.backbone import Backbone, load_backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.ranges import Range, check_number
+from drople.storage.files import check_folder, locked
 from drople.storage.prompts import load_prompts, shipped_prompts
 from drople.storage.tables import Table, about_table
 from drople.tokens.dropout import STRATEGIES, DropoutSettings
@@ -46,25 +47,29 @@ def run(args: argparse.Namespace) -> None:
     Started by `accelerate launch` or `torchrun`, each process takes every n-th image on its own
     GPU and writes a file of its own.
     """
-    if args.draws < 0 or args.batch < 1:
-        raise SettingsError("--draws must be at least 0, and --batch at least 1.")
+    check_number("--draws", args.draws, Range(0, 1e6, whole=True))
+    check_number("--batch", args.batch, Range(1, 1e6, whole=True))
     rank, world = (int(os.environ.get(name, fallback)) for name, fallback in _SHARE)
+    found = find_images(args.folder)[rank::world]
+    check_folder(args.out)
+    images = {image_name(path, args.folder): path for path in found}
     backbone = load_backbone(args.backbone, device_of(args.device))
     model, dropout = _model(backbone, args.prompts)
     settings = AnalysisSettings(dropout=dropout, seed=args.seed, template=args.template)
     classes = describe_classes(model, class_list_of(args.classes), args.template)
     others = {name: getattr(args, name) for name in ("strategy", "draws")}
     part = f"-{rank + 1}of{world}" if world > 1 else ""
-    table = Table.open(args.out, about_table(model, classes, settings, **others), part)
-    images = find_images(args.folder)[rank::world]
-    done = table.done()
-    left = [path for path in images if path.relative_to(args.folder).as_posix() not in done]
-    with tqdm(total=len(images), initial=len(images) - len(left), unit="image") as bar:
-        for rows in explain(
-            model, args.folder, left, classes=classes, settings=settings, batch=args.batch, **others
-        ):
-            table.add(rows)
-            bar.update(len(rows))
+    about = about_table(model, classes, settings, **others)
+    with locked(args.out / f".rows{part}.lock", wait=False):
+        table = Table.open(args.out, about, part)
+        left = table.left(images)
+        with tqdm(total=len(images), initial=len(images) - len(left), unit="image") as bar:
+            for rows in explain(
+                model, args.folder, [*left.values()], classes=classes, settings=settings,
+                batch=args.batch, **others,
+            ):  # fmt: skip
+                table.add(rows, left)
+                bar.update(len(rows))
     print(f"{len(images)} images in {table.rows}")
 
 

@@ -6,13 +6,14 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryFile
+from shlex import quote
 
 from drople.commands.options import add_config_options, add_data_options, config_of, precision_of
 from drople.devices import device_of
 from drople.errors import SettingsError
 from drople.evaluation.accuracy import accuracies, harmonic_mean
 from drople.models.backbone import load_backbone
+from drople.storage.files import check_folder, check_writable
 from drople.storage.prompts import save_prompts
 from drople.training.config import METHODS, TrainConfig
 from drople.training.datasets import open_task
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> None:
     task = (whole.base() if halves else whole).few(config.shots, config.seed)
     name = f"{args.backbone.replace('/', '-')}-{whole.name}-{config.method}-seed{config.seed}"
     out = args.out or args.runs / f"{name}.safetensors"
-    _check_writable(out)
+    check_writable(out)
+    check_folder(args.runs, "--runs")
     processes = Processes.started(args.device)
     backbone = load_backbone(args.backbone, device_of(args.device))
     precision = precision_of(args, backbone, processes)
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"percent of {sizes} test images")
     save_prompts(out, trained.model, replace(trained.card, metrics=metrics))
     print(f"wrote {out}")
+    print(f"open the app with it: python app.py --prompts {quote(str(out))}")
 
 
 def _summed_up(accuracies: Mapping[str, tuple[float, float]]) -> dict[str, float]:
@@ -79,15 +82,3 @@ def _summed_up(accuracies: Mapping[str, tuple[float, float]]) -> dict[str, float
         print(f"{branch:8s}", *(f"{name} {value:.2f}" for name, value in figures.items()))
         metrics |= {f"{branch}_{name}": round(value, 2) for name, value in figures.items()}
     return metrics
-
-
-def _check_writable(out: Path) -> None:
-    """Refuses a file that could not be written, before anything is learnt."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise SettingsError(
-            f"{out} cannot be written: {error.strerror}. Choose another --out."
-        ) from None

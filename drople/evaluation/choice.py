@@ -15,11 +15,11 @@ import numpy as np
 
 from drople.errors import SettingsError
 from drople.evaluation.protocols import Setting, base_to_novel
-from drople.evaluation.runs import Made, as_asked, made, read_as, write_json
+from drople.evaluation.records import kept, read_as, read_record, write_json
+from drople.evaluation.runs import Made, as_asked, made
 from drople.measures import selectivity
 from drople.models.prompted_clip import PromptedClip
 from drople.selectivity import meter, what_if
-from drople.texts import read_json
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.normalise import Normalisation
 from drople.traces import LayerTrace, scored_layers
@@ -79,8 +79,8 @@ def evaluate_choice(
     (training,) = base_to_novel(setting, config)
     stem = training_name(setting.backbone, training.task, training.config)
     file = runs / "choices" / f"{stem}-{setting.split}.json"
-    if file.is_file():
-        return as_asked(_read(file), setting, config, file=file)
+    if stored := kept(file, _read):
+        return as_asked(stored, setting, config, file=file)
     model = train_run(
         setting.backbone, training.task, training.config, runs=runs, processes=setting.processes
     ).model
@@ -162,8 +162,8 @@ def _figures(layer: LayerTrace, dropout: DropoutSettings, image: int) -> tuple[f
 
 
 def _read(file: Path) -> ChoiceResult:
-    fields = read_json(file)
-    stored = [{name: tuple(v) if isinstance(v, list) else v for name, v in one.items()}
-              for one in fields.pop("choices")]  # fmt: skip
-    choices = tuple(read_as(Choice, one, file) for one in stored)
-    return read_as(ChoiceResult, fields, file, choices=choices)
+    fields = read_record(file, dict)
+    stored = fields.get("choices")
+    if isinstance(stored, list):
+        fields["choices"] = [read_as(Choice, one, file) for one in stored]
+    return read_as(ChoiceResult, fields, file)

@@ -14,8 +14,8 @@ import torch
 
 from drople.errors import DataError
 from drople.evaluation.protocols import Setting, base_to_novel
-from drople.evaluation.runs import Made, made, read_as, write_json
-from drople.texts import read_json
+from drople.evaluation.records import read_as, read_record, write_json
+from drople.evaluation.runs import Made, made
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model, fit
 from drople.training.overrides import named
@@ -68,7 +68,8 @@ def evaluate_costs(
 
 def read_costs(runs: Path) -> list[list[StepCost]]:
     """All that were measured under a folder: those that took turns together, together."""
-    return [
-        [read_as(StepCost, one, file) for one in read_json(file)]
-        for file in sorted((runs / "costs").glob("*.json"))
-    ]
+    return [_read(file) for file in sorted((runs / "costs").glob("*.json"))]
+
+
+def _read(file: Path) -> list[StepCost]:
+    return [read_as(StepCost, one, file) for one in read_record(file, list)]

@@ -12,8 +12,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def table_of(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """The lines of a table whose rows hold a cell by column, all the same columns."""
-    return table([*rows[0]], [[*row.values()] for row in rows])
+    """The lines of a table whose rows hold a cell by column, all the same columns; none of none."""
+    return table([*rows[0]], [[*row.values()] for row in rows]) if rows else []
 
 
 def blocks(*parts: str | Sequence[str]) -> list[str]:

@@ -13,8 +13,8 @@ AVERAGES = (
     ("MaPLe", "82.28", "75.14", "78.55", "PromptSRC's README"),
     ("IVLP", "84.21", "71.79", "77.51", "PromptSRC's README"),
     ("PromptSRC", "84.26", "76.10", "79.97", "PromptSRC's README"),
-    ("KgCoOp", UNKNOWN, UNKNOWN, "77.00", "implied by DroPLe's abstract (+5.10)"),
-    ("DroPLe", UNKNOWN, UNKNOWN, "82.10", "arXiv 2512.07234"),
+    ("KgCoOp", UNKNOWN, UNKNOWN, "77.00", "DroPLe's 82.10 less its abstract's +5.10"),
+    ("DroPLe", UNKNOWN, UNKNOWN, "82.10", "PromptSRC's 79.97 plus DroPLe's abstract's +2.13"),
     ("UPrompt", "86.35", "78.29", "82.12", "UPrompt, the same group's successor"),
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +24,13 @@ from drople.evaluation.protocols import Column
 from drople.evaluation.runs import FROZEN, read_results
 from drople.evaluation.tables import Row, Table, resampled, shared_seeds, tabulate
 from drople.evaluation.verdict import verdicts
+from drople.storage.files import (
+    check_folder,
+    check_readable,
+    check_writable,
+    write_bytes,
+    write_text,
+)
 from drople.storage.verdicts import write_verdicts
 from drople.texts import read_text
 from drople.training.config import TrainConfig
@@ -41,12 +50,17 @@ def write_report(
     Raises:
         DataError: there is no finished run, or one is there twice.
     """
+    check_writable(out)
+    if packed:
+        check_writable(packed, "--zip")
+    check_folder(out.parent / PAGES)
+    if notes:
+        check_readable(notes)
     with TemporaryDirectory() as unpacked:
         folder = runs
         if runs.suffix == ".zip":
             folder = Path(unpacked)
-            with _open_zip(runs) as zipped:
-                zipped.extractall(folder)
+            _unpack(runs, folder)
         tables = tabulate(read_results(folder))
         if not tables:
             raise DataError(f"No finished run lies in {runs}; `evaluate` makes them.")
@@ -62,34 +76,38 @@ def write_report(
         "methods": _methods_page(tables, costs),
     }
     folder = out.parent / PAGES
-    folder.mkdir(parents=True, exist_ok=True)
     for name, lines in pages.items():
-        (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
+        write_text(folder / f"{name}.md", "\n".join(lines) + "\n")
     rows = [row for alike in backbones for row in forest_rows(alike)]
-    (folder / "forest.svg").write_text(forest(rows, _PLOTTED))
+    write_text(folder / "forest.svg", forest(rows, _PLOTTED))
     write_verdicts(
         folder / "verdict.json", [one for alike in backbones for one in verdicts(alike, choices)]
     )
-    out.write_text("\n".join(_opening(tested, backbones, choices)) + "\n")
+    write_text(out, "\n".join(_opening(tested, backbones, choices)) + "\n")
     print(f"wrote {out} and {folder}")
 
 
 _PLOTTED = "Harmonic mean of base and novel accuracy: difference in percent points, 95 % interval"
 
 
-def _open_zip(file: Path) -> ZipFile:
+def _unpack(file: Path, folder: Path) -> None:
+    if file.exists():
+        check_readable(file)
     try:
-        return ZipFile(file)
-    except (OSError, BadZipFile) as error:
+        with ZipFile(file) as zipped:
+            zipped.extractall(folder)
+    except (OSError, BadZipFile, RuntimeError, EOFError, zlib.error, NotImplementedError) as error:
         raise DataError(f"{file} cannot be read as a ZIP of runs: {error}") from None
 
 
 def _pack(runs: Path, out: Path) -> None:
     files = [file for part in _REPORTED for file in sorted((runs / part).rglob("*"))]
-    with ZipFile(out, "w", ZIP_DEFLATED) as packed:
+    buffer = io.BytesIO()
+    with ZipFile(buffer, "w", ZIP_DEFLATED) as packed:
         for file in (file for file in files if file.suffix in (".json", ".npz")):
             undated = ZipInfo(file.relative_to(runs).as_posix())  # the same runs, the same ZIP
             packed.writestr(undated, file.read_bytes(), ZIP_DEFLATED)
+    write_bytes(out, buffer.getvalue())
 
 
 _REPORTED = ("results", "choices", "costs")

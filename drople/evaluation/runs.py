@@ -7,25 +7,29 @@ NAME holds a digest of all that decides it, the images themselves included.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import io
+import zlib
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from math import isclose
 from pathlib import Path
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
 from drople.errors import DataError
 from drople.evaluation.accuracy import evaluate_on
 from drople.evaluation.protocols import PROTOCOLS, EvaluationSet, Setting, TrainingSplit
-from drople.texts import read_json
+from drople.evaluation.records import damaged, kept, read_as, read_record, write_json
+from drople.storage.files import locked, write_bytes
 from drople.training.config import METHODS, TrainConfig
 from drople.training.loop import build_model
 from drople.training.overrides import changes, contradictions, flat, named
 from drople.training.run import digest, train_run
 from drople.version import VERSION
 
-Kind = TypeVar("Kind")
 Kept = TypeVar("Kept", bound="Made")
 FROZEN = "zero-shot"  # the method that is the frozen branch
 
@@ -96,8 +100,23 @@ def evaluate(
     trainings = PROTOCOLS[protocol](setting, config)
     folder = runs / "results" / protocol / setting.task.name
     file = folder / f"{_name(protocol, setting, config, trainings=trainings)}.json"
-    if file.is_file():
-        return as_asked(_read(file), setting, config, file=file)
+    waiting = locked(file.with_suffix(".lock"), wait=setting.processes.count == 1)
+    with waiting if setting.processes.main else nullcontext():
+        if stored := kept(file, _read):
+            return as_asked(stored, setting, config, file=file)
+        result = _carry_out(
+            protocol, setting, config, trainings=trainings, runs=runs, data_option=data_option,
+            targets_option=targets_option,
+        )  # fmt: skip
+        if setting.processes.main:
+            write_result(file, result)
+    return result
+
+
+def _carry_out(
+    protocol: str, setting: Setting, config: TrainConfig, *, trainings: Sequence[TrainingSplit],
+    runs: Path, data_option: str, targets_option: str,
+) -> Result:  # fmt: skip
     hits, costs = {}, []
     for training in trainings:
         if config.learns():
@@ -113,7 +132,7 @@ def evaluate(
             right = evaluate_on(test_set, model, training.config, cache=runs / "cache")
             hits[test_set.name] = right.numpy()
     test_sets = _test_sets(trainings)
-    result = Result(
+    return Result(
         **made(setting, config, data_option),
         protocol=protocol,
         targets_option=targets_option,
@@ -124,13 +143,14 @@ def evaluate(
         cost={key: float(np.mean([c[key] for c in costs])) for key in (costs[0] if costs else ())},
         hits=hits,
     )
-    if setting.processes.main:
-        write_result(file, result)
-    return result
 
 
 def read_results(runs: Path) -> list[Result]:
-    """All finished runs under a folder, in the order of their files' names."""
+    """All finished runs under a folder, in the order of their files' names.
+
+    Raises:
+        DataError: one is damaged, or of another version.
+    """
     return [_read(file) for file in sorted((runs / "results").glob("*/*/*.json"))]
 
 
@@ -165,32 +185,11 @@ def _test_sets(trainings: Sequence[TrainingSplit]) -> list[EvaluationSet]:
 
 def write_result(file: Path, result: Result) -> None:
     """Writes a result and, first, its hits beside it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = result.hits
-    np.savez_compressed(file.with_suffix(".npz"), **arrays)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(file.with_suffix(".npz"), buffer.getvalue())
     write_json(file, {key: value for key, value in asdict(result).items() if key != "hits"})
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Writes a file that is either whole or not there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    partial.write_text(json.dumps(value, indent=1))
-    partial.rename(file)
-
-
-def read_as(kind: Callable[..., Kind], fields: dict[str, Any], file: Path, **others: Any) -> Kind:
-    """What a file holds.
-
-    Raises:
-        DataError: it was written by a version with other fields.
-    """
-    try:
-        return kind(**fields, **others)
-    except TypeError:
-        raise DataError(
-            f"{file} was written by another version; delete it, and run its command again."
-        ) from None
 
 
 def as_asked(kept: Kept, setting: Setting, config: TrainConfig, *, file: Path) -> Kept:
@@ -214,5 +213,16 @@ def as_asked(kept: Kept, setting: Setting, config: TrainConfig, *, file: Path) -
 
 
 def _read(file: Path) -> Result:
-    with np.load(file.with_suffix(".npz")) as arrays:
-        return read_as(Result, read_json(file), file, hits=dict(arrays))
+    try:
+        with np.load(file.with_suffix(".npz")) as arrays:
+            hits = dict(arrays)
+    except (OSError, ValueError, RuntimeError, EOFError, BadZipFile, zlib.error) as error:
+        raise damaged(file.with_suffix(".npz"), str(error)) from None
+    result = read_as(Result, read_record(file, dict), file, hits=hits)
+    means = {name: 100 * float(right.mean()) for name, right in hits.items() if right.size}
+    of_each = (result.accuracy, result.images, result.samples)
+    if any(one.keys() != means.keys() for one in of_each) or any(
+        not isclose(means[name], percent) for name, percent in result.accuracy.items()
+    ):
+        raise damaged(file, "its accuracies are not those of its hits")
+    return result

@@ -258,7 +258,7 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
         source, _, tag = name.partition("/")
         if (source, tag) not in open_clip.list_pretrained(as_str=False):
             raise BackboneError(
-                f"No CLIP is called {name!r}. Use 'mini', 'hf-hub:user/repo', or "
+                f"No backbone is called {name!r}. Use 'mini', 'hf-hub:user/repo', or "
                 "'architecture/weights' from open_clip.list_pretrained(), e.g. 'ViT-B-16/openai'."
             )
         part = uncovered_part(open_clip.get_model_config(source))

@@ -24,6 +24,7 @@ from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.errors import DropleError, EvidenceError
 from drople.paired_draws import DrawBatch
+from drople.storage.files import write_bytes
 from drople.traces import BranchTrace
 
 FORMAT, SCHEMA = "drople-analysis", 2
@@ -38,7 +39,7 @@ def save_analysis(path: str | Path, analysis: Analysis, draws: Sequence[DrawBatc
     Args:
         draws: of two dropouts on the same picture, kept beside it; see `load_draws`.
     """
-    Path(path).write_bytes(analysis_bytes(analysis, draws))
+    write_bytes(path, analysis_bytes(analysis, draws))
 
 
 def analysis_bytes(analysis: Analysis, draws: Sequence[DrawBatch] = ()) -> bytes:

@@ -19,6 +19,7 @@ from drople.models.backbone import CHECKPOINTS, Backbone, other_weights
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan, build_prompts
+from drople.storage.files import write_bytes
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.importance import Bridge, SignalWeights
 from drople.version import VERSION
@@ -54,12 +55,8 @@ def save_prompts(path: str | Path, model: PromptedClip, card: PromptCard) -> Non
     """Writes a model's prompts, bridge and logit scale; the frozen CLIP stays where it is."""
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(card)}
     tensors = {k: value.detach().cpu().contiguous() for k, value in model.state_dict().items()}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
     # Not save_file: what that writes is the owner's alone to read, whatever the umask.
-    partial.write_bytes(save(tensors, metadata={"drople": json.dumps(header)}))
-    partial.rename(path)
+    write_bytes(path, save(tensors, metadata={"drople": json.dumps(header)}))
 
 
 def load_prompts(path: str | Path, backbone: Backbone) -> tuple[PromptedClip, PromptCard]:

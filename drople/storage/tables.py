@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from drople.analysis import AnalysisSettings
 from drople.class_texts import ClassTexts
-from drople.errors import DataError
+from drople.errors import DataError, printable
 from drople.models.backbone import Backbone, hash_weights
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.cells import csv_text, defused
+from drople.storage.files import check_folder, write_text
 from drople.version import VERSION
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,15 @@ HEADER = tuple(part.name for part in fields(Row))
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in a CSV file that grows, beside a JSON file that says what they mean."""
+    """Rows in a CSV file that grows, beside a JSON file that says what they mean.
+
+    A third file holds for each row a checksum of its line and what its picture was: size in bytes,
+    time of change and hash. By it `left` knows what is still as it was.
+    """
 
     rows: Path
     about: Path
+    checks: Path
 
     @classmethod
     def open(cls, folder: Path, about: dict[str, Any], part: str = "") -> Table:
@@ -60,41 +73,147 @@ class Table:
             part: of the file's name, where several processes share the work.
 
         Raises:
-            DataError: the table there was made otherwise.
+            DataError: the table there was made otherwise, or what it says of itself is damaged.
+            SettingsError: the folder cannot be written.
         """
-        table = cls(folder / f"rows{part}.csv", folder / f"about{part}.json")
-        folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
+        files = (f"rows{part}.csv", f"about{part}.json", f"checks{part}.jsonl")
+        table = cls(*(folder / name for name in files))
         about = json.loads(json.dumps(about))  # as it will be read again
-        if table.about.is_file() and json.loads(table.about.read_text()) != about:
+        stored = table._stored_about()
+        if stored is None and table._text():
+            raise DataError(
+                f"{table.rows} has no {table.about.name} that says how it was made. Name another "
+                "--out, or delete it."
+            )
+        if stored not in (None, about):
             raise DataError(
                 f"{folder} holds a table made with other images, prompts or settings. Name another "
                 "--out, or delete it."
             )
-        table.about.write_text(json.dumps(about, indent=1))
+        write_text(table.about, json.dumps(about, indent=1))
         if not table.rows.is_file():
-            table._append([HEADER])
+            write_text(table.rows, csv_text([HEADER]))
         return table
 
-    def done(self) -> set[str]:
-        """The images that have a row; a line cut off by a kill is removed."""
-        text = self.rows.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if whole != text:
-            self.rows.write_bytes(whole)
-        with self.rows.open(newline="") as file:
-            return {row["image"] for row in csv.DictReader(file)}
+    def left(self, pictures: Mapping[str, Path]) -> dict[str, Path]:
+        """The pictures, by name, that have no row.
 
-    def add(self, rows: Iterable[Row]) -> None:
-        self._append([_cell(value) for value in astuple(row)] for row in rows)
+        Rows that are cut off, damaged or of a picture that was replaced since are removed.
 
-    def _append(self, lines: Iterable[Sequence[Any]]) -> None:
-        with self.rows.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+        Raises:
+            DataError: the header is another.
+        """
+        header, *lines = self._text().splitlines(keepends=True) or [""]
+        if header.endswith("\n") and header != csv_text([HEADER]):
+            raise DataError(
+                f"{self.rows} has another header than this version writes. Name another --out, or "
+                "delete it."
+            )
+        checks = self._stored_checks()
+        cells = {name: defused(name) for name in pictures}
+        files = {cells[name]: file for name, file in pictures.items()}
+        kept: dict[str, str] = {}  # image -> its line
+        damaged = replaced = 0
+        for line in lines:
+            image = _image_of(line)
+            check = checks.get(image or "")
+            if (
+                image is None
+                or image in kept
+                or (checks and (check or {}).get("row") != _hash(line))
+            ):
+                damaged += line.endswith("\n")  # what a kill cut off is no news
+            elif check and image in files and not _unchanged(files[image], check):
+                replaced += 1
+            else:
+                kept[image] = line
+        for count, what in ((damaged, "are damaged"), (replaced, "are of replaced pictures")):
+            if count:
+                log.warning("%s: %d rows %s and are made anew", self.rows.name, count, what)
+        write_text(self.rows, csv_text([HEADER]) + "".join(kept.values()))
+        if checks:
+            still = [json.dumps(check) for image, check in checks.items() if image in kept]
+            write_text(self.checks, "".join(f"{line}\n" for line in still))
+        return {name: file for name, file in pictures.items() if cells[name] not in kept}
+
+    def add(self, rows: Iterable[Row], pictures: Mapping[str, Path]) -> None:
+        """Adds the rows of pictures, by name; a kill loses the last line at most."""
+        for row in rows:
+            line = csv_text([[_cell(value) for value in astuple(row)]])
+            print_of = _fingerprint(pictures[row.image])
+            check = {"image": _image_of(line), "row": _hash(line), **print_of}
+            _append(self.rows, line)
+            _append(self.checks, json.dumps(check) + "\n")
+
+    def _text(self) -> str:
+        if not self.rows.is_file():
+            return ""
+        return self.rows.read_bytes().decode("utf-8", "backslashreplace")
+
+    def _stored_about(self) -> Any:
+        """What the JSON file says; None without one."""
+        try:
+            return json.loads(self.about.read_bytes()) if self.about.is_file() else None
+        except ValueError:
+            raise DataError(f"{self.about} is damaged. Name another --out, or delete it.") from None
+
+    def _stored_checks(self) -> dict[str, dict[str, Any]]:
+        """Image -> its newest check; empty for a table of an earlier version."""
+        checks = {}
+        for line in self.checks.read_bytes().splitlines() if self.checks.is_file() else ():
+            with suppress(ValueError, KeyError, TypeError):  # a damaged check vouches for no row
+                check = json.loads(line)
+                checks[str(check["image"])] = dict(check)
+        return checks
+
+
+def _append(file: Path, text: str) -> None:
+    try:
+        with file.open("a", encoding="utf-8", newline="") as out:
+            out.write(text)
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be written: {error.strerror}. The same command goes on from here."
+        ) from error
 
 
 def _cell(value: Any) -> Any:
     """A value as it is written: six digits, so that the size of a batch cannot be seen."""
+    if isinstance(value, str):
+        return printable(value)
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _image_of(line: str) -> str | None:
+    """The first cell as it is written; None for what is no whole row."""
+    cells = next(csv.reader([line]), [])
+    return cells[0] if len(cells) == len(HEADER) and line.endswith("\n") else None
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    """What a picture is; nothing where it cannot be read."""
+    try:
+        state = file.stat()
+        hashed = blake2b(file.read_bytes(), digest_size=16).hexdigest()
+    except OSError:
+        return {}
+    return {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "hash": hashed}
+
+
+def _unchanged(file: Path, check: Mapping[str, Any]) -> bool:
+    """Whether a picture is what it was; one that was only touched is."""
+    try:
+        state = file.stat()
+    except OSError:
+        return "hash" not in check
+    if (state.st_size, state.st_mtime_ns) == (check.get("size"), check.get("mtime_ns")):
+        return True
+    return _fingerprint(file).get("hash") == check.get("hash")
 
 
 def about_table(
@@ -113,3 +232,11 @@ def about_table(
         "settings": asdict(settings),
         **others,
     }
+
+
+def table_text(rows: Iterable[Row]) -> str:
+    """A whole table as the text of its CSV file."""
+    out = io.StringIO()
+    lines = ([_cell(value) for value in astuple(row)] for row in rows)
+    csv.writer(out, lineterminator="\n").writerows([HEADER, *lines])
+    return out.getvalue()

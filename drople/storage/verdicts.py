@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from drople.errors import DataError
+from drople.storage.files import write_text
 
 SHIPPED = Path(__file__).parents[2] / "docs" / "results" / "verdict.json"
 
@@ -34,7 +35,7 @@ class Verdict:
 
 def write_verdicts(file: Path, verdicts: Sequence[Verdict]) -> None:
     """Writes them as a JSON list of objects with the fields of `Verdict`."""
-    file.write_text(json.dumps([asdict(one) for one in verdicts], indent=1) + "\n")
+    write_text(file, json.dumps([asdict(one) for one in verdicts], indent=1) + "\n")
 
 
 def read_verdicts(weights: str, file: Path = SHIPPED) -> list[Verdict]:

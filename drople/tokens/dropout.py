@@ -5,7 +5,6 @@ To add a strategy: one line of `STRATEGIES`. To add a mode: one entry of `DROP_M
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from drople.errors import EvidenceError, SettingsError
+from drople.ranges import COUNT, FACTOR, SHARE, check_ranges
 from drople.tokens.draws import Draws
 from drople.tokens.importance import SignalWeights
 from drople.tokens.normalise import NORMALISE, Normalisation
@@ -107,15 +107,16 @@ class DropoutSettings:
             ("normalisation", NORMALISE),
         ):
             _check_choice(name, getattr(self, name), choices)
-        for name in ("p", "p_min", "p_max"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}; it must lie in [0, 1].")
+        check_ranges(self, _RANGES)
         if self.p_min > self.p_max:
             raise SettingsError(f"p_min ({self.p_min}) is above p_max ({self.p_max}); swap them.")
-        if min(vars(self.weights).values()) < 0:
-            raise SettingsError(f"Signal weights must be at least 0, got {self.weights}.")
-        if not (math.isfinite(self.sigma) and self.sigma >= 0):
-            raise SettingsError(f"sigma is {self.sigma}; it must be at least 0.")
+
+
+_RANGES = {
+    **dict.fromkeys(("p", "p_min", "p_max"), SHARE),
+    "sigma": FACTOR,
+    **dict.fromkeys(("image_depth", "text_depth"), COUNT),
+}
 
 
 def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:

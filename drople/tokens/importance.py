@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from drople.errors import SettingsError
+from drople.ranges import FACTOR, check_number
 from drople.tokens.layout import TokenLayout
 
 
@@ -17,14 +19,29 @@ class SignalWeights:
 
     A signal is a field here and a line of `raw_signals`. A further one weighs 0 unless asked for,
     so that settings stored before it keep their meaning.
+
+    Raises:
+        SettingsError: a weight is out of its range, or all are 0.
     """
 
     s_self: float = 1.0
     s_cls: float = 1.0
     s_cross: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            check_number(f"weight of {name}", weight, FACTOR)
+        if not any(vars(self).values()):
+            raise SettingsError(
+                f"The weights of {', '.join(vars(self))} are all 0; expected one above 0."
+            )
+
     def shares(self, signals: Collection[str]) -> dict[str, float]:
-        """The weights of the signals there are, summing to 1; the defaults where all are zero."""
+        """The weights of the signals there are, summing to 1.
+
+        Where those weigh nothing, such as in the frozen branch, which has no bridge, when s_cross
+        alone has a weight, they weigh as by default.
+        """
         weights = {name: float(w) for name, w in vars(self).items() if name in signals}
         if sum(weights.values()) <= 0:
             weights = {name: vars(SignalWeights())[name] for name in weights}
@@ -43,9 +60,9 @@ class TokenImportance:
     totals: Mapping[str, Tensor]  # signal -> (B, 1); share times total is the raw signal
 
     def blend(self, weights: SignalWeights | None = None) -> Tensor:
-        """The weighted mean of the signals there are, (B, N); rows sum to 1.
+        """The mean of the signals there are, (B, N); rows sum to 1.
 
-        Equal weights by default, as in the released code (utils/token_importance.py).
+        Plain by default, as in the released code (utils/token_importance.py); weights are ours.
         """
         shared = (weights or SignalWeights()).shares(self.shares)
         blended = torch.zeros_like(next(iter(self.shares.values())))

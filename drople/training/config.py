@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from drople.classes import check_template
 from drople.devices import PRECISIONS, Precision
 from drople.errors import SettingsError
 from drople.models.prompts import PromptPlan
+from drople.ranges import COUNT, FACTOR, SEED, SHARE, Range, check_number, check_ranges
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.tokens.importance import SignalWeights
 
@@ -26,6 +27,10 @@ class LossWeights:
     residual_entropy: float = 0.05  # subtracted: the entropy is maximised
     alignment: float = 30.0
     knowledge: float = 0.0  # KgCoOp's distance to the frozen text features (METHOD.md 8)
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            check_number(f"weight of the loss {name}", weight, FACTOR)
 
 
 CROSS_ENTROPY_ONLY = LossWeights(0, 0, 0, 0, 0)
@@ -77,11 +82,15 @@ class TrainConfig:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "shots"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        if not 0 <= self.lr < math.inf:
-            raise SettingsError(f"lr is {self.lr}; expected 0 or more.")
+        check_ranges(self, _RANGES)
+        for name in ("image_count", "image_depth", "text_count", "text_depth", "n_add", "n_rm"):
+            check_number(f"plan.{name}", vars(self.plan)[name], COUNT)
+        if self.gaussian_epochs is not None:
+            if len(self.gaussian_epochs) != 2:
+                raise SettingsError(f"gaussian_epochs is {self.gaussian_epochs}; expected two.")
+            for name, value in zip(("peak", "sd"), self.gaussian_epochs, strict=True):
+                check_number(f"gaussian_epochs' {name}", value, Range(1e-3, 1e6))
+        check_template(self.template)
         if self.precision not in PRECISIONS:
             raise SettingsError(
                 f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}."
@@ -91,6 +100,13 @@ class TrainConfig:
         return self.method != "zero-shot"
 
 
+_RANGES = {
+    **dict.fromkeys(("epochs", "batch", "shots"), Range(1, 1e6, whole=True)),
+    **dict.fromkeys(("lr", "lr_warm", "weight_decay"), Range(0, 1e3)),
+    **dict.fromkeys(("lr_floor", "residual_lambda"), SHARE),
+    "bridge_tokens": COUNT,
+    "seed": SEED,
+}
 _DROPLE = TrainConfig(dropout=OUR_DROPOUT)
 _IVLP = replace(
     _DROPLE, method="ivlp", losses=CROSS_ENTROPY_ONLY, dropout=NO_DROPOUT,

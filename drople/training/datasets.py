@@ -106,7 +106,10 @@ def open_task(data: str, root: Path | None = None) -> Task:
         DataError: an unknown name, or files that are not there.
     """
     if "," in data and not os.path.exists(data):
-        return join_tasks([open_task(one.strip(), root) for one in data.split(",") if one.strip()])
+        names = [one.strip() for one in data.split(",") if one.strip()]
+        if not names:
+            raise DataError(f"No data is named in {data!r}. Name a folder, or several.")
+        return join_tasks([open_task(name, root) for name in names])
     if root is None:
         if (data in DATASETS or data in IMAGENETS) and not os.path.exists(data):
             raise DataError(f"{data} is a data set's name; say with --root where its folder lies.")

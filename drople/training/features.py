@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from drople.devices import Precision
+from drople.errors import DataError
 from drople.models.backbone import Backbone
+from drople.storage.files import read_sealed, set_aside, write_bytes
 from drople.training.config import TrainConfig
 from drople.training.image_sets import ImageSet
 
@@ -69,14 +71,17 @@ def frozen_image_features(
         return encode_all(backbone, images, backbone.encode_image, precision=precision)
     file = cache / f"{backbone.weights_hash}-{precision}-{images.digest()}.npy"
     if file.is_file():
-        return torch.from_numpy(np.load(file))
+        try:
+            kept = np.load(io.BytesIO(read_sealed(file)))
+            return torch.from_numpy(kept.reshape(len(images), backbone.joint_width))
+        except (DataError, ValueError, TypeError, EOFError):
+            set_aside(file, f"{file} is damaged.")
     features = encode_all(
         backbone, images, backbone.encode_image, precision=precision, progress="frozen features"
     )
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.npy")  # another run may be at the same set
-    np.save(partial, features.numpy())
-    partial.rename(file)
+    buffer = io.BytesIO()
+    np.save(buffer, features.numpy())
+    write_bytes(file, buffer.getvalue(), sealed=True)
     return features
 
 

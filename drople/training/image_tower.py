@@ -41,7 +41,7 @@ from open_clip import CLIP
 from open_clip.pos_embed import get_2d_sincos_pos_embed
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -51,10 +51,12 @@ from drople.devices import device_of
 from drople.errors import BackboneError, DropleError, SettingsError
 from drople.models.backbone import CHECKPOINTS, Backbone, load_backbone
 from drople.models.stem import build_clip
+from drople.storage.files import write_bytes, write_text
 from drople.texts import read_json
 from drople.training.data import load_task, load_unlabelled
 from drople.training.image_sets import ImageSet
 from drople.training.run import read_log
+from drople.training.states import read_state, write_state
 from drople.training.tower_recipe import Recipe, recipe_of
 
 TEMPLATES = ("a photo of a {}.", "{}", "a picture of the {}.", "a close-up photo of a {}.")
@@ -275,8 +277,7 @@ def train(recipe: Recipe) -> Iterator[dict[str, Any]]:
     others = {"params": [v for v in learnt.values() if v.ndim <= 1], "weight_decay": 0.0}
     optimiser = torch.optim.AdamW([matrices, others], betas=(0.9, 0.98))
     first, state = 0, out / "state.pt"
-    if state.is_file():
-        saved = torch.load(state, device, weights_only=True)
+    if saved := read_state(state, device):
         if saved["recipe"] != recipe.lasting():
             raise SettingsError(f"{state} is of a training with other options; choose another out.")
         student.load_state_dict(saved["student"], strict=False)
@@ -309,8 +310,7 @@ def train(recipe: Recipe) -> Iterator[dict[str, Any]]:
         if step % recipe.every == 0 or step == recipe.steps:
             saved = {"recipe": recipe.lasting(), "step": step, "optimiser": optimiser.state_dict()}
             saved |= {"student": learnt, "average": average.learnt()}
-            torch.save(saved, state.with_suffix(".part"))
-            state.with_suffix(".part").replace(state)
+            write_state(state, saved)
             right = accuracy(average, network, task.val, crop=crop, names=texts.names[0])
             yield {"step": step, "val_percent": right}
     write_model(out, config, average.clip)
@@ -322,8 +322,8 @@ def write_model(out: Path, config: dict[str, Any], clip: CLIP) -> None:
     """Writes a CLIP in half precision as `load_backbone` reads it."""
     state = clip.state_dict() | {"logit_scale": clip.logit_scale.detach().clamp(max=math.log(100))}
     halves = {name: v.half() if v.is_floating_point() else v for name, v in state.items()}
-    save_file(halves, out / "open_clip_model.safetensors", metadata={"format": "pt"})
-    (out / "open_clip_config.json").write_text(json.dumps(config, indent=2))
+    write_bytes(out / "open_clip_model.safetensors", save(halves, metadata={"format": "pt"}))
+    write_text(out / "open_clip_config.json", json.dumps(config, indent=2))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

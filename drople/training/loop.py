@@ -22,6 +22,7 @@ from drople.training.data import Task
 from drople.training.features import crop_all
 from drople.training.objective import Objective
 from drople.training.processes import ALONE, Processes
+from drople.training.states import read_state, write_state
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def fit(
     optimiser = _optimiser(model, config)
     average: dict[str, Tensor] = {}
     first = 0
-    if state is not None and state.is_file():
-        saved = torch.load(state, map_location=model.backbone.device, weights_only=True)
+    saved = None if state is None else read_state(state, model.backbone.device)
+    if saved:
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["epoch"] + 1
@@ -86,11 +87,8 @@ def fit(
         yield from _epoch(objective, pixels, optimiser, epoch=epoch)
         _add_gaussian(average, model, config, epoch=epoch)
         if state is not None and processes.main:
-            state.parent.mkdir(parents=True, exist_ok=True)
-            partial = state.with_suffix(".part")
             saved = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            torch.save(saved | {"average": average, "epoch": epoch}, partial)
-            partial.rename(state)
+            write_state(state, saved | {"average": average, "epoch": epoch})
     if average:
         total = average.pop("weight")
         model.load_state_dict({name: value / total for name, value in average.items()})

@@ -43,11 +43,11 @@ def entropy(logits: Tensor) -> Tensor:
     return -(p * (p + 1e-5).log()).sum(dim=-1).mean()
 
 
-def residual_entropy(
+def residual_logits(
     image: Tensor, text: Tensor, *,
     frozen_image: Tensor, frozen_text: Tensor, scale: Tensor, lam: float,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """H_v and H_t, which training maximises (METHOD.md 4.1).
+    """Logits (B, K) of p(y|Z_v^r) and of p(y|Z_t^r) (METHOD.md 4.1).
 
     Residual image features are classified by the frozen text, frozen image features by the
     residual text.
@@ -59,7 +59,18 @@ def residual_entropy(
     """
     image_logits = scale * residual(image, frozen_image, lam) @ frozen_text.T
     text_logits = scale * frozen_image @ residual(text, frozen_text, lam).T
-    return entropy(image_logits), entropy(text_logits)
+    return image_logits, text_logits
+
+
+def residual_entropy(
+    image: Tensor, text: Tensor, *,
+    frozen_image: Tensor, frozen_text: Tensor, scale: Tensor, lam: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """H_v and H_t, which training maximises (METHOD.md 4.1); takes what `residual_logits` does."""
+    of_image, of_text = residual_logits(
+        image, text, frozen_image=frozen_image, frozen_text=frozen_text, scale=scale, lam=lam
+    )
+    return entropy(of_image), entropy(of_text)
 
 
 def lambda_at(epoch: int, epochs: int, lam: float = 0.1) -> float:

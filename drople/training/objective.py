@@ -16,10 +16,60 @@ from drople.models.towers import LayerRecord, image_features, text_features
 from drople.tokens.draws import Draws, RowsOfDraws
 from drople.tokens.dropout import TokenDropout
 from drople.training import losses
-from drople.training.config import TrainConfig
+from drople.training.config import LossWeights, TrainConfig
 from drople.training.data import Task
 from drople.training.features import autocast, frozen_image_features, frozen_text_features
 from drople.training.processes import Processes
+
+
+@dataclass(frozen=True)
+class BatchFeatures:
+    """What the terms of one batch are made of; features are unit vectors."""
+
+    image: Tensor  # (B, E), adapted
+    text: Tensor  # (K, E), adapted
+    frozen_image: Tensor  # (B, E)
+    frozen_text: Tensor  # (K, E)
+    labels: Tensor  # (B,)
+    # What the bridge gathered of images and classes, layer by layer: (B, M, E), (K, M, E).
+    bridge: tuple[list[Tensor], list[Tensor]] | None = None
+
+    def terms(self, *, scale: Tensor, weights: LossWeights, lam: float) -> dict[str, Tensor]:
+        """Every term before its weight, and `total`.
+
+        Args:
+            scale: factor between cosines and logits.
+            weights: a term without weight is left out.
+            lam: of the residual, see `losses.lambda_at`.
+        """
+        z_v, z_t, frozen_text = self.image, self.text, self.frozen_text
+        labels, frozen_image = self.labels, self.frozen_image
+        logits = scale * z_v @ z_t.T  # (B, K)
+        terms = {"cross_entropy": F.cross_entropy(logits, labels)}
+        total = terms["cross_entropy"]
+        if weights.text_l1:
+            terms["text_l1"] = losses.l1_consistency(z_t, frozen_text)
+            total = total + weights.text_l1 * terms["text_l1"]
+        if weights.image_l1:
+            terms["image_l1"] = losses.l1_consistency(z_v, frozen_image)
+            total = total + weights.image_l1 * terms["image_l1"]
+        if weights.distillation:
+            frozen_logits = scale * frozen_image @ frozen_text.T
+            terms["distillation"] = losses.distillation(logits, frozen_logits)
+            total = total + weights.distillation * terms["distillation"]
+        if weights.residual_entropy:
+            terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
+                z_v, z_t, frozen_image=frozen_image, frozen_text=frozen_text, scale=scale, lam=lam
+            )
+            entropy = terms["entropy_image"] + terms["entropy_text"]
+            total = total - weights.residual_entropy * entropy
+        if self.bridge:
+            terms["alignment"] = losses.alignment(*self.bridge, labels)
+            total = total + weights.alignment * terms["alignment"]
+        if weights.knowledge:
+            terms["knowledge"] = losses.knowledge(z_t, frozen_text)
+            total = total + weights.knowledge * terms["knowledge"]
+        return {**terms, "total": total}
 
 
 @dataclass(frozen=True)
@@ -52,55 +102,27 @@ class Objective:
     def terms(
         self, index: np.ndarray, pixels: Tensor, draws: Draws, *, lam: float
     ) -> dict[str, Tensor]:
-        """Every term before its weight, and `total`.
-
-        Args:
-            index: (B,) which images of the training set these are.
-            pixels: (B, 3, S, S), normalised.
-            draws: of the token dropout.
-            lam: of the residual, see `losses.lambda_at`.
-        """
-        weights, frozen_text = self.config.losses, self.frozen_text
-        z_v, z_t, image_bridge, text_bridge = self._features(pixels, draws)
-        rows = torch.from_numpy(index).to(self.labels.device)
-        labels, frozen_image = self.labels[rows], self.frozen_images[rows]
+        """Every term of a batch before its weight, and `total`; see `features`."""
+        features = self.features(index, pixels, draws)
         scale = self.model.logit_scale.exp()
-        logits = scale * z_v @ z_t.T  # (B, K)
-        terms = {"cross_entropy": F.cross_entropy(logits, labels)}
-        total = terms["cross_entropy"]
-        if weights.text_l1:
-            terms["text_l1"] = losses.l1_consistency(z_t, frozen_text)
-            total = total + weights.text_l1 * terms["text_l1"]
-        if weights.image_l1:
-            terms["image_l1"] = losses.l1_consistency(z_v, frozen_image)
-            total = total + weights.image_l1 * terms["image_l1"]
-        if weights.distillation:
-            frozen_logits = scale * frozen_image @ frozen_text.T
-            terms["distillation"] = losses.distillation(logits, frozen_logits)
-            total = total + weights.distillation * terms["distillation"]
-        if weights.residual_entropy:
-            terms["entropy_image"], terms["entropy_text"] = losses.residual_entropy(
-                z_v, z_t, frozen_image=frozen_image, frozen_text=frozen_text, scale=scale, lam=lam
-            )
-            entropy = terms["entropy_image"] + terms["entropy_text"]
-            total = total - weights.residual_entropy * entropy
-        if self._reads:
-            terms["alignment"] = losses.alignment(image_bridge, text_bridge, labels)
-            total = total + weights.alignment * terms["alignment"]
-        if weights.knowledge:
-            terms["knowledge"] = losses.knowledge(z_t, frozen_text)
-            total = total + weights.knowledge * terms["knowledge"]
-        return {**terms, "total": total}
+        return features.terms(scale=scale, weights=self.config.losses, lam=lam)
 
     @property
     def _reads(self) -> bool:
         """Whether the bridge is read: without its loss nothing would train it."""
         return self.model.bridge is not None and self.config.losses.alignment > 0
 
-    def _features(
-        self, pixels: Tensor, draws: Draws
-    ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
-        """Unit features (B, E), (K, E); a layer, what the bridge gathered: (B, M, E), (K, M, E)."""
+    def features(
+        self, index: np.ndarray, pixels: Tensor, draws: Draws, *, text_draws: Draws | None = None
+    ) -> BatchFeatures:
+        """What both branches make of a batch; the adapted one under its dropout.
+
+        Args:
+            index: (B,) which images of the training set these are.
+            pixels: (B, 3, S, S), normalised.
+            draws: of the token dropout, first the image's, then the text's.
+            text_draws: of the text's, where it has its own.
+        """
         model, config, processes = self.model, self.config, self.processes
         batch, mine = len(pixels), processes.rows(len(pixels))
         dropout, plan = config.dropout, model.plan
@@ -108,7 +130,7 @@ class Objective:
         image_depth = min(dropout.image_depth, plan.image_depth)
         text_depth = min(dropout.text_depth, plan.text_depth)
         own = TokenDropout.of(dropout, RowsOfDraws(draws, mine, batch), depth=image_depth)
-        shared = TokenDropout.of(dropout, draws, depth=text_depth)
+        shared = TokenDropout.of(dropout, text_draws or draws, depth=text_depth)
         with autocast(model.backbone, config.precision):
             image_layers = model.image_layers(
                 pixels[mine], read_bridge=self._reads, score=scored, watched=image_depth,
@@ -124,7 +146,11 @@ class Objective:
             z_t = text_features(model.backbone.text, text_record)
         gathered = [processes.whole(one, batch) for one in image_bridge]
         z_v, z_t = (F.normalize(z.float(), dim=-1) for z in (z_v, z_t))
-        return z_v, z_t, gathered, text_bridge
+        rows = torch.from_numpy(index).to(self.labels.device)
+        return BatchFeatures(
+            z_v, z_t, self.frozen_images[rows], self.frozen_text, self.labels[rows],
+            (gathered, text_bridge) if self._reads else None,
+        )  # fmt: skip
 
 
 def _walk(records: Iterator[LayerRecord]) -> tuple[LayerRecord, list[Tensor]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,15 +16,18 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from drople.errors import DataError
+from drople.errors import DataError, printable
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.storage.files import locked, write_text
 from drople.storage.prompts import PromptCard, load_prompts, save_prompts
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.loop import build_model, fit
 from drople.training.overrides import contradictions, flattened, named
 from drople.training.processes import ALONE, Processes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,31 +49,46 @@ def train_run(
     NAME.safetensors. Of several processes the main one writes, and all need to see the folder.
     """
     stem = runs / "trained" / training_name(backbone, task, config)
+    log, _, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
+    # Of several processes those beside the main one hold no lock: they would wait for it for ever.
+    lock = locked(stem.with_name(f".{stem.name}.lock"), wait=processes.count == 1)
+    with lock if processes.main else nullcontext():
+        if prompts.is_file():
+            model, card = load_prompts(prompts, backbone)
+            _check_asked(card, backbone, config, file=prompts)
+            return Trained(model, card, log)
+        return _train(backbone, task, config, runs=runs, stem=stem, processes=processes)
+
+
+def _train(
+    backbone: Backbone, task: Task, config: TrainConfig, *,
+    runs: Path, stem: Path, processes: Processes,
+) -> Trained:  # fmt: skip
+    """Learns prompts, from the start or after a run's last whole epoch."""
     log, state, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
-    if prompts.is_file():
-        model, card = load_prompts(prompts, backbone)
-        _check_asked(card, backbone, config, file=prompts)
-        return Trained(model, card, log)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     model = build_model(backbone, config)
     measured = forget_peak_memory(backbone)
     steps = fit(model, task, config, state=state, cache=runs / "cache", processes=processes)
     if not processes.main:
         deque(steps, maxlen=0)
         return Trained(model, describe(model, task, config), log)
+    first = [*islice(steps, 1)]  # none where the last epoch was through
+    if log.is_file() and first:
+        _forget_from(first[0].epoch, log)
+    if first and first[0].epoch:
+        print(f"going on after epoch {first[0].epoch} of {config.epochs}")
     # Line by line, so that a run that is killed leaves no half line.
     with log.open("a", buffering=1) as lines, tqdm(unit="step", desc=config.method) as bar:
-        for report in steps:
-            if bar.total is None:
-                _forget_from(report.epoch, log)
-                if report.epoch:
-                    bar.write(f"going on after epoch {report.epoch} of {config.epochs}")
+        for report in chain(first, steps):
             lines.write(json.dumps(asdict(report)) + "\n")
             bar.total = config.epochs * report.steps
             bar.n = report.epoch * report.steps + report.step + 1
             bar.set_postfix(epoch=report.epoch + 1, loss=f"{report.terms['total']:.3f}")
-    seconds = [step["seconds"] for step in read_log(log)]
-    cost = {"train_seconds": round(sum(seconds), 1), "seconds_per_step": round(median(seconds), 4)}
+    seconds = [step["seconds"] for step in read_log(log)] or [0.0]
+    cost = {
+        "train_seconds": round(sum(seconds), 1),
+        "seconds_per_step": round(median(seconds), 4),
+    }
     if measured:
         cost["peak_mib"] = round(peak_mib(backbone))
     card = replace(describe(model, task, config), metrics=cost)
@@ -105,14 +126,20 @@ def digest(*parts: Any) -> str:
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:
-    """The steps of a log, in order."""
-    return [json.loads(line) for line in log.read_text().splitlines()]
+    """The steps of a log, in order; a damaged line is left out, and said."""
+    steps = []
+    for number, line in enumerate(log.read_bytes().splitlines(), start=1):
+        try:
+            steps.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            logger.warning("%s: line %d is damaged and left out", printable(str(log)), number)
+    return steps
 
 
 def _forget_from(epoch: int, log: Path) -> None:
     """Takes an epoch that was cut off, and is run again, out of a log."""
     kept = [step for step in read_log(log) if step["epoch"] < epoch]
-    log.write_text("".join(json.dumps(step) + "\n" for step in kept))
+    write_text(log, "".join(json.dumps(step) + "\n" for step in kept))
 
 
 def describe(model: PromptedClip, task: Task, config: TrainConfig) -> PromptCard:

@@ -12,6 +12,7 @@ from furnished import FurnishedStudio, save_fresh_prompts
 from gradio import Error
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from serving import call, upload, visitor
 from tiny import noise_picture
 
 from app.demo import build_demo, launch, main
@@ -83,9 +84,9 @@ def test_the_endpoint_names_and_types_what_it_takes(client):
     listed = client.view_api(return_format="dict", print_info=False)
     taken = listed["named_endpoints"]["/analyse"]["parameters"]
     kinds = {one["label"]: one["python_type"]["type"] for one in taken}
-    assert [*kinds] == ["Photograph", "Classes", "Backbone", "Trained prompts", "Seed"]
-    assert kinds["Classes"] == "str"
-    assert kinds["Seed"] in ("float", "int")
+    assert [*kinds] == ["image", "classes", "backbone", "prompts", "seed"]
+    assert kinds["classes"] == "str"
+    assert kinds["seed"] in ("float", "int")
 
 
 def test_the_classes_come_back_as_they_were_given(answer):
@@ -133,7 +134,7 @@ def test_a_program_gets_the_numbers_of_the_library(answer, site, photo):
     [
         ({"classes": " , "}, "The class list is empty."),
         ({"image": None}, "There is no picture yet."),
-        ({"prompts": "nothing"}, "There is no file 'nothing'."),
+        ({"prompts": "nothing"}, "There are no prompts 'nothing'."),
     ],
 )
 def test_an_error_comes_back_as_its_sentence(client, photo, change, words):
@@ -180,15 +181,57 @@ def test_a_route_the_page_does_not_use_is_closed(site, path):
     assert get(site, path).status_code in (403, 404, 405)
 
 
-def test_a_program_cannot_have_a_file_of_the_server_read(site, tmp_path):
-    path = tmp_path / "mine.png"
-    noise_picture().save(path)
-    file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
-    asked = {"data": [file, "cat", "mini", NO_PROMPTS, 0]}
-    started = get(site, "gradio_api/call/analyse", method="POST", json=asked)
-    events = get(site, f"gradio_api/call/analyse/{started.json().get('event_id')}", timeout=30).text
-    assert "event: error" in events
-    assert "predictions" not in events
+def told(site, given):
+    """What the app says to a call of `/analyse` that it refuses."""
+    with visitor(site[0], patience=30) as http, pytest.raises(RuntimeError) as caught:
+        call(http, "analyse", given)
+    return str(caught.value)
+
+
+MARK = {"meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize("sent", [{}, {"meta": {}}, {"meta": None}, MARK])
+def test_a_program_cannot_have_a_file_of_the_server_read(site, photo, sent):
+    words = told(site, [{"path": str(photo)} | sent, "cat", "mini", NO_PROMPTS, 0])
+    assert "image: Send the picture as a file." in words
+
+
+PICTURE = object()  # where the test puts one that was uploaded
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("image", []),
+        ("image", [None]),
+        *(("image", [value]) for value in (True, 1, "x", [], {}, {"path": 5}, {"path": "\0"})),
+        ("image", [{"path": "http://127.0.0.1/x.png", **MARK}, "cat"]),
+        ("classes", [PICTURE]),
+        *(("classes", [PICTURE, value]) for value in (None, "", [], [1], ["a, b"], 7, {"path": 1})),
+        ("classes", [PICTURE, {"path": "/etc/passwd", **MARK}]),
+        *(("backbone", [PICTURE, "cat", value]) for value in (None, 3, [], "nothing", "")),
+        *(("prompts", [PICTURE, "cat", "mini", value]) for value in (None, {}, "nothing", "\0")),
+        *(
+            ("seed", [PICTURE, "cat", "mini", NO_PROMPTS, value])
+            for value in (None, "abc", "1", 1.5, -1, 1e30, True, [0], {"path": "x", **MARK})
+        ),
+    ],
+)
+def test_a_refused_call_is_told_which_field_and_why(site, photo, field, given):
+    with visitor(site[0]) as http:
+        uploaded = upload(http, photo.name, photo.read_bytes())
+    words = told(site, [uploaded if value is PICTURE else value for value in given])
+    assert field in words
+    assert "our side" not in words
+
+
+def test_what_a_call_leaves_out_is_as_documented(site, photo):
+    with visitor(site[0]) as http:
+        picture = upload(http, photo.name, photo.read_bytes())
+        short = call(http, "analyse", [picture, ["cat", "dog"]])
+        assert short["provenance"]["backbone"] == "mini"
+        assert short == call(http, "analyse", [picture, "cat, dog", "mini", site[2], 0])
 
 
 def test_an_upload_over_the_limit_is_refused(site):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from app.calls import GPU_SECONDS, model_call, time_limited
+from app.calls import GPU_SECONDS, model_call, time_limited, user_errors
 from app.demo import build_demo
 from app.studio import Studio
 from drople.errors import ImageError, SettingsError
@@ -153,3 +153,8 @@ def test_one_visitor_at_a_time_computes():
     demo = build_demo(Studio("cpu"))
     group = [event for event in demo.fns.values() if event.concurrency_id == "model"]
     assert {event.concurrency_limit for event in group} == {1}
+
+
+def test_an_exit_inside_a_call_is_a_sentence_too():
+    with pytest.raises(gr.Error, match="went wrong"), user_errors():
+        raise SystemExit(1)

@@ -34,7 +34,7 @@ from app.inputs import (
     preset_classes,
     preset_dropout,
 )
-from app.studio import NO_PROMPTS
+from app.studio import Studio
 from drople.analysis import AnalysisSettings
 from drople.classes import parse_class_list
 from drople.errors import SettingsError
@@ -166,7 +166,7 @@ def test_a_picture_inside_an_address_is_refused(noise):
     Image.fromarray(noise).save(buffer, "PNG")
     url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     with pytest.raises(gr.Error) as caught:
-        SafeImage(type="pil").preprocess(ImageData(url=url))
+        SafeImage(type="pil").accept({"url": url})
     assert caught.value.message == "Send the picture as a file."
 
 
@@ -192,9 +192,18 @@ def test_a_picture_is_decoded_once_until_its_file_changes(tmp_path, monkeypatch)
 @pytest.fixture
 def inputs():
     with gr.Blocks():
-        inputs = build_inputs(FurnishedStudio(), NO_PROMPTS, "CPU")
+        inputs = build_inputs(FurnishedStudio(), "CPU")
         inputs.target.render()
     return inputs
+
+
+def test_the_form_starts_with_the_hosts_prompts_and_their_classes(tmp_path):
+    file = save_fresh_prompts(tmp_path / "mine.safetensors", load_backbone("mini"))
+    with gr.Blocks():
+        form = build_inputs(Studio("cpu", own_files=False, prompts=str(file)), "CPU").form
+    assert (form["backbone"].value, form["prompts"].value) == ("mini", "mine")
+    assert form["classes"].value == "cheetah, lion"
+    assert ("mine", "mine") in form["prompts"].choices
 
 
 def test_a_form_that_says_nothing_of_dropout_means_that_of_the_prompts():
@@ -250,7 +259,7 @@ def test_a_seed_is_a_whole_number(seed):
         ({"p_max": 1.5}, "must lie in"),
         ({"mode": "burn"}, "choose one of zero"),
         ({"placement": "before"}, "choose one of next"),
-        ({"w_cls": -1}, "at least 0"),
+        ({"w_cls": -1}, "must lie in"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(change, words):

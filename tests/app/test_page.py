@@ -234,8 +234,8 @@ def test_the_page_opens_with_the_answer_as_the_class_looked_at(page, form):
         ({"template": "{} and {}"}, "must hold {} once"),
         ({"p_min": 0.6}, "p_min (0.6) is above p_max (0.5); swap them."),
         ({"mode": "burn"}, "mode is 'burn'; choose one of zero"),
-        ({"prompts": "nothing"}, "There is no file 'nothing'."),
-        ({"backbone": "nothing"}, "No CLIP is called 'nothing'."),
+        ({"prompts": "nothing"}, "There are no prompts 'nothing'."),
+        ({"backbone": "nothing"}, "No backbone is called 'nothing'."),
         ({"cam_layer": 99}, "Layer 98 does not exist"),
         ({"cam_method": "magic"}, "No map is called 'magic'"),
     ],
@@ -266,8 +266,8 @@ def test_an_unforeseen_failure_tells_no_secrets():
     [
         ({"image": None}, "There is no picture yet."),
         ({"classes": ""}, "The class list is empty."),
-        ({"prompts": "nothing"}, "There is no file 'nothing'."),
-        ({"backbone": "nothing"}, "No CLIP is called 'nothing'."),
+        ({"prompts": "nothing"}, "There are no prompts 'nothing'."),
+        ({"backbone": "nothing"}, "No backbone is called 'nothing'."),
     ],
 )
 def test_a_program_is_told_in_the_same_words(furnished, change, words):

@@ -30,11 +30,14 @@ def studio():
 def page(studio):
     """The form with its buttons: what restores it, and the names of what is restored."""
     with gr.Blocks() as demo:
-        inputs = build_inputs(studio, SHIPPED[0], "CPU")
+        inputs = build_inputs(studio, "CPU")
         inputs.target.render()
-        permalink.build(studio, inputs, demo)
+        with gr.Tabs() as tabs:
+            for label in ("Overview", "Trained with"):
+                gr.Tab(label, id=label[0])
+        permalink.build(studio, inputs, demo, tabs={"tab": tabs})
     loading = [*demo.fns.values()][-1]
-    named = {**inputs.form, "dropout": inputs.dropout, "example": inputs.example}
+    named = {**inputs.form, "dropout": inputs.dropout, "example": inputs.example, "tabs": tabs}
     names = {id(component): name for name, component in named.items()}
     return SimpleNamespace(restore=loading.fn, names=[names[id(one)] for one in loading.outputs])
 
@@ -80,6 +83,11 @@ def test_where_to_look_is_the_browsers_and_leaves_the_settings(page):
     assert visit(page, looked) == {}
     assert visit(page, looked, {"seed": 3})["seed"] == 3
     assert visit(page, looked | {"seed": "4"}, {"seed": 3}) == {"seed": 4}
+
+
+def test_a_link_opens_the_tab_it_names(page):
+    assert visit(page, {"look-tab": "Trained with"})["tabs"].selected == "T"
+    assert visit(page, {"look-tab": "<b>"}) == visit(page, {"look-tab": ""}) == {}
 
 
 def test_without_a_link_and_a_memory_nothing_changes(page):

@@ -21,7 +21,7 @@ from drople.devices import pick_device
 from drople.errors import BackboneError, CheckpointError, DropleError, SettingsError
 from drople.models.backbone import load_backbone
 from drople.models.prompts import PromptPlan
-from drople.storage.prompts import shipped_prompts
+from drople.storage.prompts import read_card, shipped_prompts
 from drople.training.config import TrainConfig
 from drople.training.loop import build_model
 
@@ -148,6 +148,26 @@ def test_shipped_prompts_are_offered_for_their_own_backbone_only(studio, tiny_na
     assert {*studio.prompts_for("mini")} <= {*shipped_prompts()}
 
 
+def test_the_page_starts_with_the_hosts_prompts_where_strangers_may_name_no_file(
+    tiny_name, prompts
+):
+    name = prompts[0].stem
+    studio = Studio("cpu", own_files=False, prompts=str(prompts[0]))
+    assert studio.start == (tiny_name, name)
+    assert [*studio.prompts_for(tiny_name)] == [name]
+    assert studio.card(tiny_name, name).classes == read_card(prompts[0]).classes
+    with pytest.raises(CheckpointError, match="only the prompts in the list"):
+        studio.load("mini", str(prompts[1]))
+
+
+def test_host_prompts_are_refused_before_the_launch(prompts, tmp_path):
+    taken = shutil.copy2(prompts[0], tmp_path / f"{next(iter(shipped_prompts()))}.safetensors")
+    with pytest.raises(CheckpointError, match="another name"):
+        Studio("cpu", prompts=str(taken))
+    with pytest.raises(CheckpointError, match="There is no file"):
+        Studio("cpu", prompts=str(tmp_path / "nowhere.safetensors"))
+
+
 # --- what is refused ---
 
 
@@ -197,7 +217,7 @@ def test_prompts_for_another_backbone_are_refused_by_both_names(studio, tiny_nam
     "path", ["nowhere.safetensors", ".", "x" * 5000, "~nobody-by-this-name/x", "a\0b"]
 )
 def test_a_path_without_a_file_is_refused(studio, tiny_name, path):
-    with pytest.raises(CheckpointError, match="There is no file"):
+    with pytest.raises(CheckpointError, match="There are no prompts"):
         studio.load(tiny_name, path)
 
 
@@ -215,7 +235,7 @@ def test_a_public_page_loads_no_backbone_that_a_visitor_names(folders, kind):
 
 
 def test_an_unknown_backbone_is_refused_with_what_to_use(studio):
-    with pytest.raises(BackboneError, match="No CLIP is called 'nothing'"):
+    with pytest.raises(BackboneError, match="No backbone is called 'nothing'"):
         studio.load("nothing")
 
 

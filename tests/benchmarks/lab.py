@@ -14,7 +14,7 @@ import gradio as gr
 import torch
 from PIL import Image
 
-from app.demo import build_demo, first_prompts
+from app.demo import build_demo
 from app.examples import EXAMPLES
 from app.studio import Studio
 from drople.analysis import AnalysisSettings
@@ -23,7 +23,7 @@ from drople.classes import parse_class_list
 
 def main() -> None:
     studio = Studio("cpu")
-    name = first_prompts(studio)
+    _, name = studio.start
     loaded = studio.load("mini", name)
     assert loaded.card is not None
     example = EXAMPLES[0]

@@ -20,9 +20,9 @@ TABS = {
     "Trained with": "#trained-run",
     "Lab": "#meter-plot .scatterlayer .point",
     "Method": ".lens-method h2",
+    "Batch": "#batch-run",
     "Save": "#take-away",
 }
-FORMER = re.compile("form has changed")
 
 
 def open_tab(page, name):

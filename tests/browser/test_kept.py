@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 
 import pytest
+from PIL import Image
 from steps import (
     CLASSES,
     SAID,
@@ -87,6 +89,25 @@ def test_a_link_brings_every_control_back(visit):
     assert {name: kept[name] for name in LOOKED} == LOOKED
 
 
+@pytest.mark.parametrize("path", [["Text"], ["Trained with"], ["Lab", "Rate curve"]])
+def test_a_link_leads_to_the_tab_it_was_made_for(visit, path):
+    page = visit()
+    for name in path:
+        open_tab(page, name)
+    open_tab(page, "Save")
+    page.locator("#copy-link").click()
+    link = page.locator("#link textarea, #link input")
+    expect(link).to_have_value(re.compile("look-tab="))
+    other = visit(query="?" + link.input_value().partition("/?")[2], answered=False)
+    for name in path:
+        tab = other.get_by_role("tab", name=name, exact=True)
+        expect(tab).to_have_attribute("aria-selected", "true")
+    shown = {"Text": "#texts-strips .lens-cell", "Trained with": "#trained-note",
+             "Lab": "#rates-note"}[path[0]]  # fmt: skip
+    expect(other.locator(shown).first).to_be_visible()
+    expect(other.locator(shown).first).not_to_be_empty()
+
+
 def test_a_link_made_for_an_uploaded_picture_asks_for_it(visit):
     page = visit(query="?classes=walrus%2C+teapot", answered=False)
     expect(page.locator(SAID)).to_contain_text("but not the picture they were for")
@@ -146,6 +167,12 @@ def test_the_saved_page_shows_the_same_without_network(look, chromium, tmp_path)
     with zipfile.ZipFile(saved.value.path()) as packed:
         name = next(name for name in packed.namelist() if name.endswith(".html"))
         packed.extract(name, tmp_path)
+        panels = {one.rpartition("-")[2]: packed.read(one) for one in packed.namelist()}
+    for panel in ("says", "matters", "dropped", "looks"):
+        assert b"layer 4 " in panels[f"{panel}.svg"], panel  # what is in it, and where it looks
+        assert Image.open(io.BytesIO(panels[f"{panel}.png"])).width > 300, panel
+    assert panels["matters.svg"].count(b"<image") >= 2  # a map and its colours
+    assert b"Over 32 draws, after layer 4" in panels["dropped.svg"]
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, offline=True)
     alone, asked = context.new_page(), []
     alone.on("request", lambda one: asked.append(one.url))

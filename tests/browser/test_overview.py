@@ -197,6 +197,32 @@ def test_keys_alone_lead_to_the_decisions_that_differ(visit):
     expect(page.locator(".drople-lens .live")).to_contain_text("Exactly one drops it")
 
 
+def test_a_result_is_pinned_beside_the_next(stay):
+    asked, said = requests_of(stay), stay.locator(SAID).inner_text()
+    pin = stay.get_by_role("button", name="Pin this result")
+    pin.press("Enter")
+    pinned = stay.locator(".drople-lens.pinned")
+    expect(pinned.locator(".said")).to_have_text(said)
+    expect(pinned.locator(".panel")).to_have_count(4)
+    looking(stay, layer=2, draw="all", **{"class": "dog"})
+    pinned.get_by_role("radio", name=re.compile("^rabbit")).click()
+    assert state(stay)["class"] == "rabbit"
+    for part in (".panel.matters header .soft", ".panel.looks .note"):
+        expect(pinned.locator(part)).to_have_text(stay.locator(part).first.inner_text())
+    stay.keyboard.press("]")  # once, though both hear it
+    assert state(stay)["layer"] == 3
+    assert asked == []
+    answer(stay, "walrus, rabbit, teapot")
+    expect(pinned.locator(".said")).to_have_text(said)
+    pinned.get_by_role("radio", name=re.compile("^horse")).click()
+    expect(pinned.locator("[aria-checked=true].class-row")).to_contain_text("horse")
+    assert state(stay)["class"] == "rabbit"  # the new classes have no horse
+    stay.keyboard.press("Shift+Tab")
+    pinned.get_by_role("button", name="Unpin").press("Enter")
+    expect(pinned).to_have_count(0)
+    expect(pin).to_be_focused()
+
+
 def test_layers_and_classes_are_announced(look):
     page = look()
     looking(page, layer=2, **{"class": "bird"})

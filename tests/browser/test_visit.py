@@ -30,6 +30,8 @@ LAB = {
     "Explained": "#direct-run",
     "Attention": "#attention-run",
     "Robustness": "#robust-run",
+    "Residual entropy": "#residual-run",
+    "Prompts": "#prompts-plot .bars .point",
 }
 
 

@@ -106,6 +106,7 @@ def test_training_writes_prompts_that_load(here, backbone, capsys):
     _, card = load_prompts(here / "p.safetensors", backbone)
     assert (card.method, card.seed, card.classes) == ("drople-vanilla", 3, ("boat", "cat"))
     assert {"adapted_base", "frozen_novel", "train_seconds"} <= card.metrics.keys()
+    assert capsys.readouterr().out.endswith("python app.py --prompts p.safetensors\n")
 
 
 def test_the_precision_that_is_faster_is_said_and_kept(here, backbone, capsys):
@@ -224,8 +225,8 @@ def test_info_lists_the_backbones_that_load(capsys):
         (["evaluate", "pgd", "--set", "dropout.q=1"], "no setting “dropout.q”"),
         (["evaluate", "few-shot", "--root", "."], "No data set is called 'DATA/pets'"),
         (["train", "--method", "zero-shot"], "zero-shot learns nothing"),
-        (["train", "--set", "shots=0"], "shots is 0; expected at least 1"),
-        (["train", "--set", "batch=-3"], "batch is -3; expected at least 1"),
+        (["train", "--set", "shots=0"], "shots is 0; it must lie in [1, 1000000]"),
+        (["train", "--set", "batch=-3"], "batch is -3; it must lie in [1, 1000000]"),
         (["train", "--lr", "-1"], "lr is -1"),
     ],
 )

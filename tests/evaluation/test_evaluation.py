@@ -165,6 +165,15 @@ def test_a_finished_run_is_read_and_not_run_again(tested, monkeypatch):
     )
 
 
+def test_a_damaged_result_is_set_aside_and_made_anew(tested, tmp_path, caplog):
+    first = tested("base-to-novel", METHODS["zero-shot"])
+    (file,) = tmp_path.rglob("results/**/*.json")
+    file.write_text(file.read_text()[:-9])
+    assert tested("base-to-novel", METHODS["zero-shot"]).accuracy == first.accuracy
+    assert f"{file.name} is damaged" in caplog.text
+    assert file.with_name(f"{file.name}.damaged").is_file()
+
+
 def test_another_setting_is_another_run(tested, tmp_path):
     for config in (CONFIG, replace(CONFIG, lr=1e-3), replace(CONFIG, seed=2)):
         tested("base-to-novel", config)
@@ -277,6 +286,12 @@ def test_the_log_of_a_resumed_run_holds_each_step_once(backbone, task, tmp_path,
     (log,) = (tmp_path / "trained").glob("*.jsonl")
     steps = [(step["epoch"], step["step"]) for step in read_log(log)]
     assert steps == [(epoch, step) for epoch in range(3) for step in range(3)]
+
+
+def test_a_damaged_line_of_a_log_is_left_out_and_said(tmp_path, caplog):
+    (tmp_path / "a.jsonl").write_bytes(b'{"epoch": 0}\n{"epo\xff\n[1]\n{"epoch": 1}\n')
+    assert read_log(tmp_path / "a.jsonl") == [{"epoch": 0}, {"epoch": 1}]
+    assert "line 2 is damaged" in caplog.text
 
 
 def test_a_resumed_run_says_where_it_goes_on(backbone, task, tmp_path, monkeypatch, capsys):

@@ -213,6 +213,45 @@ def test_a_run_of_another_version_is_named(finished, report, tmp_path):
         report()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {name: value}
+            for name in ("method", "seed", "accuracy", "config")
+            for value in ([], 1.5)
+        ),
+        {"accuracy": {"base": 50.0}},
+        {"accuracy": {"base": 99.0, "novel": 50.0}},
+        {"samples": {}},
+        {"images": {"base": "40", "novel": 40}},
+    ],
+)
+def test_a_damaged_record_is_named(finished, report, tmp_path, change):
+    finished("drople", 20, 20)
+    (file,) = (tmp_path / "runs").rglob("*.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(DataError, match=rf"{file.name} is damaged \(.*\)\. Delete it"):
+        report()
+
+
+@pytest.mark.parametrize("ending", ["json", "npz"])
+def test_half_a_file_in_a_zip_is_named(finished, tmp_path, ending):
+    finished("drople", 20, 20)
+    with ZipFile(tmp_path / "runs.zip", "w") as packed:
+        for file in (tmp_path / "runs").rglob("*.*"):
+            data = file.read_bytes()
+            half = len(data) // (2 if file.suffix == f".{ending}" else 1)
+            packed.writestr(str(file.relative_to(tmp_path / "runs")), data[:half])
+    with pytest.raises(DataError, match=rf"\.{ending} is damaged"):
+        write_report(tmp_path / "runs.zip", tmp_path / "RESULTS.md")
+
+
+def test_the_frozen_branch_alone_is_reported(finished, report):
+    finished("zero-shot", 20, 20)
+    assert "zero-shot" in report()
+
+
 def test_without_runs_there_is_no_report(tmp_path, report):
     with pytest.raises(DataError, match="No finished run"):
         report()

@@ -118,7 +118,7 @@ def test_a_folder_of_a_backbone_can_be_loaded(tmp_path):
 def test_an_unknown_name_is_refused(name):
     with pytest.raises(BackboneError, match="'ViT-B-16/openai'") as caught:
         load_backbone(name)
-    assert str(caught.value).startswith(f"No CLIP is called {name!r}. Use 'mini', 'hf-hub:user")
+    assert str(caught.value).startswith(f"No backbone is called {name!r}. Use 'mini', 'hf-hub:user")
 
 
 @pytest.mark.parametrize("name", ["ViT-B-32/openai", "hf-hub:nobody/nothing"])

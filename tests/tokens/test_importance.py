@@ -10,6 +10,7 @@ from tiny import NAMES
 from torch import Tensor
 
 from drople import DropoutSettings, score_tokens
+from drople.errors import SettingsError
 from drople.tokens.dropout import STRATEGIES
 from drople.tokens.importance import SIGNALS, Bridge, SignalWeights, raw_signals
 from drople.tokens.layout import TokenLayout
@@ -172,9 +173,19 @@ def test_weights_are_relative(golden):
     torch.testing.assert_close(blend, expected)
 
 
-def test_weights_of_zero_alone_mean_equal_weights(golden):
-    scored = golden.scored()
-    torch.testing.assert_close(scored.blend(SignalWeights(0, 0, 0)), scored.blend())
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf"), "1", True])
+def test_a_weight_that_is_none_is_refused_by_its_name(weight):
+    with pytest.raises(SettingsError, match="weight of s_cls is"):
+        SignalWeights(1, weight, 1)
+
+
+def test_weights_that_are_all_zero_are_refused():
+    with pytest.raises(SettingsError, match="s_self, s_cls, s_cross are all 0"):
+        SignalWeights(0, 0, 0)
+
+
+def test_without_a_bridge_its_weight_alone_means_equal_weights_of_the_rest():
+    assert SignalWeights(0, 0, 1).shares(["s_self", "s_cls"]) == {"s_self": 0.5, "s_cls": 0.5}
 
 
 def test_a_signal_that_is_zero_everywhere_stays_zero():

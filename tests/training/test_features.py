@@ -83,6 +83,16 @@ def test_the_cache_mistakes_no_set_for_another(backbone, tmp_path, changed):
     torch.testing.assert_close(cached, fresh)
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:-90], lambda data: b"", lambda data: b"x"])
+def test_a_damaged_file_of_the_cache_is_set_aside_and_made_anew(backbone, tmp_path, damage):
+    first = frozen_image_features(backbone, noises(3), precision="fp32", cache=tmp_path)
+    (file,) = tmp_path.glob("*.npy")
+    file.write_bytes(damage(file.read_bytes()))
+    again = frozen_image_features(backbone, noises(3), precision="fp32", cache=tmp_path)
+    assert torch.equal(again, first)
+    assert len([*tmp_path.glob("*.damaged")]) == 1
+
+
 def test_no_partial_file_is_left_in_the_cache(backbone, tmp_path):
     frozen_image_features(backbone, noises(2), precision="fp32", cache=tmp_path / "new")
     assert len(list((tmp_path / "new").iterdir())) == 1

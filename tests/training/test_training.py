@@ -240,6 +240,20 @@ def test_a_run_cut_off_in_an_epoch_goes_on_as_if_it_had_not_been(
     assert_equal_parameters(resumed, whole)
 
 
+def test_a_damaged_state_is_set_aside_and_the_training_begins_anew(
+    backbone, squares, tmp_path, caplog
+):
+    config, state = toy(), tmp_path / "a.state"
+    whole, reports = trained(backbone, squares, config, state=state)
+    data = state.read_bytes()
+    state.write_bytes(data[:600] + b"?" + data[601:])
+    again, redone = trained(backbone, squares, config, state=state)
+    assert len(redone) == len(reports)
+    assert_equal_parameters(again, whole)
+    assert "a.state is damaged" in caplog.text
+    assert (tmp_path / "a.state.damaged").is_file()
+
+
 def test_a_finished_run_is_read_from_its_state(backbone, squares, tmp_path):
     config, state = toy("promptsrc"), tmp_path / "a.state"
     whole, _ = trained(backbone, squares, config, state=state)

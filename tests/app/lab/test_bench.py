@@ -15,6 +15,7 @@ from app.lab import (
     faithfulness,
     modes,
     rate_curve,
+    residual,
     robustness,
     sanity,
     sinks,
@@ -26,10 +27,10 @@ from app.tabs.shared import View
 from drople.errors import SettingsError
 
 VIEWS = (
-    attention_maps, direct_path, faithfulness, modes, rate_curve, robustness, sanity, sinks,
-    uncertainty,
+    attention_maps, direct_path, faithfulness, modes, rate_curve, residual, robustness, sanity,
+    sinks, uncertainty,
 )  # fmt: skip
-NEED_PROMPTS = (direct_path, modes, rate_curve, uncertainty)
+NEED_PROMPTS = (direct_path, modes, rate_curve, residual, uncertainty)
 
 
 class CountingStudio(FurnishedStudio):

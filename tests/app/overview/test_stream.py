@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from tiny import NAMES, noise_picture
 
 from app.overview.encoding import decoded
-from app.overview.stream import draws_in_turns, overview_of, overview_steps
+from app.overview.stream import draws_for, draws_in_turns, overview_of, overview_steps
 from drople.analysis import AnalysisSettings
 from drople.errors import SettingsError
 from drople.models.backbone import load_backbone
@@ -84,3 +87,22 @@ def test_every_batch_takes_a_turn_of_its_own(asked, monkeypatch):
     monkeypatch.setattr(studio, "in_turn", lambda work: turns.append(1) or whole(work))
     found = steps(asked, count=9)
     assert len(turns) == len(found)  # two batches and the end
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "draws"),
+    [
+        ((12, 768, 14), "cpu", 8),  # ViT-B/16
+        ((24, 1024, 16), "cpu", 8),  # ViT-L/14
+        ((24, 1024, 16), "cuda", 32),
+        ((12, 768, 7), "cpu", 32),  # ViT-B/32
+    ],
+)
+def test_a_large_backbone_on_a_cpu_gets_fewer_draws(shape, device, draws):
+    names = ("image_layer_count", "image_width", "grid_size")
+    backbone = SimpleNamespace(**dict(zip(names, shape, strict=True)), device=torch.device(device))
+    assert draws_for(backbone) == draws
+
+
+def test_mini_gets_them_all(mini):
+    assert draws_for(mini) == 32

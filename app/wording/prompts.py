@@ -1,0 +1,82 @@
+"""What becomes of prompts, in numbers and in a sentence; how many numbers are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from drople.lab.prompts import Learnt, PromptCounts
+from drople.models.prompts import PromptPlan
+
+HEADERS = (
+    "layer", "image: removed", "added", "carried", "in the layer",
+    "text: removed", "added", "carried", "in the layer",
+)  # fmt: skip
+LEARNT_HEADERS = ("prompts file", "method", "prompts", "bridge", "others", "all", "of the CLIP")
+KINDS = {
+    "replace": "Prompts are replaced: what a layer made of them goes, and fresh ones enter",
+    "coupled": "Prompts are replaced (MaPLe): fresh ones, made from the text's, enter",
+    "modular": "Prompts are carried (MPL): the newest go, fresh ones come, the others stay",
+}
+
+
+def count_rows(counts: Mapping[str, Sequence[PromptCounts]]) -> list[list[str]]:
+    """The rows under `HEADERS`; the towers may differ in depth."""
+    depth = max(len(layers) for layers in counts.values())
+    rows = []
+    for i in range(depth):
+        cells = [f"{i + 1}"]
+        for layers in (counts["image"], counts["text"]):
+            one = layers[i] if i < len(layers) else None
+            cells += (
+                [f"{one.removed}", f"{one.added}", f"{one.carried}", f"{one.total}"]
+                if one
+                else [""] * 4
+            )
+        rows.append(cells)
+    return rows
+
+
+def counts_sentence(plan: PromptPlan, counts: Mapping[str, Sequence[PromptCounts]]) -> str:
+    """What becomes of the prompts of a plan."""
+    image, text = counts["image"], counts["text"]
+    kind = KINDS[plan.kind]
+    if not any(one.total for one in image):
+        return f"{kind}. There are none in the image; {_lasting(text)} in the text."
+    last = image[-1].total
+    said = f"{kind}, in {_lasting(image)} of the image and {_lasting(text)} of the text."
+    if plan.kind == "modular":
+        most = max(one.carried for one in image)
+        return (
+            f"{said} The image starts with {image[0].total}, and up to {most} are carried into a "
+            f"layer; the last has {last}. Text prompts replace one another all the same."
+        )
+    return (
+        f"{said} Each of these layers sees {image[0].total} in the image, none of them older than "
+        f"the layer; from then on {last} are carried to the end."
+    )
+
+
+def _lasting(layers: Sequence[PromptCounts]) -> str:
+    """In how many layers prompts are added."""
+    count = sum(one.added > 0 for one in layers)
+    return f"{count} layer" if count == 1 else f"{count} layers"
+
+
+def learnt_rows(found: Sequence[Learnt]) -> list[list[str]]:
+    """The rows under `LEARNT_HEADERS`."""
+    return [
+        [one.name, one.method, *(f"{n:,}" for n in (one.prompts, one.bridge, one.others)),
+         f"{one.total:,}", f"{100 * one.share:.2f} %"]
+        for one in found
+    ]  # fmt: skip
+
+
+def learnt_sentence(found: Sequence[Learnt]) -> str:
+    """What the table counts."""
+    if not found:
+        return "No prompts travel with this copy."
+    clips = " or ".join(sorted({f"{one.clip:,}" for one in found}))
+    return (
+        f"Numbers learnt in every prompts file that comes with the app; their CLIP has {clips}, "
+        "all frozen. The bridge is for training alone: at inference nothing reads it."
+    )
