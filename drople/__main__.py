@@ -1,4 +1,4 @@
-"""The command line: python -m drople train | evaluate | reproduce | explain | import | replay | info."""
+"""The command line: python -m drople train | evaluate | reproduce | explain | import | ..."""
 
 from __future__ import annotations
 

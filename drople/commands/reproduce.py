@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
-from drople.commands.options import add_device_option, precision_of
+from drople.commands.options import add_device_option, precision_of, seeds_of
 from drople.devices import PRECISIONS, device_of
-from drople.errors import BackboneError, DataError, SettingsError
+from drople.errors import BackboneError, DataError
 from drople.evaluation.beside import beside_published
 from drople.evaluation.preflight import estimate, open_tasks, summary
+from drople.evaluation.protocols import columns
 from drople.evaluation.report import write_report
 from drople.evaluation.reproduction import (
     METHODS_OF_THE_PAPERS,
@@ -22,7 +22,9 @@ from drople.evaluation.reproduction import (
     plan_runs,
 )
 from drople.evaluation.runs import Result
+from drople.evaluation.tables import figures
 from drople.models.backbone import load_backbone
+from drople.storage.files import check_folder, write_text
 from drople.training.processes import Processes
 
 
@@ -47,8 +49,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Carries the command out; started by `accelerate launch`, on several GPUs at once."""
     tables, methods, data = (_names(text) for text in (args.tables, args.methods, args.data))
-    options = {"data": data, "epochs": args.epochs}
-    planned = plan_runs(tables, methods, _seeds(args.seeds), **options)
+    planned = plan_runs(tables, methods, seeds_of(args.seeds), data=data, epochs=args.epochs)
+    check_folder(args.runs, "--runs")
     processes = Processes.started(args.device)
     tasks, missing = open_tasks(data_of(planned), args.data_root)
     try:
@@ -60,19 +62,32 @@ def run(args: argparse.Namespace) -> None:
             print(f"missing  {line}")
         raise DataError(f"{len(missing)} things are missing; nothing was started.")
     precision = precision_of(args, backbone, processes)
-    planned = plan_runs(tables, methods, _seeds(args.seeds), precision=precision, **options)
+    planned = [one.with_precision(precision) for one in planned]
     found = estimate(planned, backbone, tasks, processes)
     if processes.main:
-        print("\n".join(summary(found, backbone, free_bytes=_free(args.runs))), flush=True)
+        free = shutil.disk_usage(args.runs).free
+        print("\n".join(summary(found, backbone, free_bytes=free)), flush=True)
     if args.check_only:
         return
     results: dict[str, list[Result]] = defaultdict(list)
     for one in planned:
-        results[one.table].append(
-            carry_out(one, backbone, tasks, runs=args.runs, processes=processes)
-        )
+        result = carry_out(one, backbone, tasks, runs=args.runs, processes=processes)
+        results[one.table].append(result)
+        if processes.main:
+            _say(one.table, result)
     if processes.main:
         write_report(args.runs, args.runs / "RESULTS.md")
         page = args.runs / "PAPERS.md"
-        page.write_text("\n".join(beside_published(results)) + "\n")
+        write_text(page, "\n".join(beside_published(results)) + "\n")
         print(f"wrote {page}: these numbers beside the published ones")
+
+
+def _say(table: str, result: Result) -> None:
+    column = columns(result.protocol, list(result.accuracy))[-1]
+    (value,) = figures(result, [column]).values()
+    made = f"{result.method} seed {result.seed}"
+    print(f"{table}  {result.data}  {made}  {column.title} {value:.2f} percent", flush=True)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

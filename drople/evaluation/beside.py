@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from drople.evaluation import markdown
 from drople.evaluation.accuracy import harmonic_mean
+from drople.evaluation.protocols import SHOTS
 from drople.evaluation.published import (
     ACROSS_ORDER,
     AVERAGES,
@@ -17,7 +18,6 @@ from drople.evaluation.published import (
     LONG_TAIL,
     LONG_TAIL_ORDER,
 )
-from drople.evaluation.protocols import SHOTS
 from drople.evaluation.runs import Result
 
 OURS = "measured here"
@@ -41,14 +41,14 @@ def beside_published(results: Mapping[str, Sequence[Result]]) -> list[str]:
 
 def _base_to_novel(results: Sequence[Result]) -> Lines:
     head = ["method", "base", "novel", "harmonic mean", "source"]
-    data, parts = _data(results), []
-    ours = []
+    data, ours = _data(results), []
     for method in _methods(results):
         tasks = [_own(results, method, one) for one in data]
         halves = [mean(_means(tasks, half)) for half in ("base", "novel")]
         figures = [*halves, harmonic_mean(*halves)]
         ours.append([method, *(f"{value:.2f}" for value in figures), OURS])
-    parts += [_averaged(data, len(BASE_TO_NOVEL)), markdown.table(head, [*ours, *AVERAGES])]
+    averages = markdown.table(head, [*ours, *AVERAGES])
+    parts: Lines = [_averaged(data, len(BASE_TO_NOVEL)), averages]
     for one in data:
         rows = []
         for method in _methods(results):
@@ -67,8 +67,9 @@ def _few_shot(results: Sequence[Result]) -> Lines:
     for method in _methods(results):
         tasks = [_own(results, method, one) for one in data]
         ours.append([method, *(f"{mean(_means(tasks, name)):.2f}" for name in names), OURS])
-    parts = ["No published table of figures was found.", _averaged(data, len(BASE_TO_NOVEL))]
-    parts += [markdown.table(head, ours)]
+    opening = "No published table of figures was found."
+    averages = markdown.table(head, ours)
+    parts: Lines = [opening, _averaged(data, len(BASE_TO_NOVEL)), averages]
     for one in data:
         rows = [
             [m, *(_shown(_figures(_own(results, m, one), name)) for name in names), OURS]

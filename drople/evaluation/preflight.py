@@ -143,11 +143,13 @@ def estimate(
             if one.config.method == method
             for training in trainings.of(one)
         ]
-        points = []
+        points: dict[int, float] = {}  # classes -> seconds
         for training, config in (min(mine, key=_classes), max(mine, key=_classes)):
-            measured[method] = _measure_steps(backbone, training.task, config, processes)
-            points.append((len(training.task.classes), measured[method].seconds))
-        steps[method] = StepTime(*points)
+            classes = len(training.task.classes)
+            if classes not in points:
+                measured[method] = _measure_steps(backbone, training.task, config, processes)
+                points[classes] = measured[method].seconds
+        steps[method] = StepTime(min(points.items()), max(points.items()))
     config = planned[-1].config
     image = _image_seconds(backbone, trainings.of(planned[-1])[0].images, config)
     peak = peak_mib(backbone) if told else None

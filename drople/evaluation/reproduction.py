@@ -54,6 +54,9 @@ class Planned:
     def protocol(self) -> str:
         return TABLES[self.table].protocol
 
+    def with_precision(self, precision: Precision) -> Planned:
+        return replace(self, config=replace(self.config, precision=precision))
+
     def setting(
         self, backbone: Backbone, tasks: dict[str, Task], processes: Processes = ALONE
     ) -> Setting:
@@ -64,7 +67,7 @@ class Planned:
 
 def plan_runs(
     tables: Sequence[str], methods: Sequence[str], seeds: Sequence[int], *,
-    data: Sequence[str] = (), epochs: int | None = None, precision: Precision = "fp32",
+    data: Sequence[str] = (), epochs: int | None = None,
 ) -> list[Planned]:  # fmt: skip
     """Everything that is to be run, in the order of the tables; the frozen branch has one seed.
 
@@ -81,9 +84,7 @@ def plan_runs(
         ("data set of the papers", wanted, (*ELEVEN, *DOMAINS)),
     ):
         if unknown := [name for name in names if name not in known]:
-            raise SettingsError(
-                f"No {kind} is called {unknown[0]!r}; known: {', '.join(known)}."
-            )
+            raise SettingsError(f"No {kind} is called {unknown[0]!r}; known: {', '.join(known)}.")
     planned: dict[Planned, None] = {}
     for name in tables:
         table = TABLES[name]
@@ -93,11 +94,11 @@ def plan_runs(
             for method in methods:
                 for seed in seeds:
                     config = recipe_of(method, name, one)
-                    config = replace(config, seed=seed, precision=precision)
+                    config = replace(
+                        config, seed=seed, epochs=config.epochs if epochs is None else epochs
+                    )
                     if not config.learns():
                         config = frozen_config(config)
-                    if epochs:
-                        config = replace(config, epochs=epochs)
                     planned[Planned(name, one, targets, config)] = None
     if not planned:
         raise SettingsError(

@@ -90,6 +90,8 @@ class TrainConfig:
                 raise SettingsError(f"gaussian_epochs is {self.gaussian_epochs}; expected two.")
             for name, value in zip(("peak", "sd"), self.gaussian_epochs, strict=True):
                 check_number(f"gaussian_epochs' {name}", value, Range(1e-3, 1e6))
+        if self.cosine_epochs is not None:
+            check_number("cosine_epochs", self.cosine_epochs, Range(1, 1e6, whole=True))
         check_template(self.template)
         if self.precision not in PRECISIONS:
             raise SettingsError(
