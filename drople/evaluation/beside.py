@@ -26,7 +26,7 @@ _OPENING = (
     "Rows whose source is “measured here” are of the runs that lie beside this page; mean ±",
     "standard deviation over the seeds. All others were copied as printed, from the source that",
     "the row names, and nobody ran them here. Accuracies in percent of all test images, after the",
-    "last epoch. What differs from the released recipes: docs/REPRODUCE.md.",
+    "last epoch. What differs from the released recipes is in docs/REPRODUCE.md.",
 )
 
 
@@ -35,7 +35,7 @@ def beside_published(results: Mapping[str, Sequence[Result]]) -> list[str]:
     made = dict.fromkeys(one.on for some in results.values() for one in some)
     parts: Lines = ["# The papers' tables", f"With {', '.join(made)}.", _OPENING]
     for table, some in results.items():
-        parts += [f"## {table}", *_SECTIONS[table](some)]
+        parts += [f"## {table}", *_SECTIONS[table](some), _learnt_with(some)]
     return markdown.blocks(*parts)
 
 
@@ -130,13 +130,27 @@ _SECTIONS = {
 }
 
 
-def _averaged(data: Sequence[str], published: int) -> str:
-    if len(data) == published:
-        return f"Averages are over all {published} data sets."
+def _averaged(data: Sequence[str], whole: int) -> str:
+    if len(data) == whole:
+        return f"Averages are over all {whole} data sets."
     return (
         f"Averages of the rows measured here are over {', '.join(data)} alone: **not comparable** "
-        f"with the published ones, which are over {published}."
+        f"with published ones, which are over {whole}."
     )
+
+
+def _learnt_with(results: Sequence[Result]) -> list[str]:
+    """What the rows were learnt with; several values are those of several data sets."""
+    lines = []
+    for method in _methods(results):
+        configs = [one.config for one in results if one.method == method and one.cost]
+        values = {name: sorted({config[name] for config in configs}) for name in _RECIPE}
+        said = (f"{name} {', '.join(map(str, some))}" for name, some in values.items())
+        lines += [f"- {method}: {'; '.join(said)}"] if configs else []
+    return lines
+
+
+_RECIPE = ("epochs", "batch", "optimiser", "lr", "precision")
 
 
 def _data(results: Iterable[Result]) -> list[str]:

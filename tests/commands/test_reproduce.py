@@ -88,6 +88,7 @@ def test_a_miniature_is_killed_goes_on_and_is_reported(reproduce, tmp_path, monk
     assert len(re.findall("^## ", page, re.MULTILINE)) == 5
     assert "| PromptSRC | 84.26 | 76.10 | 79.97 | PromptSRC's README |" in page
     assert "**not comparable**" in page
+    assert "- mpl: epochs 2; batch 4; optimiser sgd; lr 0.0035; precision fp32" in page
     frozen = next(r for r in read_results(runs) if (r.method, r.protocol, r.data)
                   == ("zero-shot", "base-to-novel", "eurosat"))  # fmt: skip
     base, novel = frozen.accuracy["base"], frozen.accuracy["novel"]

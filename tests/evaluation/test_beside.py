@@ -45,7 +45,7 @@ def test_an_average_is_that_of_the_halves_and_says_over_what(finished, tmp_path)
     finished("mpl", 40, 30, data="eurosat")
     text = page("base-to-novel", tmp_path)
     assert row(text, "mpl") == ["mpl", "75.00", "50.00", "60.00", "measured here"]
-    assert "over dtd, eurosat alone: **not comparable** with the published ones" in text
+    assert "over dtd, eurosat alone: **not comparable** with published ones" in text
 
 
 def test_averages_over_all_data_sets_are_not_warned_of(finished, tmp_path):
