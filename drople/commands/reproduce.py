@@ -7,6 +7,8 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
+from huggingface_hub.constants import HF_HUB_CACHE
+
 from drople.commands.options import add_device_option, precision_of, seeds_of
 from drople.devices import PRECISIONS, device_of
 from drople.errors import BackboneError, DataError
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         backbone = load_backbone(args.backbone, device_of(args.device))
     except BackboneError as error:
-        missing.append(f"weights: {error}")
+        missing.append(f"weights: {error} The cache is {HF_HUB_CACHE}.")
     if missing:
         for line in missing if processes.main else ():
             print(f"missing  {line}")

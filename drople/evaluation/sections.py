@@ -136,7 +136,7 @@ def methods_as_declared(tables: Sequence[Table]) -> list[str]:
         single = config.teacher == "single"
         cells = {
             "method": name,
-            "prompts": plan.kind,
+            "prompts": plan.kind + (f", LoRA {config.lora.rank}" if config.lora.rank else ""),
             "image: count x depth": image if plan.image_count else "none",
             "text: count x depth": text if plan.text_count else "none",
             "text": f"“{plan.phrase}”",

@@ -1,4 +1,4 @@
-"""Low-rank changes of the image tower, which some checkpoints of DroPLe's released code carry."""
+"""Low-rank changes of the image tower (LoRA), which the released code learns beside prompts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class LoraPlan:
 class ImageLora(nn.Module):
     """Changes dW = (16 / rank) B A of the query and value projections (METHOD.md 7; peft's LoRA).
 
-    They belong to the adapted branch alone: the frozen branch keeps the backbone's weights.
+    They belong to the adapted branch: the frozen branch keeps the backbone's weights, unless
+    training is told otherwise. A starts as peft's, B at 0, so that nothing is changed at first.
     """
 
     ALPHA = 16.0  # of the released code; its checkpoints do not tell
@@ -34,20 +35,23 @@ class ImageLora(nn.Module):
         self.plan = plan
         count = len(plan.layers)
         for name in ("query", "value"):
-            down = nn.Parameter(torch.zeros(count, plan.rank, width))  # A
+            down = nn.Parameter(torch.empty(count, plan.rank, width))  # A
+            nn.init.uniform_(down, -(width**-0.5), width**-0.5)  # Kaiming with a = sqrt(5)
             up = nn.Parameter(torch.zeros(count, width, plan.rank))  # B
             self.register_parameter(f"{name}_down", down)
             self.register_parameter(f"{name}_up", up)
 
     def merged(self, visual: VisualTower) -> VisualTower:
-        """The tower with the changes in its weights; all else is shared with the given one."""
+        """The tower with the changes in its weights; all else is shared with the given one.
+
+        Gradients reach A and B where they are learnt.
+        """
         blocks = list(visual.transformer.resblocks)
-        with torch.no_grad():
-            for place, layer in enumerate(self.plan.layers):
-                parts = BlockParts.of(blocks[layer])
-                weight = self._weight(parts, place)
-                attn = _instead(SelfAttention, parts.attn, {"in_proj_weight": weight})
-                blocks[layer] = replace(parts, attn=cast(SelfAttention, attn))
+        for place, layer in enumerate(self.plan.layers):
+            parts = BlockParts.of(blocks[layer])
+            weight = self._weight(parts, place)
+            attn = _instead(SelfAttention, parts.attn, {"in_proj_weight": weight})
+            blocks[layer] = replace(parts, attn=cast(SelfAttention, attn))
         transformer = SimpleNamespace(resblocks=blocks)
         return cast(VisualTower, _instead(VisualTower, visual, {"transformer": transformer}))
 

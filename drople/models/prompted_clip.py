@@ -26,7 +26,7 @@ class PromptedClip(nn.Module):
     Args:
         plan: where prompts sit; its depths are capped at the backbone's.
         bridge_tokens: M, 64 in the released code; 0 for methods without a bridge.
-        lora: low-rank changes of the image tower, of imported checkpoints.
+        lora: low-rank changes of the image tower, learnt or imported; None for none.
     """
 
     def __init__(

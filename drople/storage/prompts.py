@@ -47,7 +47,7 @@ class PromptCard:
     dropout: DropoutSettings  # it was trained with
     training: Mapping[str, Any] = field(default_factory=dict)  # every other hyperparameter
     metrics: Mapping[str, float] = field(default_factory=dict)  # percent, as measured
-    lora: LoraPlan | None = None  # changes of the image tower, of imported checkpoints
+    lora: LoraPlan | None = None  # changes of the image tower
     drople_version: str = VERSION
 
 

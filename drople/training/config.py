@@ -8,6 +8,7 @@ from typing import Literal
 from drople.classes import check_template
 from drople.devices import PRECISIONS, Precision
 from drople.errors import SettingsError
+from drople.models.lora import LoraPlan
 from drople.models.prompts import PromptPlan
 from drople.ranges import COUNT, FACTOR, SEED, SHARE, Range, check_number, check_ranges
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
@@ -33,6 +34,40 @@ class LossWeights:
             check_number(f"weight of the loss {name}", weight, FACTOR)
 
 
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank changes of the image tower that are learnt beside the prompts (METHOD.md 7).
+
+    Rank 8 in the released code, in blocks 6 to 11 of 12; 0 is none. Not here: peft's dropout of
+    0.1 before A, since the change is merged into the weights for each forward.
+    """
+
+    rank: int = 0
+    layers: int = 6  # the last so many blocks
+    lr: float = 2e-4  # a tenth of the prompts', as released
+    lr_floor: float = 0.25  # of lr
+    lr_warm: float = 5e-6
+    # What the frozen image branch runs through: the CLIP as it came, or, as in the released code,
+    # the changed weights, so that the target moves with what is learnt.
+    frozen: Literal["apart", "code"] = "apart"
+
+    def __post_init__(self) -> None:
+        check_ranges(self, _LORA_RANGES)
+
+    def plan(self, layers: int) -> LoraPlan | None:
+        """Where the changes sit in a tower of so many blocks."""
+        return (
+            LoraPlan(tuple(range(max(layers - self.layers, 0), layers)), self.rank)
+            if (self.rank)
+            else None
+        )
+
+
+_LORA_RANGES = {
+    **dict.fromkeys(("rank", "layers"), COUNT),
+    **dict.fromkeys(("lr", "lr_warm"), Range(0, 1e3)),
+    "lr_floor": SHARE,
+}
 CROSS_ENTROPY_ONLY = LossWeights(0, 0, 0, 0, 0)
 PAPER_MIN = LossWeights(text_l1=0, image_l1=0, distillation=0)
 """The objective without the terms that are in the code but not known to be in the paper."""
@@ -58,6 +93,7 @@ class TrainConfig:
     plan: PromptPlan = field(default_factory=PromptPlan)
     losses: LossWeights = field(default_factory=LossWeights)
     dropout: DropoutSettings = field(default_factory=DropoutSettings)
+    lora: LoraSettings = field(default_factory=LoraSettings)
     bridge_tokens: int = 64
     learn_logit_scale: bool = True
     template: str = "a photo of a {}."  # of the frozen text branch
@@ -173,6 +209,7 @@ METHODS: dict[str, TrainConfig] = {
         _dropout("drople-noise", mode="noise"),
         _drople("drople-released-range", dropout=RELEASED_RANGE),
         _drople("drople-code", dropout=OFFICIAL_CODE),
+        _drople("drople-lora", lora=LoraSettings(rank=8)),
         _without("drople-no-entropy", "residual_entropy"),
         replace(  # nothing trains a bridge there, so there is none, and no s_cross
             _without("drople-no-alignment", "alignment"),

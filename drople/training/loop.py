@@ -41,24 +41,31 @@ def build_model(backbone: Backbone, config: TrainConfig) -> PromptedClip:
     """A freshly initialised model of a method; the seed fixes its first values."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = PromptedClip(backbone, config.plan, bridge_tokens=config.bridge_tokens)
+        model = PromptedClip(
+            backbone, config.plan, bridge_tokens=config.bridge_tokens,
+            lora=config.lora.plan(backbone.image_layer_count),
+        )  # fmt: skip
     model.logit_scale.requires_grad_(config.learn_logit_scale)
     return model
 
 
-def lr_at(config: TrainConfig, *, epoch: int, step: int, steps: int) -> float:
+def lr_at(
+    config: TrainConfig, *, epoch: int, step: int, steps: int, low_rank: bool = False
+) -> float:
     """The learning rate of a step (METHOD.md 5.2): warm-up, then a cosine an epoch.
+
+    Low-rank changes have their own `lr`, `lr_floor` and `lr_warm`.
 
     The first 10 % of the first epoch's steps run at `lr_warm`; epoch e runs at
     lr max(floor, (1 + cos(pi e / epochs)) / 2). Where all of the first epoch is warm-up, e counts
     from the second (dassl/optim/lr_scheduler.py of Dassl.pytorch, its constant warm-up).
     """
-    whole = config.warm_up == "epoch"
+    own, whole = config.lora if low_rank else config, config.warm_up == "epoch"
     if epoch == 0 and (whole or step < steps // 10):
-        return config.lr_warm
+        return own.lr_warm
     span = config.cosine_epochs or config.epochs
     factor = 0.5 * (1 + math.cos(math.pi * (epoch - whole) / span))
-    return config.lr * max(config.lr_floor, factor)
+    return own.lr * max(own.lr_floor, factor)
 
 
 def fit(
@@ -108,8 +115,8 @@ def _epoch(
         began = time.perf_counter()
         index = order[step * config.batch : (step + 1) * config.batch]
         lr = lr_at(config, epoch=epoch, step=step, steps=steps)
-        for group in optimiser.param_groups:
-            group["lr"] = lr
+        for place, group in enumerate(optimiser.param_groups):  # see `_optimiser`
+            group["lr"] = lr_at(config, epoch=epoch, step=step, steps=steps, low_rank=place == 1)
         seen = _augment(pixels[index], model, config, rng=rng)
         terms = objective.terms(index, seen, draws, lam=lam)
         optimiser.zero_grad()
@@ -137,7 +144,11 @@ def _augment(
 
 
 def _optimiser(model: PromptedClip, config: TrainConfig) -> torch.optim.Optimizer:
-    learnt = [p for p in model.parameters() if p.requires_grad]
+    """The first group holds prompts, bridge and logit scale, the second low-rank changes."""
+    low_rank = list(model.lora.parameters()) if model.lora else []
+    theirs = {id(p) for p in low_rank}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in theirs]
+    learnt = [{"params": group} for group in (others, low_rank) if group]
     if config.optimiser == "sgd":
         return torch.optim.SGD(learnt, lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
     return torch.optim.AdamW(learnt, lr=config.lr, weight_decay=config.weight_decay)

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from drople.models.prompted_clip import PromptedClip
-from drople.models.towers import LayerRecord, image_features, text_features
+from drople.models.towers import LayerRecord, image_features, last, text_features
 from drople.tokens.draws import Draws, RowsOfDraws
 from drople.tokens.dropout import TokenDropout
 from drople.training import losses
 from drople.training.config import LossWeights, TrainConfig
 from drople.training.data import Task
-from drople.training.features import autocast, frozen_image_features, frozen_text_features
+from drople.training.features import autocast, crop_all, frozen_image_features, frozen_text_features
 from drople.training.processes import Processes
 
 
@@ -83,6 +83,7 @@ class Objective:
     frozen_images: Tensor  # (I, E), unit
     frozen_text: Tensor  # (K, E), unit
     processes: Processes
+    plain: np.ndarray | None = None  # (I, S, S, 3) uint8, where the frozen branch is not frozen
 
     @classmethod
     def of(
@@ -97,7 +98,9 @@ class Objective:
         labels = torch.from_numpy(task.train.labels).to(device)
         ids = backbone.tokenise(model.phrases(task.classes))
         text = frozen_text_features(backbone, task.classes, config)
-        return cls(model, config, labels, ids, images.to(device), text, processes)
+        moves = config.lora.rank > 0 and config.lora.frozen == "code"
+        plain = crop_all(backbone, task.train) if moves else None
+        return cls(model, config, labels, ids, images.to(device), text, processes, plain)
 
     def terms(
         self, index: np.ndarray, pixels: Tensor, draws: Draws, *, lam: float
@@ -147,10 +150,23 @@ class Objective:
         gathered = [processes.whole(one, batch) for one in image_bridge]
         z_v, z_t = (F.normalize(z.float(), dim=-1) for z in (z_v, z_t))
         rows = torch.from_numpy(index).to(self.labels.device)
+        frozen = self.frozen_images[rows] if self.plain is None else self._moved(index)
         return BatchFeatures(
-            z_v, z_t, self.frozen_images[rows], self.frozen_text, self.labels[rows],
+            z_v, z_t, frozen, self.frozen_text, self.labels[rows],
             (gathered, text_bridge) if self._reads else None,
         )  # fmt: skip
+
+    @torch.no_grad()
+    def _moved(self, index: np.ndarray) -> Tensor:
+        """What the image tower without prompts, but with low-rank changes, makes of images."""
+        assert self.plain is not None
+        backbone = self.model.backbone
+        with autocast(backbone, self.config.precision):
+            layers = backbone.image_layers(
+                backbone.normalise(self.plain[index]), visual=self.model.visual, readout_only=True
+            )
+            features = image_features(backbone.visual, last(layers))
+        return F.normalize(features.float(), dim=-1)
 
 
 def _walk(records: Iterator[LayerRecord]) -> tuple[LayerRecord, list[Tensor]]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from drople.errors import SettingsError
-from drople.training.config import METHODS, TrainConfig
+from drople.training.config import METHODS, LoraSettings, TrainConfig
 
 ACROSS = ("cross-dataset", "domain")  # tables of one training on ImageNet
 SHOTS = 16  # of all but the tables few-shot, which has its own, and long-tail, which takes all
@@ -45,6 +45,15 @@ def _drople(table: str, data: str) -> dict[str, Any]:
         "optimiser": "adamw", "lr": 2e-4, "weight_decay": 5e-5, "lr_floor": 0.05, "lr_warm": 1e-5,
         "batch": 4, "epochs": epochs, "cosine_epochs": 20, "augment": "patch",
     }  # fmt: skip
+
+
+def _drople_code(table: str, data: str) -> dict[str, Any]:
+    """The same with that code's low-rank changes, which its frozen image branch runs through."""
+    return {**_drople(table, data), "lora": LoraSettings(rank=8, lr=2e-5, frozen="code")}
+
+
+def _drople_lora(table: str, data: str) -> dict[str, Any]:
+    return {**_drople(table, data), "lora": LoraSettings(rank=8, lr=2e-5)}
 
 
 _LATE = ("stanford_cars", "flowers102", "fgvc_aircraft", "dtd", "eurosat")
@@ -82,6 +91,8 @@ RECIPES: dict[str, Recipe] = {
     "promptsrc": _promptsrc,
     "mpl": _mpl,
     **{name: _drople for name in METHODS if name.partition("-")[0] == "drople"},
+    "drople-code": _drople_code,
+    "drople-lora": _drople_lora,
 }
 """Method -> (table, data set) -> the settings that its released code changes."""
 

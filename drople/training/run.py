@@ -149,7 +149,7 @@ def describe(model: PromptedClip, task: Task, config: TrainConfig) -> PromptCard
         backbone=model.backbone.name, backbone_hash=model.backbone.weights_hash,
         plan=model.plan, bridge_tokens=config.bridge_tokens, dropout=config.dropout,
         method=config.method, classes=task.classes, data=task.name,
-        shots=config.shots, seed=config.seed,
+        shots=config.shots, seed=config.seed, lora=model.lora.plan if model.lora else None,
         training={key: value for key, value in asdict(config).items() if key not in own},
     )  # fmt: skip
 

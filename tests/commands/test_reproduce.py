@@ -15,7 +15,7 @@ from drople.evaluation.runs import read_results
 from drople.training import run as training
 from drople.training.run import read_log
 
-SOME = "imagenet,caltech101,eurosat,imagenetv2,imagenet_a"
+SOME = "imagenet,eurosat,imagenetv2,imagenet_a"
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_a_miniature_is_killed_goes_on_and_is_reported(reproduce, tmp_path, monk
     found = {(r.protocol, r.data, r.targets_option, r.method) for r in read_results(runs)}
     for method in ("zero-shot", "mpl", "drople-code"):
         for protocol in ("base-to-novel", "few-shot"):
-            for data in ("imagenet", "caltech101", "eurosat"):
+            for data in ("imagenet", "eurosat"):
                 assert (protocol, data, "", method) in found
-        assert ("cross-dataset", "imagenet", "caltech101,eurosat", method) in found
+        assert ("cross-dataset", "imagenet", "eurosat", method) in found
         assert ("cross-dataset", "imagenet", "imagenetv2,imagenet_a", method) in found
         assert ("long-tail", "eurosat", "", method) in found
     assert (runs / "RESULTS.md").is_file()
@@ -134,8 +134,8 @@ def test_the_check_says_what_it_takes_and_runs_nothing(reproduce, tmp_path, caps
     (domain,) = re.findall(r"^domain +(.*)", said, re.MULTILINE)
     assert domain.split()[0] == "0"  # it tests what cross-dataset learns
     assert re.search(r"a step of mpl: [\d.]+ s with 4 classes$", said, re.MULTILINE)
-    assert re.search(r"^memory: [\d.]+ MB", said, re.MULTILINE)
-    assert re.search(r"^disk: at most [\d.]+ MB; ", said, re.MULTILINE)
+    assert re.search(r"^memory: ([\d.]+ [MG]B|not told)", said, re.MULTILINE)
+    assert re.search(r"^disk: at most [\d.]+ MB; [\d.]+ [MG]B are free", said, re.MULTILINE)
     assert not any((tmp_path / "runs").iterdir())
 
 

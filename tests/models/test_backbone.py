@@ -9,6 +9,8 @@ import shutil
 import huggingface_hub.constants
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transform import image_transform
 from PIL import Image
@@ -16,7 +18,13 @@ from tiny import TOKENIZER, custom_text_clip, noise_picture, tiny_clip, wrap
 
 from drople import load_backbone
 from drople.errors import BackboneError, ClassListError
-from drople.models.backbone import CHECKPOINTS, Backbone, hash_weights, other_weights
+from drople.models.backbone import (
+    CHECKPOINTS,
+    Backbone,
+    _word_pieces,
+    hash_weights,
+    other_weights,
+)
 
 REFUSED = {
     "attentional pooling": lambda: tiny_clip(vision={"attentional_pool": True}),
@@ -151,6 +159,13 @@ def test_a_phrase_too_long_for_the_context_is_refused(backbone):
 def test_a_phrase_that_just_fits_the_context_is_read(backbone):
     phrase = " ".join(["cat"] * 75)
     assert torch.equal(backbone.tokenise([phrase]), TOKENIZER([phrase]))
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=40) | st.text(max_size=20))
+@example("Granny's  ice-cream (no. 12) & co <end_of_text>")
+@example("don&#39;t l33t &amp; caf\u00e9 \u201cq\u201d")
+def test_words_are_split_as_the_tokenizer_splits_them(phrase):
+    assert _word_pieces(TOKENIZER, phrase) == TOKENIZER.encode(phrase)
 
 
 def test_a_hash_knows_names_shapes_and_values():

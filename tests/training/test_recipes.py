@@ -23,6 +23,15 @@ def test_five_epochs_of_droples_code_hardly_decay():
     assert lr_at(config, epoch=0, step=9, steps=100) == 1e-5
 
 
+def test_droples_code_has_its_low_rank_changes_and_their_rate():
+    config = recipe_of("drople-code", "base-to-novel", "eurosat")
+    assert (config.lora.rank, config.lora.frozen) == (8, "code")
+    rates = [lr_at(config, epoch=e, step=50, steps=100, low_rank=True) for e in (1, 10, 19)]
+    # 2e-5 times the same cosine, no less than 5e-6.
+    assert rates == pytest.approx([1.9877e-5, 1e-5, 5e-6], rel=1e-4)
+    assert not recipe_of("drople", "base-to-novel", "eurosat").lora.rank
+
+
 def test_dassls_first_epoch_is_warm_up_and_its_cosine_starts_after_it():
     config = recipe_of("mpl", "base-to-novel", "eurosat")
     # Of dassl/optim/lr_scheduler.py, constant warm-up, with MAX_EPOCH 5.

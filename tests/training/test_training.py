@@ -37,6 +37,8 @@ LEARNT = {
     "drople-no-alignment": BOTH | {"logit_scale"},
 }
 DROPLE = BOTH | BRIDGE | {"logit_scale"}
+# B starts at zero, so that the first step reaches A through nothing.
+LEARNT["drople-lora"] = DROPLE | {"lora.query_up", "lora.value_up"}
 
 
 @pytest.fixture(scope="module")
