@@ -21,16 +21,16 @@ def prompts_figure(
         beside: what another figure shows on the same scale.
     """
     figure = go.Figure()
-    widths = [2 if one.removed else 0 for one in layers]
-    grey = {"color": "rgba(0,0,0,0)", "line": {"color": CARRIED, "width": widths}}
+    grey = {"color": "rgba(0,0,0,0)", "line": {"color": CARRIED, "width": 2}}
     for name, values, marker in (
         ("carried", [one.carried for one in layers], {"color": CARRIED}),
         ("added", [one.added for one in layers], {"color": CONDITION_COLOURS["adapted"]}),
-        ("removed", [-one.removed for one in layers], grey),
+        # A bar of no height would still have its outline.
+        ("removed", [-one.removed or None for one in layers], grey),
     ):
         figure.add_bar(
             x=[one.depth + 1 for one in layers], y=values, name=name, marker=marker,
-            customdata=[abs(value) for value in values],
+            customdata=[abs(value or 0) for value in values],
             hovertemplate=f"<b>layer %{{x}}</b><br>{name} %{{customdata}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(

@@ -229,12 +229,12 @@ def ranked_sentence(name: str, p: np.ndarray, ranked: np.ndarray) -> str:
     if not len(known):
         return ""
     if np.allclose(p, ranked, equal_nan=True, atol=1e-6):
-        return f"If ranked (ours, not the paper's): nothing changes for {inside(name)}."
+        return f"If ranked (ours, not the released code's): nothing changes for {inside(name)}."
     gap = float(np.abs(known - known.mean()).mean())
     return (
-        f"If ranked (ours, not the paper's): p from {known.min():.2f} to {known.max():.2f} in even "
-        f"steps; about {100 * gap:.1f} % of the decisions would differ from vanilla dropout at "
-        f"ranked's own mean rate, {known.mean():.2f}."
+        f"If ranked (ours, not the released code's): p from {known.min():.2f} to {known.max():.2f} "
+        f"in even steps; about {100 * gap:.1f} % of the decisions would differ from vanilla "
+        f"dropout at ranked's own mean rate, {known.mean():.2f}."
     )
 
 

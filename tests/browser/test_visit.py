@@ -153,3 +153,14 @@ def test_the_page_comes_to_rest_after_a_choice_in_the_lab(stay):
         if len(asked) == before:
             return
     raise AssertionError(f"The page goes on asking: {asked[-3:]}")
+
+
+def test_a_box_of_the_method_opens_its_view(stay):
+    for box, shown in (
+        ("Drop", "#modes-compute"),
+        ("Entropy of the residuals, maximised", "#residual-run"),
+        ("Frozen image", ROWS),
+    ):
+        open_tab(stay, "Method")
+        stay.get_by_role("link", name=f"{box}: open").filter(visible=True).click()
+        expect(stay.locator(shown).filter(visible=True).first).to_be_visible()
