@@ -1,4 +1,4 @@
-"""The command line: python -m drople train | evaluate | explain | import | replay | info."""
+"""The command line: python -m drople train | evaluate | reproduce | explain | import | ..."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from drople.errors import DropleError, printable
 COMMANDS = {  # name -> its module in drople.commands, what it does
     "train": ("train", "learn prompts from images of classes"),
     "evaluate": ("evaluate", "compare methods, write RESULTS.md"),
+    "reproduce": ("reproduce", "the papers' tables, one command"),
     "explain": ("explain", "a folder of images as a table"),
     "import": ("convert", "read other people's checkpoints"),
     "replay": ("replay", "recompute a stored analysis"),

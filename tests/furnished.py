@@ -33,12 +33,14 @@ FORM: dict[str, Any] = {  # what the page's form says of dropout at first
 }
 
 
-def save_tiny_clip(folder: Path) -> str:
+def save_tiny_clip(folder: Path, layers: int = 4) -> str:
     """Writes the tiny CLIP as open_clip reads it from a folder; returns the backbone's name."""
     folder.mkdir()
-    config = {"model_cfg": {"embed_dim": 32, "vision_cfg": VISION, "text_cfg": TEXT}}
+    vision, text = VISION | {"layers": layers}, TEXT | {"layers": layers}
+    config = {"model_cfg": {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}}
     (folder / "open_clip_config.json").write_text(json.dumps(config | {"preprocess_cfg": {}}))
-    weights = {name: value.contiguous() for name, value in tiny_clip().state_dict().items()}
+    clip = tiny_clip(vision=vision, text=text)
+    weights = {name: value.contiguous() for name, value in clip.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
     return f"local-dir:{folder}"
 

@@ -8,7 +8,13 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from drople.commands.options import add_config_options, add_data_options, config_of, precision_of
+from drople.commands.options import (
+    add_config_options,
+    add_data_options,
+    config_of,
+    precision_of,
+    seeds_of,
+)
 from drople.devices import device_of
 from drople.errors import SettingsError
 from drople.evaluation.choice import evaluate_choice
@@ -61,7 +67,7 @@ def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _run(protocol: str, args: argparse.Namespace) -> None:
-    methods, seeds = _methods(args.methods), _seeds(args.seeds)
+    methods, seeds = _methods(args.methods), seeds_of(args.seeds)
     setting = _setting(args)
     configure = _configurer(args, setting)
     planned = [configure(method, seed) for method in methods for seed in seeds]
@@ -100,7 +106,7 @@ def _run_choice(args: argparse.Namespace) -> None:
     configure = _configurer(args, setting)
     option = _option([setting.task], args.root)
     for method in _methods(args.methods):
-        for seed in _seeds(args.seeds):
+        for seed in seeds_of(args.seeds):
             config = configure(method, seed)
             measured = evaluate_choice(setting, config, args.runs, data_option=option)
             for one in measured.choices if setting.processes.main else ():
@@ -108,7 +114,7 @@ def _run_choice(args: argparse.Namespace) -> None:
 
 
 def _run_cost(args: argparse.Namespace) -> None:
-    setting, seed = _setting(args), _seeds(args.seeds)[0]
+    setting, seed = _setting(args), seeds_of(args.seeds)[0]
     configure = _configurer(args, setting)
     configs = [configure(method, seed) for method in _methods(args.methods)]
     learnt = [config for config in configs if config.learns()]
@@ -124,13 +130,6 @@ def _methods(text: str) -> list[str]:
     if unknown:
         raise SettingsError(f"No method is called {unknown[0]!r}; known: {', '.join(METHODS)}.")
     return methods
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise SettingsError(f"--seeds is {text!r}; write numbers, e.g. 1,2,3.") from None
 
 
 def _option(tasks: Sequence[Task], root: Path | None) -> str:

@@ -83,3 +83,15 @@ def config_of(
     options = {name: getattr(args, name) for name in _OWN}
     named = [f"{name}={value}" for name, value in options.items() if value is not None]
     return override(METHODS[method], [f"seed={seed}", f"precision={precision}", *named, *args.set])
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds of an option, separated by commas.
+
+    Raises:
+        SettingsError: one is no whole number.
+    """
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise SettingsError(f"--seeds is {text!r}; write numbers, e.g. 1,2,3.") from None

@@ -104,7 +104,11 @@ class TrainConfig:
     optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-3
     lr_floor: float = 0.05  # of lr
-    lr_warm: float = 1e-5  # during the first 10 % of the first epoch
+    lr_warm: float = 1e-5  # at first, see `warm_up`
+    # For 10 % of the first epoch, as DroPLe's code has it; or for all of it, and the cosine starts
+    # from the second, as Dassl has it.
+    warm_up: Literal["tenth", "epoch"] = "tenth"
+    cosine_epochs: int | None = None  # that the cosine spans; None: those that are run
     weight_decay: float = 5e-5
     epochs: int = 8
     batch: int = 16
@@ -122,6 +126,8 @@ class TrainConfig:
                 raise SettingsError(f"gaussian_epochs is {self.gaussian_epochs}; expected two.")
             for name, value in zip(("peak", "sd"), self.gaussian_epochs, strict=True):
                 check_number(f"gaussian_epochs' {name}", value, Range(1e-3, 1e6))
+        if self.cosine_epochs is not None:
+            check_number("cosine_epochs", self.cosine_epochs, Range(1, 1e6, whole=True))
         check_template(self.template)
         if self.precision not in PRECISIONS:
             raise SettingsError(

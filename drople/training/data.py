@@ -93,13 +93,27 @@ class Task:
         return replace(self, train=learnt, val=val, test=keep(self.test, test))
 
     def few(self, shots: int, seed: int) -> Task:
-        """At most `shots` training images a class, drawn with the seed (METHOD.md 5.4)."""
+        """At most `shots` training images a class, drawn with the seed (METHOD.md 5.4).
+
+        Raises:
+            DataError: there is none to learn from.
+        """
+        self._check_learnable()
         return replace(self, train=sample_shots(self.train, self.classes, shots=shots, seed=seed))
 
     def long_tail(self, ratio: float, seed: int) -> Task:
-        """An exponentially imbalanced training set (METHOD.md 5.4), drawn with the seed."""
+        """An exponentially imbalanced training set (METHOD.md 5.4), drawn with the seed.
+
+        Raises:
+            DataError: there is none to learn from.
+        """
+        self._check_learnable()
         wanted = imbalanced_counts(self.train.labels, len(self.classes), ratio)
         return replace(self, train=_sample(self.train, self.classes, counts=wanted, seed=seed))
+
+    def _check_learnable(self) -> None:
+        if not len(self.train):
+            raise DataError(f"{self.name} has no images to learn from; it is to be tested on.")
 
 
 def sample_shots(images: ImageSet, classes: Sequence[str], *, shots: int, seed: int) -> ImageSet:

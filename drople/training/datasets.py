@@ -1,8 +1,10 @@
-"""The eleven data sets of the literature by name, where the user has them. Nothing is downloaded.
+"""The papers' data sets by name, where the user has them. Nothing is downloaded.
 
-With CoOp's `split_zhou_*.json` under the root, splits and class names are CoOp's. Without it they
-are torchvision's; what torchvision does not split is dealt out by a fixed draw: 50 % to learn from,
-20 % for validation, 30 % to test, and a missing validation part is 20 % of the training part.
+These are eleven, and four that test what was learnt on ImageNet. With CoOp's `split_zhou_*.json`
+under the root, splits and class names are CoOp's; ImageNet and FGVC-Aircraft, of which it has no
+such file, are read from its folders where they are. Without it they are torchvision's; what
+torchvision does not split is dealt out by a fixed draw: 50 % to learn from, 20 % for validation,
+30 % to test, and a missing validation part is 20 % of the training part.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from open_clip import IMAGENET_CLASSNAMES
 from torchvision import datasets as vision
 
 from drople.errors import DataError
-from drople.texts import read_json
+from drople.texts import read_json, read_text
 from drople.training.data import TEST, TRAIN, VAL, Task, draw_parts, join_tasks
 from drople.training.data import load_task as load_path
 from drople.training.folders import distinct_classes
 from drople.training.image_sets import ImageSet, images_of_files
+from drople.training.imagenets import CLIP_NAMES, IMAGENETS, nothing, read_imagenet
 
 Files = Iterable[tuple[str | Path, int]]
 
@@ -91,6 +93,8 @@ DATASETS = {
     "ucf101": NamedDataset("", "UCF101", ("ucf101/UCF-101-midframes",), None),
     "imagenet": NamedDataset("train", None, (), vision.ImageNet, _samples, ("train", "val")),
 }  # fmt: skip
+AIRCRAFT = "fgvc_aircraft"
+AIRCRAFT_FILES = ("variants.txt", *(f"images_variant_{part}.txt" for part in _ALL))
 
 
 def open_task(data: str, root: Path | None = None) -> Task:
@@ -107,11 +111,16 @@ def open_task(data: str, root: Path | None = None) -> Task:
             raise DataError(f"No data is named in {data!r}. Name a folder, or several.")
         return join_tasks([open_task(name, root) for name in names])
     if root is None:
-        if data in DATASETS and not os.path.exists(data):
+        if (data in DATASETS or data in IMAGENETS) and not os.path.exists(data):
             raise DataError(f"{data} is a data set's name; say with --root where its folder lies.")
         return load_path(data)
-    if data not in DATASETS:
-        raise DataError(f"No data set is called {data!r}; known: {', '.join(DATASETS)}.")
+    known = dict.fromkeys([*DATASETS, *IMAGENETS])
+    if data not in known:
+        raise DataError(f"No data set is called {data!r}; known: {', '.join(known)}.")
+    if data not in DATASETS or (data in IMAGENETS and (root / IMAGENETS[data].home).is_dir()):
+        return _read_imagenet(data, root)
+    if data == AIRCRAFT and (root / AIRCRAFT).is_dir():
+        return _read_aircraft(root / AIRCRAFT)
     dataset = DATASETS[data]
     if split := _find_split(root, dataset):
         return _read_coop(data, root, dataset, split=split)
@@ -186,6 +195,33 @@ def _titles_of(rows: Rows, where: str) -> dict[int, str]:
     return dict(sorted(titles.items()))
 
 
+def _read_imagenet(name: str, root: Path) -> Task:
+    classes, sets = read_imagenet(name, root)
+    if len(sets) == 1:
+        return Task(name, classes, nothing(sets[0]), nothing(sets[0]), sets[0])
+    train, val, test = _three_parts(sets, classes)
+    return Task(name, classes, train, val, test)
+
+
+def _read_aircraft(home: Path) -> Task:
+    """Reads CoOp's folder of it: `data` of its archive."""
+    variants, *parts = (read_text(home / file).splitlines() for file in AIRCRAFT_FILES)
+    classes = tuple(name.strip() for name in variants if name.strip())
+    number = {name: label for label, name in enumerate(classes)}
+    sets = []
+    for file, lines in zip(AIRCRAFT_FILES[1:], parts, strict=True):
+        rows = [line.strip().partition(" ") for line in lines if line.strip()]
+        if strange := [title for _, _, title in rows if title not in number]:
+            raise DataError(f"{file} has the variant “{strange[0]}”, which variants.txt has not.")
+        files = [(home / "images" / f"{one}.jpg", number[title]) for one, _, title in rows]
+        if missing := [path for path, _ in files if not path.is_file()]:
+            raise DataError(f"{file} lists {len(missing)} files not in {home}/images: "
+                            f"{missing[0].name} ...")  # fmt: skip
+        sets.append(images_of_files(files))
+    train, val, test = sets
+    return Task(AIRCRAFT, classes, train, val, test)
+
+
 def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
     if dataset.kind is None:
         raise DataError(
@@ -229,13 +265,10 @@ def _readable(name: str, titles: Sequence[str | Sequence[str]]) -> tuple[str, ..
     """Class names as words; of synonyms the first, of SUN397's paths the last part first.
 
     Of all of ImageNet CLIP's own, as CoOp takes them: by the first of their synonyms, two classes
-    are a crane. CLIP's call two a missile and two sunglasses; there the synonym tells them apart.
+    are a crane.
     """
-    if name == "imagenet" and len(titles) == len(IMAGENET_CLASSNAMES):
-        alike = (744, 836)  # projectile, sunglass
-        return tuple(
-            titles[i][0] if i in alike else one for i, one in enumerate(IMAGENET_CLASSNAMES)
-        )
+    if name == "imagenet" and len(titles) == len(CLIP_NAMES):
+        return CLIP_NAMES
     words = []
     for title in titles:
         text = title if isinstance(title, str) else title[0]

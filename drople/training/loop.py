@@ -57,12 +57,14 @@ def lr_at(
     Low-rank changes have their own `lr`, `lr_floor` and `lr_warm`.
 
     The first 10 % of the first epoch's steps run at `lr_warm`; epoch e runs at
-    lr max(floor, (1 + cos(pi e / epochs)) / 2).
+    lr max(floor, (1 + cos(pi e / epochs)) / 2). Where all of the first epoch is warm-up, e counts
+    from the second (dassl/optim/lr_scheduler.py of Dassl.pytorch, its constant warm-up).
     """
-    own = config.lora if low_rank else config
-    if epoch == 0 and step < steps // 10:
+    own, whole = config.lora if low_rank else config, config.warm_up == "epoch"
+    if epoch == 0 and (whole or step < steps // 10):
         return own.lr_warm
-    factor = 0.5 * (1 + math.cos(math.pi * epoch / config.epochs))
+    span = config.cosine_epochs or config.epochs
+    factor = 0.5 * (1 + math.cos(math.pi * (epoch - whole) / span))
     return own.lr * max(own.lr_floor, factor)
 
 

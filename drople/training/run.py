@@ -67,7 +67,7 @@ def _train(
     """Learns prompts, from the start or after a run's last whole epoch."""
     log, state, prompts = (stem.with_name(f"{stem.name}.{end}") for end in _ENDINGS)
     model = build_model(backbone, config)
-    measured = _forget_peak_memory(backbone)
+    measured = forget_peak_memory(backbone)
     steps = fit(model, task, config, state=state, cache=runs / "cache", processes=processes)
     if not processes.main:
         deque(steps, maxlen=0)
@@ -87,7 +87,7 @@ def _train(
     seconds = [step["seconds"] for step in read_log(log)] or [0.0]
     cost = {"train_seconds": round(sum(seconds), 1), "seconds_per_step": round(median(seconds), 4)}
     if measured:
-        cost["peak_mib"] = round(_peak_mib(backbone))
+        cost["peak_mib"] = round(peak_mib(backbone))
     card = replace(describe(model, task, config), metrics=cost)
     save_prompts(prompts, model, card)
     state.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ def describe(model: PromptedClip, task: Task, config: TrainConfig) -> PromptCard
     )  # fmt: skip
 
 
-def _forget_peak_memory(backbone: Backbone) -> bool:
+def forget_peak_memory(backbone: Backbone) -> bool:
     """Starts measuring memory again; False where this system cannot."""
     if backbone.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(backbone.device)
@@ -163,7 +163,7 @@ def _forget_peak_memory(backbone: Backbone) -> bool:
     return True
 
 
-def _peak_mib(backbone: Backbone) -> float:
+def peak_mib(backbone: Backbone) -> float:
     """Most memory since then: of the GPU where the backbone is on one, else of this process."""
     if backbone.device.type == "cuda":
         return torch.cuda.max_memory_allocated(backbone.device) / 2**20

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from papers import lay_out
 from PIL import Image
 
 from drople.errors import DataError
 from drople.training.datasets import DATASETS, _readable, open_task
+from drople.training.imagenets import IDS, IMAGENETS
+from drople.training.layouts import missing_parts
 
 
 def picture(path: Path) -> None:
@@ -199,3 +202,92 @@ def test_parts_with_files_of_the_same_names_have_keys_of_their_own(tmp_path):
         picture(tmp_path / part / "cat" / "1.png")
     task = open_task(str(tmp_path))
     assert (task.train.keys, task.test.keys) == (("train/cat/1.png",), ("test/cat/1.png",))
+
+
+# --- CoOp's folders of ImageNet, its variants and Aircraft ---
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory):
+    """The papers' data sets in CoOp's folders."""
+    return lay_out(tmp_path_factory.mktemp("papers"))
+
+
+def test_imagenet_is_read_from_coops_folders_with_clips_names(papers):
+    task = open_task("imagenet", papers)
+    assert task.classes == ("tench", "goldfish", "great white shark", "tiger shark")
+    assert len(task.train) + len(task.val) == 4 * 3
+    assert task.test.keys[:3] == ("n01440764/0.jpg", "n01440764/1.jpg", "n01443537/0.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("imagenetv2", 4), ("imagenet_sketch", 4), ("imagenet_a", 2), ("imagenet_r", 2)],
+)
+def test_a_variant_of_imagenet_is_there_to_be_tested_on_alone(papers, name, classes):
+    task = open_task(name, papers)
+    assert task.classes == open_task("imagenet", papers).classes[:classes]
+    assert (len(task.train), len(task.val)) == (0, 0)
+    assert task.test.labels.tolist() == [label for label in range(classes) for _ in range(2)]
+    with pytest.raises(DataError, match=f"{name} has no images to learn from"):
+        task.few(1, seed=1)
+
+
+def test_folders_of_imagenet_v2_go_by_their_numbers_not_their_letters(tmp_path):
+    for number in (2, 10):
+        picture(
+            tmp_path / "imagenetv2/imagenetv2-matched-frequency-format-val" / str(number) / "a.jpg"
+        )
+    assert open_task("imagenetv2", tmp_path).classes == ("great white shark", "brambling")
+
+
+def test_coops_file_of_names_comes_before_clips_and_doubles_are_told_apart(tmp_path):
+    for one in (IDS[0], IDS[657], IDS[744]):
+        picture(tmp_path / "imagenet-rendition/imagenet-r" / one / "a.jpg")
+    names = [f"name {i}" for i in range(1000)]
+    names[657] = names[744] = "missile"
+    lines = [f"{one} {name}" for one, name in zip(IDS, names, strict=True)]
+    (tmp_path / "imagenet-rendition" / "classnames.txt").write_text("\n".join(lines))
+    assert open_task("imagenet_r", tmp_path).classes == ("name 0", "missile", "projectile")
+    (tmp_path / "imagenet-rendition" / "classnames.txt").write_text("\n".join(lines[:-1]))
+    with pytest.raises(DataError, match="names 999 of ImageNet's 1000 classes, not n15075141"):
+        open_task("imagenet_r", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [("cats", "has cats; expected one folder a class, such as n01440764"), (None, "has no folder")],
+)
+def test_folders_that_are_no_class_of_imagenet_are_refused(tmp_path, folder, said):
+    (tmp_path / "imagenet-sketch" / "images" / (folder or "")).mkdir(parents=True)
+    with pytest.raises(DataError, match=said):
+        open_task("imagenet_sketch", tmp_path)
+
+
+def test_imagenets_test_images_in_one_folder_are_refused(tmp_path):
+    picture(tmp_path / "imagenet/images/train" / IDS[0] / "a.jpg")
+    picture(tmp_path / "imagenet/images/val" / "ILSVRC2012_val_00000001.JPEG")
+    with pytest.raises(DataError, match="val has no folder; expected one folder a class"):
+        open_task("imagenet", tmp_path)
+
+
+def test_aircraft_is_read_from_coops_folder(papers):
+    task = open_task("fgvc_aircraft", papers)
+    assert task.classes == ("A00 model", "A10 model", "A20 model")
+    assert [len(part) for part in (task.train, task.val, task.test)] == [9, 3, 6]
+    assert task.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_an_unknown_variant_of_aircraft_is_named(tmp_path):
+    lay_out(tmp_path)
+    (tmp_path / "fgvc_aircraft" / "variants.txt").write_text("A00 model\n")
+    with pytest.raises(DataError, match="has the variant “A10 model”, which"):
+        open_task("fgvc_aircraft", tmp_path)
+
+
+def test_every_data_set_of_the_papers_is_whole_as_coop_lays_it_out(papers, tmp_path):
+    names = {*DATASETS, *IMAGENETS}
+    assert len(names) == 15
+    assert not [line for name in names for line in missing_parts(name, papers)]
+    for name in names:
+        assert missing_parts(name, tmp_path / "nowhere")
