@@ -146,9 +146,11 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
                     elem_id="overview", apply_default_css=False,
                 )  # fmt: skip
             with gr.Tab("Text", id="text", elem_classes="lens-answers"):
-                views = savable("text", texts.build(), state, inputs.target)
+                views = savable("text", texts.build(), state, target=inputs.target)
             with gr.Tab("Trained with", id="trained-with", elem_classes="lens-answers"):
-                views += savable("trained-with", trained_with.build(bench), state, inputs.target)
+                views += savable(
+                    "trained-with", trained_with.build(bench), state, target=inputs.target
+                )
             with gr.Tab("Lab", id="lab", elem_classes="lens-answers"):
                 inputs.target.render()
                 comparisons = lab.build(bench)

@@ -64,8 +64,8 @@ def run_paired(
     model: Backbone | PromptedClip,
     pixels: np.ndarray,
     classes: ClassTexts,
-    settings: AnalysisSettings,
     *,
+    settings: AnalysisSettings,
     pair: tuple[str, str],
     seeds: Sequence[int],
     map_classes: Sequence[int] = (),
@@ -94,20 +94,20 @@ def run_paired(
     while start < len(seeds):
         mapped = start < maps_for and len(map_classes) > 0
         stop = min(start + BATCH, len(seeds), maps_for if mapped else len(seeds))
-        conditions = _conditions(model, settings, pair, seeds[start:stop])
+        conditions = _conditions(model, settings, pair, seeds=seeds[start:stop])
         # The last block decides no drop, and maps need its tokens.
         brief = not mapped and conditions.dropout.depth < model.backbone.image_layer_count
         with torch.no_grad():
             records = list(conditions.layers(batch, readout_only=brief, score_all=False))
         run = conditions.run_of(records, classes, drop_text=settings.drop_text)
         maps = _maps(run, settings, map_classes) if mapped else None
-        yield _batch_of(run, pair, seeds[start:stop], maps)
+        yield _batch_of(run, pair, seeds[start:stop], maps=maps)
         start = stop
 
 
 def rerun_paired(
     model: Backbone | PromptedClip, pixels: np.ndarray, classes: ClassTexts,
-    settings: AnalysisSettings, *, batch: DrawBatch, map_classes: Sequence[int],
+    *, settings: AnalysisSettings, batch: DrawBatch, map_classes: Sequence[int],
 ) -> DrawBatch:  # fmt: skip
     """The same draws once more, with the drops of a batch; p is worked out anew.
 
@@ -125,19 +125,19 @@ def rerun_paired(
     for depth in range(dropped.shape[1]):
         drop = torch.from_numpy(dropped[:, depth]).to(model.backbone.device)  # (2 n, 1 + T)
         decisions[depth] = TokenDrop(drop.float(), drop.float(), drop)
-    conditions = _conditions(model, settings, batch.pair, batch.seeds)
+    conditions = _conditions(model, settings, batch.pair, seeds=batch.seeds)
     acting = Replay.of_records(conditions.dropout, decisions, rescore=True)
     conditions = replace(conditions, dropout=acting)
     with torch.no_grad():
         records = list(conditions.layers(model.backbone.normalise(pixels[None]), score_all=False))
     run = conditions.run_of(records, classes, drop_text=settings.drop_text)
     maps = None if batch.maps is None else _maps(run, settings, map_classes)
-    return _batch_of(run, batch.pair, batch.seeds, maps)
+    return _batch_of(run, batch.pair, batch.seeds, maps=maps)
 
 
 def _conditions(
     model: Backbone | PromptedClip, settings: AnalysisSettings, pair: tuple[str, str],
-    seeds: Sequence[int],
+    *, seeds: Sequence[int],
 ) -> Conditions:  # fmt: skip
     """The pair of each seed as rows."""
     rows = rows_of(pair, seeds, settings.dropout)
@@ -163,7 +163,7 @@ def _maps(run: Run, settings: AnalysisSettings, classes: Sequence[int]) -> np.nd
 
 
 def _batch_of(
-    run: Run, pair: tuple[str, str], seeds: Sequence[int], maps: np.ndarray | None
+    run: Run, pair: tuple[str, str], seeds: Sequence[int], *, maps: np.ndarray | None
 ) -> DrawBatch:
     """A run whose rows are the pair of each seed, as arrays."""
     rows = len(run.conditions)

@@ -26,7 +26,13 @@ def draw(model=None, settings=None, *, pair=PAIR, seeds=range(6), **others) -> l
     texts = describe_classes(model, NAMES)
     return [
         *run_paired(
-            model, PIXELS, texts, settings or AnalysisSettings(), pair=pair, seeds=seeds, **others
+            model,
+            PIXELS,
+            texts,
+            settings=settings or AnalysisSettings(),
+            pair=pair,
+            seeds=seeds,
+            **others,
         )
     ]
 

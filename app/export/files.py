@@ -73,7 +73,7 @@ def as_png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def as_svg(picture: np.ndarray, title: str, bars: Sequence[Bar], notes: Sequence[str]) -> str:
+def as_svg(picture: np.ndarray, title: str, bars: Sequence[Bar], *, notes: Sequence[str]) -> str:
     """A picture without loss, with its title, colour bars and notes as real text, on white.
 
     Args:

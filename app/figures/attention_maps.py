@@ -32,7 +32,7 @@ def heads_scale(layers: list[AttentionLayer], token: int) -> Scale:
 
 
 def heads_strip(
-    analysis: Analysis, layers: list[AttentionLayer], layer: int, token: int
+    analysis: Analysis, layers: list[AttentionLayer], layer: int, *, token: int
 ) -> np.ndarray:
     """A tile a head of one layer."""
     scale = heads_scale(layers, token)
@@ -55,7 +55,7 @@ def _rollout_maps(one: AttentionLayer, token: int) -> list[np.ndarray]:
 
 
 def rollout_sheet(
-    analysis: Analysis, branch: str, layers: list[AttentionLayer], layer: int, token: int
+    analysis: Analysis, branch: str, layers: list[AttentionLayer], *, layer: int, token: int
 ) -> np.ndarray:
     """The mean of the heads beside the rollout; RGBA."""
     scale = rollout_scale(layers, layer, token)

@@ -24,7 +24,7 @@ def cam_scale(maps: ClassMaps, index: int) -> Scale:
 
 
 def cam_panel(
-    analysis: Analysis, maps: ClassMaps, condition: str, index: int, *, opacity: float
+    analysis: Analysis, maps: ClassMaps, condition: str, *, index: int, opacity: float
 ) -> np.ndarray:
     """One condition's map of one class over the photograph."""
     return overlay(

@@ -24,13 +24,13 @@ _DASHES = {IMPORTANCE: "longdash", CENTRE: "dash", EDGES: "dot"}
 
 
 def curves_figure(
-    analysis: Analysis, found: Faithfulness, replacement: str, quantity: Quantity
+    analysis: Analysis, found: Faithfulness, replacement: str, *, quantity: Quantity
 ) -> go.Figure:
     """Deletion above, insertion below; a line a map, a band where 95 % of random orders lie."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     for row, direction in enumerate(DIRECTIONS, start=1):
         measure = Measure(direction, replacement)
-        _add_random(figure, row, found.random.get(measure, ()), quantity)
+        _add_random(figure, row, found.random.get(measure, ()), quantity=quantity)
         for name, curve in found.curves.get(measure, {}).items():
             figure.add_scatter(
                 x=curve.shares, y=curve.values(quantity), mode="lines", row=row, col=1,
@@ -56,7 +56,9 @@ def _colour(name: str) -> str:
     return CONDITION_COLOURS.get(name, BASELINE_COLOUR)
 
 
-def _add_random(figure: go.Figure, row: int, curves: tuple[Curve, ...], quantity: Quantity) -> None:
+def _add_random(
+    figure: go.Figure, row: int, curves: tuple[Curve, ...], *, quantity: Quantity
+) -> None:
     if not curves:
         return
     shares = curves[0].shares

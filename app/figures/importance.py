@@ -44,7 +44,7 @@ def values_of(layer: LayerTrace, signal: str) -> np.ndarray:
 
 
 def scale_of(
-    analysis: Analysis, trace: BranchTrace, signal: str, layer: int | None, row: int | None = 0
+    analysis: Analysis, trace: BranchTrace, signal: str, *, layer: int | None, row: int | None = 0
 ) -> Scale:
     """The scale of one layer, or, without one, of all layers alike.
 
@@ -83,7 +83,7 @@ def _luminance(*rgb: int) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def text_table(trace: BranchTrace, target: int, signal: str, scale: Scale) -> str:
+def text_table(trace: BranchTrace, target: int, signal: str, *, scale: Scale) -> str:
     """One class's words, a row a layer, coloured by a signal, HTML."""
     words = trace.words[target]
     rows = []

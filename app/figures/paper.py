@@ -43,25 +43,25 @@ def paper_figure(analysis: Analysis, layer: int, index: int) -> Figure:
     cells = figure.subplots(2, columns, squeeze=False)
     for cell in cells.flat:
         cell.set_axis_off()
-    _upper_row(figure, cells[0], analysis, layer)
+    _upper_row(figure, cells[0], analysis, layer=layer)
     scale = cam_scale(analysis.maps, index)
     for cell, condition in zip(cells[1], conditions, strict=False):
         values = analysis.maps.values[condition][index]
-        _patches(cell, analysis, values, scale, marked=analysis.maps.unavailable[condition])
+        _patches(cell, analysis, values, scale=scale, marked=analysis.maps.unavailable[condition])
         said = analysis.predictions[condition].probabilities[analysis.maps.classes[index]]
         _title(cell, f"{CONDITION_NAMES[condition]}, p = {said:.2f}")
     _bar(figure, list(cells[1]), scale)
     return figure
 
 
-def _upper_row(figure: Figure, cells: list[Axes], analysis: Analysis, layer: int) -> None:
+def _upper_row(figure: Figure, cells: list[Axes], analysis: Analysis, *, layer: int) -> None:
     """The photograph, the importance, and what the dropouts drop."""
     shown = ADAPTED if analysis.adapted else FROZEN
     one = analysis.images[shown].layers[layer]
     cells[0].imshow(analysis.pixels, extent=_extent(one.grid), interpolation="bilinear")
     _title(cells[0], "photograph")
-    scale = scale_of(analysis, analysis.images[shown], "blend", layer)
-    _patches(cells[1], analysis, one.patches(values_of(one, "blend")), scale)
+    scale = scale_of(analysis, analysis.images[shown], "blend", layer=layer)
+    _patches(cells[1], analysis, one.patches(values_of(one, "blend")), scale=scale)
     _title(cells[1], f"importance, layer {layer + 1}")
     _bar(figure, [cells[1]], scale, shrink=0.8)
     for cell, condition in zip(cells[2:], analysis.conditions[2:], strict=False):
@@ -69,7 +69,7 @@ def _upper_row(figure: Figure, cells: list[Axes], analysis: Analysis, layer: int
         gone = np.zeros(drawn.blend.shape, bool) if drawn.dropped is None else drawn.dropped
         marked = drawn.patches(gone)
         none, hidden = np.full(marked.shape, np.nan), drawn.hidden_patches()
-        _patches(cell, analysis, none, scale, marked=marked, hidden=hidden)
+        _patches(cell, analysis, none, scale=scale, marked=marked, hidden=hidden)
         words = f"dropped by {CONDITION_NAMES[condition]}"
         _title(cell, words, CONDITION_COLOURS[condition])
 
@@ -87,8 +87,8 @@ def _patches(
     cell: Axes,
     analysis: Analysis,
     values: np.ndarray,
-    scale: Scale,
     *,
+    scale: Scale,
     marked: np.ndarray | None = None,
     hidden: np.ndarray | None = None,
 ) -> None:
@@ -115,7 +115,7 @@ def _patches(
     cell.set_aspect("equal")
 
 
-def _bar(figure: Figure, cells: list[Axes], scale: Scale, shrink: float = 1.0) -> None:
+def _bar(figure: Figure, cells: list[Axes], scale: Scale, *, shrink: float = 1.0) -> None:
     table = DIVERGING if scale.diverging else SEQUENTIAL
     shades = ScalarMappable(Normalize(scale.low, scale.high or 1e-9), table)
     bar = figure.colorbar(

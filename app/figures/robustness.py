@@ -40,7 +40,7 @@ def strip_scale(found: Sequence[Version], condition: str, target: int) -> Scale:
     return cam_scale(ClassMaps(maps.method, maps.layer, (target,), values, {}), 0)
 
 
-def strip_sheet(found: Sequence[Version], condition: str, layer: int, target: int) -> np.ndarray:
+def strip_sheet(found: Sequence[Version], condition: str, layer: int, *, target: int) -> np.ndarray:
     """A column a version: the picture, the map on one scale, the drops after a layer; RGBA."""
     scale = strip_scale(found, condition, target)
     columns = []

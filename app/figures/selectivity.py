@@ -18,9 +18,9 @@ def meters(layers: list[LayerTrace], p_max: float, row: int) -> list[Meter]:
 def meter_figure(given: list[Meter], other: list[Meter] | None, name: str) -> go.Figure:
     """A bar from lowest to highest p a layer, thick within one sd of the mean, and the mean."""
     figure = go.Figure()
-    _add(figure, given, -0.16 if other else 0.0, CONDITION_COLOURS["iwtd"], "as it is")
+    _add(figure, given, -0.16 if other else 0.0, colour=CONDITION_COLOURS["iwtd"], name="as it is")
     if other:
-        _add(figure, other, 0.16, CONDITION_COLOURS["inverse"], f"what if: {name}")
+        _add(figure, other, 0.16, colour=CONDITION_COLOURS["inverse"], name=f"what if: {name}")
     figure.update_xaxes(
         title="layer", tickvals=[one.depth + 1 for one in given], zeroline=False, showgrid=False,
     )  # fmt: skip
@@ -31,7 +31,7 @@ def meter_figure(given: list[Meter], other: list[Meter] | None, name: str) -> go
     return plain(figure, height=320, legend=True)
 
 
-def _add(figure: go.Figure, given: list[Meter], shift: float, colour: str, name: str) -> None:
+def _add(figure: go.Figure, given: list[Meter], shift: float, *, colour: str, name: str) -> None:
     for one in given:
         x = one.depth + 1 + shift
         low, high = max(one.mean - one.spread, one.low), min(one.mean + one.spread, one.high)

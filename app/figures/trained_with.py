@@ -41,7 +41,7 @@ def trained_sheet(analysis: Analysis, target: int, answers: Sequence[Answer]) ->
     maps = _maps(analysis, target, answers)
     columns = []
     for one in answers:
-        panel = cam_panel(analysis, maps, one.name, 0, opacity=0.65)
+        panel = cam_panel(analysis, maps, one.name, index=0, opacity=0.65)
         cosines = one.prediction.cosines
         rank = 1 + int((cosines > cosines[target]).sum())
         said = f"p = {one.prediction.probabilities[target]:.3f}, rank {rank}"

@@ -114,11 +114,14 @@ def draw(
     shown = branch if branch in attention else FROZEN
     layers, index = attention[shown], layer_index(analysis, layer)
     token, name = token_of(layers[index], kind, row, column)
-    sentence = wording.attention_sentence(layers, index, token, name)
+    sentence = wording.attention_sentence(layers, index, token, name=name)
     return (
-        gr.Image(figures.heads_strip(analysis, layers, index, token), alt_text=sentence),
+        gr.Image(figures.heads_strip(analysis, layers, index, token=token), alt_text=sentence),
         colour_bar(figures.heads_scale(layers, token)),
-        gr.Image(figures.rollout_sheet(analysis, shown, layers, index, token), alt_text=sentence),
+        gr.Image(
+            figures.rollout_sheet(analysis, shown, layers, layer=index, token=token),
+            alt_text=sentence,
+        ),
         colour_bar(figures.rollout_scale(layers, index, token)),
         plain_text(sentence),
     )

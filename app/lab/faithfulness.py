@@ -113,7 +113,7 @@ def draw(
 ) -> tuple[Any, str, dict[str, Any]]:
     """The curves, the sentence and the table."""
     maps, measured = judged
-    sentence = wording.faithfulness_sentence(analysis, measured, target, quantity)
-    rows = wording.faithfulness_rows(analysis, maps, measured, quantity)
-    figure = figures.curves_figure(analysis, measured, instead, quantity)
+    sentence = wording.faithfulness_sentence(analysis, measured, target, quantity=quantity)
+    rows = wording.faithfulness_rows(analysis, maps, measured, quantity=quantity)
+    figure = figures.curves_figure(analysis, measured, instead, quantity=quantity)
     return figure, plain_text(sentence), table_of(wording.HEADERS, rows)

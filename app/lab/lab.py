@@ -91,7 +91,7 @@ def build(bench: Bench) -> Lab:
             with gr.Tab(name, id=f"lab-{name}") as own:
                 gr.Markdown(f"**{question}**", elem_classes="lens-intro")
                 shown = [view for build in builds for view in build(bench)]
-                built.tabs[name] = savable(name, shown, bench.state, bench.target)
+                built.tabs[name] = savable(name, shown, bench.state, target=bench.target)
             chosen = own.select(lambda name=name: name, None, opened, **QUIET)
             for one in built.tabs[name]:
                 one.draw_on(chosen.success, bench.state, bench.target)

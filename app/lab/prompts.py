@@ -61,7 +61,7 @@ def draw(
     """The sentence, both figures, the counts, and the numbers learnt."""
     found = learnt_numbers()
     learnt = (plain_text(learnt_sentence(found)), table_of(LEARNT_HEADERS, learnt_rows(found)))
-    plan = plan_of(studio, analysis, backbone, prompts)
+    plan = plan_of(studio, analysis, backbone, prompts=prompts)
     if not isinstance(plan, PromptPlan):
         return plain_text(plan), None, "", None, table_of(HEADERS), *learnt
     depths = {
@@ -80,7 +80,7 @@ def draw(
     )
 
 
-def plan_of(studio: Studio, analysis: Analysis, backbone: str, prompts: str) -> PromptPlan | str:
+def plan_of(studio: Studio, analysis: Analysis, backbone: str, *, prompts: str) -> PromptPlan | str:
     """Where the prompts of an analysis sit, read from the file the form names; else why not."""
     if ADAPTED not in analysis.images:
         return NO_DROPOUT_HERE

@@ -80,7 +80,7 @@ def draw(
     """The curves, the sentence and both tables."""
     complete, curves = drawn
     seed = analysis.settings.seed
-    sentence = wording.rates_sentence(curves, analysis.classes[target], complete, seed)
+    sentence = wording.rates_sentence(curves, analysis.classes[target], complete, first_seed=seed)
     areas = table_of(wording.AREA_HEADERS, wording.area_rows(curves))
     points = table_of(wording.POINT_HEADERS, wording.point_rows(curves))
     figure = (figures.rates_figure if every else figures.difference_figure)(curves, quantity)

@@ -77,7 +77,9 @@ def draw(
     classes = analysis.classes
     drawn = f"One draw (seed {analysis.settings.seed}), {classes[target]} as the label."
     sentence = residual_sentence(reading, residual, classes, drawn=drawn)
-    rows = probability_rows(reading, residual, classes, shown_classes(reading, residual, target))
+    rows = probability_rows(
+        reading, residual, classes, shown=shown_classes(reading, residual, target)
+    )
     return (
         residual_figure(reading, residual, classes, target=target),
         schedule_figure(schedule, at),

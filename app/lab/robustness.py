@@ -105,10 +105,12 @@ def draw(
     """The strip, its scale, the sentence and the table."""
     condition = shown if shown in analysis.images else FROZEN
     index = layer_index(analysis, layer)
-    sentence = wording.strip_sentence(versions, kind, condition, target)
-    rows = wording.strip_rows(versions, condition, index, target)
+    sentence = wording.strip_sentence(versions, kind, condition, target=target)
+    rows = wording.strip_rows(versions, condition, index, target=target)
     table = table_of(wording.strip_headers(analysis, condition), rows)
-    sheet = gr.Image(figures.strip_sheet(versions, condition, index, target), alt_text=sentence)
+    sheet = gr.Image(
+        figures.strip_sheet(versions, condition, index, target=target), alt_text=sentence
+    )
     bar = colour_bar(figures.strip_scale(versions, condition, target))
     return sheet, bar, plain_text(sentence), table
 

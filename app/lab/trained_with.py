@@ -105,9 +105,9 @@ def draw(
     if task not in known or answers is None:
         note = PRESS if task in known else plain_text(NOTHING_TO_COMPARE)
         return None, "", note, table_of(wording.HEADERS)
-    sentence = wording.trained_sentence(known[task], analysis.classes, target, answers)
+    sentence = wording.trained_sentence(known[task], analysis.classes, target, answers=answers)
     bar = colour_bar(figures.trained_scale(analysis, target, answers))
-    rows = wording.trained_rows(known[task], analysis.classes, target, answers)
+    rows = wording.trained_rows(known[task], analysis.classes, target, answers=answers)
     table = table_of(wording.HEADERS, rows)
     shown = gr.Image(figures.trained_sheet(analysis, target, answers), alt_text=sentence)
     return shown, bar, plain_text(sentence), table

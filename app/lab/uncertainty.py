@@ -79,7 +79,9 @@ def draw(
     analysis: Analysis, target: int, statistics: dict[str, DrawStatistics], what: str
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The maps, their scales, the sentence and the table."""
-    sentence = wording.draws_sentence(statistics, analysis.classes, target, analysis.settings.seed)
+    sentence = wording.draws_sentence(
+        statistics, analysis.classes, target, first_seed=analysis.settings.seed
+    )
     bars = "".join(colour_bar(scale) for scale in figures.draw_scales(analysis, statistics, what))
     table = table_of(wording.HEADERS, wording.draws_rows(statistics))
     shown = gr.Image(figures.draws_sheet(analysis, statistics, what), alt_text=sentence)

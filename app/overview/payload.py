@@ -248,7 +248,7 @@ class Overview:
             ],
             "reason": [
                 sentences.reason_sentence(
-                    i, self.pair, own.p, own.importance[own.branch],
+                    i, self.pair, own.p, importance=own.importance[own.branch],
                     limits=(dropout.p_min, dropout.p_max), grid=self.undropped.grid, drawn=drawn,
                 )
                 for i in layers

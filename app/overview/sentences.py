@@ -69,7 +69,7 @@ def answer_sentence(analysis: Analysis, pair: tuple[str, str], drawn: Drawn | No
     return (
         f"{answer} {drawn.over()} {inside(pair[0])} decides like {inside(pair[1])} in "
         f"{_share(decisions - differ, decisions)} decisions; "
-        f"{_flips(analysis.classes, pair, drawn, plain)}"
+        f"{_flips(analysis.classes, pair, drawn, plain=plain)}"
     )
 
 
@@ -92,7 +92,7 @@ def _share(part: int, whole: int) -> str:
     return f"{percent:.1f} % of {whole:,}"
 
 
-def _flips(classes: Sequence[str], pair: tuple[str, str], drawn: Drawn, plain: int) -> str:
+def _flips(classes: Sequence[str], pair: tuple[str, str], drawn: Drawn, *, plain: int) -> str:
     """How often each dropout changes the answer of the undropped branch."""
     count = len(drawn.seeds)
     flips = [int((drawn.answers[name] != plain).sum()) for name in pair]
@@ -137,8 +137,8 @@ def reason_sentence(
     layer: int,
     pair: tuple[str, str],
     p: Mapping[str, np.ndarray],
-    importance: Mapping[str, np.ndarray],
     *,
+    importance: Mapping[str, np.ndarray],
     limits: tuple[float, float],
     grid: tuple[int, int],
     drawn: Drawn | None,
@@ -177,7 +177,7 @@ def reason_sentence(
     )
     if found is None:
         return ""
-    return f"{few} because {_cause(found, float(rates.mean()), limits, grid)}."
+    return f"{few} because {_cause(found, float(rates.mean()), limits, grid=grid)}."
 
 
 def _percent(share: float) -> str:
@@ -193,7 +193,9 @@ def _differing(a: np.ndarray, b: np.ndarray, counted: LayerDecisions | None) -> 
     return float(np.nanmean(gap)) if np.isfinite(gap).any() else None
 
 
-def _cause(found: Reason, mean: float, limits: tuple[float, float], grid: tuple[int, int]) -> str:
+def _cause(
+    found: Reason, mean: float, limits: tuple[float, float], *, grid: tuple[int, int]
+) -> str:
     if found.kind == "flat":
         return "importance is nearly the same for all tokens here"
     if found.kind == "one_token":

@@ -93,7 +93,7 @@ def draws_in_turns(
         loaded.model,
         analysis.pixels,
         studio.texts(loaded, analysis.classes, settings.template),
-        settings,
+        settings=settings,
         pair=pair,
         seeds=range(settings.seed + start, settings.seed + stop),
         map_classes=analysis.maps.classes,

@@ -124,7 +124,13 @@ def _gpu_seconds(files: Sequence[str], *_: Any) -> int:
 
 
 def explained(
-    studio: Studio, host: Host, files: Sequence[str], draws: int, form: Form, progress: gr.Progress
+    studio: Studio,
+    host: Host,
+    files: Sequence[str],
+    *,
+    draws: int,
+    form: Form,
+    progress: gr.Progress,
 ) -> Iterator[Batch]:
     """The rows so far, a few pictures at a time; others compute in between."""
     uploads, others = find_uploads(files)
@@ -145,15 +151,15 @@ def explained(
     progress((0, len(uploads)), unit="pictures")
     left = iter(uploads)
     while some := [*islice(left, AT_ONCE)]:
-        rows = rows_of(studio, loaded.model, some, texts, settings, **options)
+        rows = rows_of(studio, loaded.model, some, texts=texts, settings=settings, **options)
         batch = replace(batch, rows=(*batch.rows, *rows))
         progress((len(batch.rows), len(uploads)), unit="pictures")
         yield batch
 
 
 def rows_of(
-    studio: Studio, model: Backbone | PromptedClip, uploads: Sequence[Upload], texts: ClassTexts,
-    settings: AnalysisSettings, *, strategy: str, draws: int,
+    studio: Studio, model: Backbone | PromptedClip, uploads: Sequence[Upload], *, texts: ClassTexts,
+    settings: AnalysisSettings, strategy: str, draws: int,
 ) -> list[Row]:  # fmt: skip
     """A row for each picture, in their order; those that cannot be read say why."""
     rows: dict[int, Row] = {}

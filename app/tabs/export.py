@@ -36,7 +36,7 @@ SCRIPT = (Path(__file__).parents[2] / "assets" / "save.js").read_text(encoding="
 KEEP = f"file => {{ {SCRIPT}; keep(file) }}"
 
 
-def savable(name: str, views: list[View], state: gr.State, target: gr.Dropdown) -> list[View]:
+def savable(name: str, views: list[View], state: gr.State, *, target: gr.Dropdown) -> list[View]:
     """The same views, with the button under them; `name` is what its archive is called."""
     button = gr.Button(
         "Save pictures and tables (PNG, SVG, CSV)", size="sm", elem_classes="lens-save",
@@ -91,7 +91,7 @@ def saved(
             outputs = view.drawn(analysis, target, *own)
             shown = _Shown.of(view, list(outputs) if len(view.outputs) > 1 else [outputs])
             notes |= dict.fromkeys([*(bar.line for bar in shown.bars), *shown.notes])
-            for what, ending, content in _files(analysis, index, shown, drawn):
+            for what, ending, content in _files(analysis, index, shown, plots=drawn):
                 files[f"{stem_of(analysis, index, what)}.{ending}"] = content
         if not files:
             raise SettingsError("There is nothing to save here yet: compute it first.")
@@ -135,6 +135,7 @@ def _files(
     analysis: Analysis,
     target: int,
     shown: _Shown,
+    *,
     plots: dict[str, dict[str, str]],
 ) -> Iterator[tuple[str, str, bytes]]:
     """What, file ending and content of each picture and table of a view."""
@@ -144,7 +145,7 @@ def _files(
         if isinstance(one, gr.Image) and isinstance(value, np.ndarray):
             title = f"{one.label}: {analysis.classes[target]}"
             yield what, "png", as_png(value)
-            yield what, "svg", as_svg(value, title, shown.bars, notes).encode()
+            yield what, "svg", as_svg(value, title, shown.bars, notes=notes).encode()
         elif isinstance(one, gr.Dataframe) and isinstance(value, dict) and value.get("data"):
             yield what, "csv", as_csv(value["headers"], value["data"]).encode()
         elif isinstance(one, gr.HTML) and isinstance(value, str) and read_cells(value):

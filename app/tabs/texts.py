@@ -40,11 +40,11 @@ def draw(analysis: Analysis, target: int, signal: str, branch: str) -> tuple[str
     branch = branch if branch in analysis.texts else "frozen"
     trace = analysis.texts[branch]
     signal = signal if signal in signals_of(trace) else "blend"
-    scale = scale_of(analysis, trace, signal, None, None)
+    scale = scale_of(analysis, trace, signal, layer=None, row=None)
     shown = dict.fromkeys([target, *analysis.maps.classes])
     strips = [
         f'<h2 style="font-size: 1rem">{escape(analysis.classes[i])}</h2>'
-        + text_table(trace, i, signal, scale)
+        + text_table(trace, i, signal, scale=scale)
         for i in shown
     ]
     return colour_bar(scale), "".join(strips)

@@ -33,7 +33,7 @@ def _row(one: AttentionLayer, head: int, weights: np.ndarray) -> list[str]:
     ]
 
 
-def attention_sentence(layers: list[AttentionLayer], layer: int, token: int, name: str) -> str:
+def attention_sentence(layers: list[AttentionLayer], layer: int, token: int, *, name: str) -> str:
     """Where the token looks in this layer, and what the rollout says it is made of."""
     one = layers[layer]
     mean = one.heads[:, token].astype(np.float64).mean(axis=0)

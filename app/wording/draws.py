@@ -34,7 +34,7 @@ def _row(name: str, one: DrawStatistics) -> list[str]:
 
 
 def draws_sentence(
-    found: dict[str, DrawStatistics], classes: tuple[str, ...], target: int, first_seed: int
+    found: dict[str, DrawStatistics], classes: tuple[str, ...], target: int, *, first_seed: int
 ) -> str:
     """What the draws so far say; one draw is called one draw."""
     some = next(iter(found.values()))

@@ -27,7 +27,7 @@ HEADERS = ("map", *_AREAS, "beats every baseline in", "sparsity (Gini)")
 
 
 def faithfulness_rows(
-    analysis: Analysis, maps: Mapping[str, np.ndarray], found: Faithfulness, quantity: Quantity
+    analysis: Analysis, maps: Mapping[str, np.ndarray], found: Faithfulness, *, quantity: Quantity
 ) -> list[list[str]]:
     """The rows under `HEADERS`, of the maps and baselines measured so far."""
     areas = {measure: found.areas(measure, quantity) for measure in MEASURES}
@@ -64,7 +64,7 @@ def _beaten(found: Faithfulness, name: str, quantity: Quantity) -> str:
 
 
 def faithfulness_sentence(
-    analysis: Analysis, found: Faithfulness, target: int, quantity: Quantity
+    analysis: Analysis, found: Faithfulness, target: int, *, quantity: Quantity
 ) -> str:
     """Which maps are evidence at all, and where the measures contradict each other."""
     branch = CONDITION_NAMES[ADAPTED if analysis.adapted else FROZEN]

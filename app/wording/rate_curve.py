@@ -56,7 +56,7 @@ def point_rows(curves: RateCurves) -> list[list[str]]:
     return rows
 
 
-def rates_sentence(curves: RateCurves, name: str, draws: int, first_seed: int) -> str:
+def rates_sentence(curves: RateCurves, name: str, draws: int, *, first_seed: int) -> str:
     """How IWTD compares with vanilla dropout over all rates, and how sure that is."""
     if not draws:
         return f"The first draw (seed {first_seed}), for {name}: the rates come one by one."

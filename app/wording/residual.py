@@ -23,7 +23,7 @@ TERMS = {
 
 
 def probability_rows(
-    reading: Reading, residual: Residual, classes: tuple[str, ...], shown: list[int]
+    reading: Reading, residual: Residual, classes: tuple[str, ...], *, shown: list[int]
 ) -> list[list[str]]:
     """The rows under `HEADERS`: classes, and the entropies."""
     columns = (reading.frozen, reading.adapted, residual.probabilities, residual.stepped)

@@ -26,7 +26,7 @@ def strip_headers(analysis: Analysis, condition: str) -> list[str]:
 
 
 def strip_rows(
-    found: Sequence[Version], condition: str, layer: int, target: int
+    found: Sequence[Version], condition: str, layer: int, *, target: int
 ) -> list[list[str]]:
     """A row a version: what it gives the class looked at, and how like the clean picture it is."""
     clean = found[0].analysis
@@ -50,7 +50,7 @@ def answer_of(analysis: Analysis) -> int:
     return int(analysis.predictions[answering(analysis)].cosines.argmax())
 
 
-def strip_sentence(found: Sequence[Version], kind: str, condition: str, target: int) -> str:
+def strip_sentence(found: Sequence[Version], kind: str, condition: str, *, target: int) -> str:
     """Where the answer changes, and where the map is least like the clean one."""
     clean = found[0].analysis
     plain_answer = clean.classes[answer_of(clean)]

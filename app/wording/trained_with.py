@@ -14,13 +14,15 @@ HEADERS = (
 
 
 def trained_rows(
-    comparison: Comparison, classes: tuple[str, ...], target: int, answers: Sequence[Answer]
+    comparison: Comparison, classes: tuple[str, ...], target: int, *, answers: Sequence[Answer]
 ) -> list[list[str]]:
     """The rows under `HEADERS`; accuracies are those the cards hold."""
-    return [_row(comparison, classes, target, one) for one in answers]
+    return [_row(comparison, classes, target, one=one) for one in answers]
 
 
-def _row(comparison: Comparison, classes: tuple[str, ...], target: int, one: Answer) -> list[str]:
+def _row(
+    comparison: Comparison, classes: tuple[str, ...], target: int, *, one: Answer
+) -> list[str]:
     card = comparison.cards.get(one.name)
     measured = [one.accuracy.get(key) for key in ("base", "novel", "harmonic_mean")]
     return [
@@ -35,7 +37,7 @@ def _row(comparison: Comparison, classes: tuple[str, ...], target: int, one: Ans
 
 
 def trained_sentence(
-    comparison: Comparison, classes: tuple[str, ...], target: int, answers: Sequence[Answer]
+    comparison: Comparison, classes: tuple[str, ...], target: int, *, answers: Sequence[Answer]
 ) -> str:
     """What each gives the class looked at, who says something else, and what else differs."""
     trained = [one for one in answers if one.method != FROZEN]

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{len(missing)} things are missing; nothing was started.")
     precision = precision_of(args, backbone, processes)
     planned = [one.with_precision(precision) for one in planned]
-    found = estimate(planned, backbone, tasks, processes)
+    found = estimate(planned, backbone, tasks, processes=processes)
     if processes.main:
         free = shutil.disk_usage(args.runs).free
         print("\n".join(summary(found, backbone, free_bytes=free)), flush=True)

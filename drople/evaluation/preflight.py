@@ -129,7 +129,7 @@ class _Trainings:
 
 
 def estimate(
-    planned: Sequence[Planned], backbone: Backbone, tasks: dict[str, Task], processes: Processes
+    planned: Sequence[Planned], backbone: Backbone, tasks: dict[str, Task], *, processes: Processes
 ) -> Estimate:
     """Measures this machine and works out what a plan takes on it; writes nothing."""
     trainings = _Trainings(backbone, tasks)
@@ -147,7 +147,9 @@ def estimate(
         for training, config in (min(mine, key=_classes), max(mine, key=_classes)):
             classes = len(training.task.classes)
             if classes not in points:
-                measured[method] = _measure_steps(backbone, training.task, config, processes)
+                measured[method] = _measure_steps(
+                    backbone, training.task, config, processes=processes
+                )
                 points[classes] = measured[method].seconds
         steps[method] = StepTime(min(points.items()), max(points.items()))
     config = planned[-1].config
@@ -186,7 +188,7 @@ def _classes(pair: tuple[_Training, TrainConfig]) -> int:
 
 
 def _measure_steps(
-    backbone: Backbone, task: Task, config: TrainConfig, processes: Processes
+    backbone: Backbone, task: Task, config: TrainConfig, *, processes: Processes
 ) -> _Measured:
     few = replace(task, train=task.train.some(STEPS * config.batch))
     model = build_model(backbone, config)

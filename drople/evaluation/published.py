@@ -24,7 +24,7 @@ def _row(method: str, figures: str, note: str = "") -> tuple[str, str, str, str,
     return method, base, novel, harmonic, _UPROMPT + note
 
 
-def _of(coop: str, promptsrc: str, uprompt: str, note: str = "") -> tuple[tuple[str, ...], ...]:
+def _of(coop: str, promptsrc: str, uprompt: str, *, note: str = "") -> tuple[tuple[str, ...], ...]:
     return _row("CoOp", coop, note), _row("PromptSRC", promptsrc), _row("UPrompt", uprompt)
 
 
@@ -32,7 +32,7 @@ BASE_TO_NOVEL = {  # method, base, novel, harmonic mean, source
     "imagenet": _of("76.47/67.88/71.92", "77.60/70.73/74.01", "78.65/71.24/74.76"),
     "caltech101": _of(
         "96.00/89.81/93.73", "98.10/94.03/96.02", "98.78/95.84/97.29",
-        " (as printed; its parts give 92.80)",
+        note=" (as printed; its parts give 92.80)",
     ),
     "oxford_pets": _of("93.67/95.29/94.47", "95.33/97.30/96.30", "96.41/97.92/97.16"),
     "stanford_cars": _of("78.12/60.40/68.13", "78.27/74.97/76.58", "83.58/74.57/78.82"),
@@ -43,7 +43,7 @@ BASE_TO_NOVEL = {  # method, base, novel, harmonic mean, source
     "dtd": _of("79.44/41.18/54.24", "83.37/62.97/71.75", "85.60/67.23/75.31"),
     "eurosat": _of(
         "93.19/54.74/68.69", "92.90/73.90/82.32", "94.82/82.68/88.33",
-        " (as printed; its parts give 68.97)",
+        note=" (as printed; its parts give 68.97)",
     ),
     "ucf101": _of("84.69/56.05/67.46", "87.10/78.80/82.74", "89.21/81.83/85.36"),
 }  # fmt: skip

@@ -74,7 +74,9 @@ class Erasure:
     ends: np.ndarray  # (2, 2): whole and wholly replaced; probability, cosine
 
     @classmethod
-    def of(cls, ask: Ask, pixels: np.ndarray, grid: tuple[int, int], replacement: str) -> Erasure:
+    def of(
+        cls, ask: Ask, pixels: np.ndarray, grid: tuple[int, int], *, replacement: str
+    ) -> Erasure:
         """Asks about the whole picture and the wholly replaced one."""
         other = REPLACEMENTS[replacement](pixels, pixels.shape[0] // grid[0])
         return cls(pixels, other, grid, ask(np.stack([pixels, other])))
@@ -188,7 +190,7 @@ def run_erasures(
     result, done = Faithfulness(), 0
     for replacement in replacements:
         deletion, insertion = (Measure(direction, replacement) for direction in DIRECTIONS)
-        erasure = Erasure.of(ask, pixels, (grid[0], grid[1]), replacement)
+        erasure = Erasure.of(ask, pixels, (grid[0], grid[1]), replacement=replacement)
         for name, order in ordered.items():
             for measure in (deletion, insertion):
                 curve = erasure.curve(ask, order, measure.direction)

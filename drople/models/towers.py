@@ -106,7 +106,7 @@ def run_layers(
         if depth > start:
             early = dropout is not None and dropout.placement == "post"
             if dropout and pending and early:
-                tokens, hidden = dropout.erase(tokens, hidden, pending, depth - 1)
+                tokens, hidden = dropout.erase(tokens, hidden, pending, depth=depth - 1)
             if depth < len(prompts):
                 step = prompts[depth]
                 if hidden is not None:
@@ -116,7 +116,7 @@ def run_layers(
                     pending = _follow(pending, layout, step)
                 tokens, layout = layout.write_prompts(tokens, step), layout.after(step)
             if dropout and pending and not early:
-                tokens, hidden = dropout.erase(tokens, hidden, pending, depth - 1)
+                tokens, hidden = dropout.erase(tokens, hidden, pending, depth=depth - 1)
         entering = tokens
         watch = watched is None or depth < watched
         last = readout_only and depth == len(blocks) - 1

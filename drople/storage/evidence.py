@@ -104,7 +104,7 @@ def replay(
                 redrawn += int(((old.uniform < new.probability) != old.dropped).sum())
                 drawn += int(old.eligible.sum())
     for batch in draws:
-        for name, gap in _draw_differences(stored, model, texts, batch).items():
+        for name, gap in _draw_differences(stored, model, texts, batch=batch).items():
             differences[name] = max(differences.get(name, 0.0), gap)
     return ReplayReport(differences, redrawn, drawn, _elsewhere(stored, fresh))
 
@@ -247,7 +247,7 @@ def _decisions(stored: Analysis, device: torch.device) -> dict[int, TokenDrop]:
 
 
 def _draw_differences(
-    stored: Analysis, model: Backbone | PromptedClip, texts: ClassTexts, batch: DrawBatch
+    stored: Analysis, model: Backbone | PromptedClip, texts: ClassTexts, *, batch: DrawBatch
 ) -> dict[str, float]:
     """Quantity -> the largest difference of a batch of draws, recomputed with its own drops."""
     differences: dict[str, float] = {}
@@ -262,7 +262,7 @@ def _draw_differences(
     for start in range(0, len(batch.seeds), BATCH):
         part = batch.part(slice(start, start + BATCH))
         fresh = rerun_paired(
-            model, stored.pixels, texts, stored.settings, batch=part,
+            model, stored.pixels, texts, settings=stored.settings, batch=part,
             map_classes=stored.maps.classes,
         )  # fmt: skip
         old, new = dict(_leaves(part)), dict(_leaves(fresh))

@@ -194,7 +194,7 @@ class TokenDropout:
         return TokenDrop(probability, uniform, uniform < probability)
 
     def erase(
-        self, tokens: Tensor, hidden: Tensor | None, drop: TokenDrop, depth: int
+        self, tokens: Tensor, hidden: Tensor | None, drop: TokenDrop, *, depth: int
     ) -> tuple[Tensor, Tensor | None]:
         """Carries a decision out on tokens (B, N, D) and hidden rows (B, N), METHOD.md 3.5."""
         mode = DROP_MODES[self.mode]

@@ -157,7 +157,7 @@ def compare_pairs(backbone: Backbone, repeats: int) -> None:
         def draw(mapped: Sequence[int] = mapped) -> None:
             settings = AnalysisSettings(dropout=DropoutSettings(mode="hide", p_max=0.3))
             drawing = run_paired(
-                model, pixels, texts, settings,
+                model, pixels, texts, settings=settings,
                 pair=("iwtd", "vanilla"), seeds=range(DRAWS), map_classes=mapped,
             )  # fmt: skip
             for _ in drawing:

@@ -119,7 +119,7 @@ def pairs_time(pair: Pair, repeats: int) -> str:
 
     def draw() -> None:
         for _ in run_paired(
-            model, pixels, texts, AnalysisSettings(),
+            model, pixels, texts, settings=AnalysisSettings(),
             pair=("iwtd", "vanilla"), seeds=range(DRAWS), map_classes=(),
         ):  # fmt: skip
             pass

@@ -91,8 +91,8 @@ def test_rows_and_words_hold_the_shares():
     assert len(rows) == 4 * 4
     for row in rows:
         assert sum(float(cell.rstrip(" %")) for cell in row[2:5]) == pytest.approx(100, abs=0.3)
-    assert attention_sentence(layers, 1, 0, "it").startswith("Layer 2: it gives")
-    assert heads_strip(ask(), layers, 0, 0).shape[2] == 4
+    assert attention_sentence(layers, 1, 0, name="it").startswith("Layer 2: it gives")
+    assert heads_strip(ask(), layers, 0, token=0).shape[2] == 4
     assert heads_scale(layers, 0).low == 0
 
 

@@ -106,7 +106,7 @@ def test_a_flat_map_is_one_more_random_order():
     areas = []
     for seed in range(200):
         order = patch_order(np.ones((G, G)), np.random.default_rng(seed))
-        curve = Erasure.of(toy_model, pixels, (G, G), MEAN_COLOUR).curve(
+        curve = Erasure.of(toy_model, pixels, (G, G), replacement=MEAN_COLOUR).curve(
             toy_model, order, "deletion"
         )
         areas.append(curve.area("probability"))
@@ -178,7 +178,7 @@ def test_a_mirrored_deletion_is_the_insertion_along_the_reverse():
         return np.stack([said, -said], axis=1)
 
     pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    erasure = Erasure.of(ask, pixels, (G, G), BLURRED)
+    erasure = Erasure.of(ask, pixels, (G, G), replacement=BLURRED)
     order = rng.permutation(G * G)
     mirrored = erasure.curve(ask, order, "deletion").mirrored()
     straight = erasure.curve(ask, order[::-1], "insertion")
@@ -266,19 +266,21 @@ def test_every_step_can_be_drawn_and_said(measured, quantity):
     maps, steps = measured
     analysis = analysed()
     for step in steps:
-        assert faithfulness_sentence(analysis, step.result, 0, quantity).startswith(NAMES[0])
-        rows = faithfulness_rows(analysis, maps, step.result, quantity)
+        assert faithfulness_sentence(analysis, step.result, 0, quantity=quantity).startswith(
+            NAMES[0]
+        )
+        rows = faithfulness_rows(analysis, maps, step.result, quantity=quantity)
         assert {len(row) for row in rows} == {len(HEADERS)}
-        curves_figure(analysis, step.result, BLURRED, quantity)
+        curves_figure(analysis, step.result, BLURRED, quantity=quantity)
     assert len(rows) == len(maps) + 1
-    figure = curves_figure(analysis, step.result, MEAN_COLOUR, quantity)
+    figure = curves_figure(analysis, step.result, MEAN_COLOUR, quantity=quantity)
     assert sum(trace.showlegend for trace in figure.data) == len(maps) + 2
 
 
 def test_a_map_that_beats_nothing_is_called_no_evidence():
     maps = {"iwtd": planted_map(-1), CENTRE: planted_map(), EDGES: planted_map()}
     found = toy(maps)[-1].result
-    said = faithfulness_sentence(analysed(), found, 0, "probability")
+    said = faithfulness_sentence(analysed(), found, 0, quantity="probability")
     assert "no measure: Grad-CAM: IWTD" in said and "no evidence" in said
 
 
@@ -290,7 +292,9 @@ def test_a_map_that_beats_all_is_not_warned_of():
             "iwtd": flat_curve(good), CENTRE: flat_curve(0.5), EDGES: flat_curve(0.5),
         }  # fmt: skip
         random[measure] = tuple(flat_curve(area) for area in (0.49, 0.5, 0.51))
-    said = faithfulness_sentence(analysed(), Faithfulness(curves, random), 0, "probability")
+    said = faithfulness_sentence(
+        analysed(), Faithfulness(curves, random), 0, quantity="probability"
+    )
     assert "every measure: Grad-CAM: IWTD" in said
     assert "no evidence" not in said and "rank the maps alike" in said
 

@@ -156,7 +156,7 @@ def test_the_difference_is_paired_by_draw():
     points = {("vanilla", rate): p for rate, p in line(draws).items()}
     better = draws + np.array([[0.04], [0.05], [0.06], [0.05]])
     points |= {("iwtd", rate): p for rate, p in line(better).items()}
-    said = rates_sentence(RateCurves(points), "cat", 4, 0)
+    said = rates_sentence(RateCurves(points), "cat", 4, first_seed=0)
     half = t.ppf(0.975, 3) * np.std([0.04, 0.05, 0.06, 0.05], ddof=1) / 2
     assert f"+0.050 more probability than vanilla dropout ({0.05 - half:+.3f}" in said
     assert "a difference on this picture" in said
@@ -170,8 +170,8 @@ def test_intervals_are_cut_at_what_is_possible():
 
 
 def test_one_draw_is_called_one_draw(curves):
-    assert "One draw (seed 4)" in rates_sentence(curves, "cat", 1, 4)
-    assert "3 draws (seeds 4 to 6)" in rates_sentence(curves, "cat", 3, 4)
+    assert "One draw (seed 4)" in rates_sentence(curves, "cat", 1, first_seed=4)
+    assert "3 draws (seeds 4 to 6)" in rates_sentence(curves, "cat", 3, first_seed=4)
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)

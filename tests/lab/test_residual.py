@@ -218,7 +218,7 @@ def test_the_view_says_what_the_step_found(which):
     reading = read_step(step, float(lam))
     residual = reading.image if which == tab.IMAGE else reading.text
     shown = shown_classes(reading, residual, 1)
-    assert table["data"] == probability_rows(reading, residual, NAMES, shown)
+    assert table["data"] == probability_rows(reading, residual, NAMES, shown=shown)
     assert table["data"][-1][3] == f"{residual.entropy:.3f}"
     assert terms["data"] == term_rows(reading)
     assert plot.data[2].x == tuple(residual.probabilities[i] for i in shown)

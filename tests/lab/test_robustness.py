@@ -154,8 +154,8 @@ def test_one_scale_covers_all_versions(strip):
 def test_strip_and_table_have_a_place_for_every_version(strip, condition):
     for count in (1, len(strip)):
         found = strip[:count]
-        assert strip_sheet(found, condition, 0, 1).shape[1] == min(count, 4) * 308 - 8
-        rows = strip_rows(found, condition, 0, 1)
+        assert strip_sheet(found, condition, 0, target=1).shape[1] == min(count, 4) * 308 - 8
+        rows = strip_rows(found, condition, 0, target=1)
         assert len(rows) == count
         assert {len(row) for row in rows} == {len(strip_headers(analysed(), condition))}
     assert rows[0][-2:] == ["1.00", "1.00 (1.00)"]
@@ -163,13 +163,13 @@ def test_strip_and_table_have_a_place_for_every_version(strip, condition):
 
 def test_a_changed_answer_is_said(strip):
     stays = [strip[0], Version("severity 1", strip[0].analysis)]
-    assert "on all others so far" in strip_sentence(stays, "fog", "adapted", 1)
+    assert "on all others so far" in strip_sentence(stays, "fog", "adapted", target=1)
     other = next(i for i in range(3) if i != answer_of(analysed()))
     said = analysed().predictions["adapted"]
     flipped = replace(said, cosines=np.eye(3)[other].astype(np.float32))
     changed = replace(analysed(), predictions={**analysed().predictions, "adapted": flipped})
     found = [strip[0], Version("severity 4", changed)]
-    assert f"{NAMES[other]} at severity 4" in strip_sentence(found, "fog", "adapted", 1)
+    assert f"{NAMES[other]} at severity 4" in strip_sentence(found, "fog", "adapted", target=1)
 
 
 def test_all_kinds_begin_with_the_clean_answer():

@@ -134,7 +134,7 @@ def test_unequal_epochs_are_said():
     (found,) = comparisons({"a": card("drople-none"), "b": longer})
     assert found.epochs == {4, 8}
     one = answers(ask(), "b", longer, target=0)
-    assert "equally many epochs" in trained_sentence(found, NAMES, 0, one)
+    assert "equally many epochs" in trained_sentence(found, NAMES, 0, answers=one)
 
 
 # --- what is shown ---
@@ -174,7 +174,7 @@ def test_all_tiles_share_one_scale_and_the_table_holds_what_the_cards_say(studio
     top = max(float(np.abs(one.map).max()) for one in found)
     assert (scale.low, scale.high) == pytest.approx((-top, top))
     (comparison,) = tab.known_comparisons(*studio)
-    rows = trained_rows(comparison, NAMES, 1, found)
+    rows = trained_rows(comparison, NAMES, 1, answers=found)
     assert [row[0] for row in rows] == ["nothing (frozen)", *TRAINED_WITH.values()]
     assert rows[1][4:8] == ["61.50 %", "40.25 %", "\u2013", "4"]
     assert rows[0][4:8] == ["20.00 %", "\u2013", "\u2013", "\u2013"]
@@ -217,4 +217,4 @@ def test_tiles_lie_in_the_order_of_the_answers():
     frozen, adapted = answers(ask(), "drople", card("drople"), target=2)
     assert frozen.method == "frozen"
     assert adapted.accuracy == {"base": 61.5, "novel": 40.25}
-    assert "IWTD" in trained_sentence(comparison, NAMES, 2, (frozen, adapted))
+    assert "IWTD" in trained_sentence(comparison, NAMES, 2, answers=(frozen, adapted))

@@ -191,9 +191,9 @@ def test_what_is_kept_is_one_less_p_on_average():
 
 def test_one_draw_is_called_one_draw():
     first, *_, last = drawn()
-    one = draws_sentence(first, NAMES, 0, 5)
+    one = draws_sentence(first, NAMES, 0, first_seed=5)
     assert one.startswith("One draw (seed 5)")
-    assert "16 draws (seeds 5 to 20)" in draws_sentence(last, NAMES, 0, 5)
+    assert "16 draws (seeds 5 to 20)" in draws_sentence(last, NAMES, 0, first_seed=5)
     assert all(len(row[3]) == len(row[7]) == 1 for row in draws_rows(first))  # a dash
 
 

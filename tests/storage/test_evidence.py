@@ -37,7 +37,7 @@ def drawn(**settings):
     texts = describe_classes(model(), analysis.classes)
     return tuple(
         run_paired(
-            model(), analysis.pixels, texts, analysis.settings, pair=PAIR, seeds=range(10),
+            model(), analysis.pixels, texts, settings=analysis.settings, pair=PAIR, seeds=range(10),
             map_classes=analysis.maps.classes, maps_for=6,
         )
     )  # fmt: skip
@@ -191,7 +191,7 @@ def test_honest_draws_of_every_mode_are_equal(mode, adapted):
     net = model() if adapted else tiny()
     settings = AnalysisSettings(dropout=DropoutSettings(mode=mode), matched=mode != "noise")
     analysis = analyse(net, noise_picture(), NAMES, settings)
-    draws = [*run_paired(net, analysis.pixels, describe_classes(net, NAMES), settings,
+    draws = [*run_paired(net, analysis.pixels, describe_classes(net, NAMES), settings=settings,
                          pair=("cls", "none"), seeds=[3, 8, 9, 11, 40])]  # fmt: skip
     report = replay(analysis, net, draws=draws)
     assert report.equal, report

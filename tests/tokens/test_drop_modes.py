@@ -48,7 +48,7 @@ def test_placements_agree_on_the_last_prompted_layer():
     gone = torch.tensor([[False, True, False, True, False]] * 2)
     drop = TokenDrop(gone.float(), 1 - gone.float(), gone)
     results = [
-        acting(NoDropout(), "zero", placement, rows=2).erase(tokens, None, drop, 0)[0]
+        acting(NoDropout(), "zero", placement, rows=2).erase(tokens, None, drop, depth=0)[0]
         for placement in PLACEMENTS
     ]
     assert torch.equal(*results)
@@ -59,7 +59,7 @@ def test_scaled_zero_divides_by_the_share_that_stays():
     p = torch.tensor([[0.0, 0.5, 0.2, 1.0]])
     drop = TokenDrop(p, torch.tensor([[0.5, 0.1, 0.9, 0.9]]), torch.tensor([[0, 1, 0, 1]]).bool())
     dropout = acting(NoDropout(), "zero_scaled", rows=1)
-    tokens, hidden = dropout.erase(torch.ones(1, 4, 2), None, drop, 0)
+    tokens, hidden = dropout.erase(torch.ones(1, 4, 2), None, drop, depth=0)
     torch.testing.assert_close(tokens[0, :, 0], torch.tensor([1.0, 0.0, 1.25, 0.0]))
     assert hidden is None
 
@@ -69,7 +69,7 @@ def test_scaled_zero_keeps_the_mean_of_a_token():
     draws = SeededDraws([0], "image")
     u = draws.uniform(0, (1, 20_000))
     dropout = TokenDropout(Vanilla(0.3), draws, 1, "zero_scaled")
-    tokens, _ = dropout.erase(torch.ones(1, 20_000, 1), None, TokenDrop(p, u, u < p), 0)
+    tokens, _ = dropout.erase(torch.ones(1, 20_000, 1), None, TokenDrop(p, u, u < p), depth=0)
     assert float(tokens.mean()) == pytest.approx(1, abs=0.02)  # four standard errors
 
 
@@ -77,7 +77,7 @@ def test_noise_multiplies_dropped_tokens_by_one_plus_sigma_epsilon():
     tokens = torch.randn(1, 200, 64, generator=torch.Generator().manual_seed(0)) + 3
     gone = torch.arange(200)[None] % 2 == 0
     drop = TokenDrop(gone.float(), torch.zeros(1, 200), gone)
-    noised, _ = acting(NoDropout(), "noise", rows=1, sigma=0.03).erase(tokens, None, drop, 0)
+    noised, _ = acting(NoDropout(), "noise", rows=1, sigma=0.03).erase(tokens, None, drop, depth=0)
     factors = noised / tokens
     assert torch.equal(noised[~gone], tokens[~gone])
     assert float(factors[gone].mean()) == pytest.approx(1, abs=2e-3)

@@ -35,7 +35,7 @@ SIGNED = Scale(-0.25, 0.25, "for & <against>", diverging=True)
 def draw_map(analysis, target):
     """A map with its scale and a note, as a view of the lab draws them."""
     scale = cam_scale(analysis.maps, 0)
-    shown = cam_panel(analysis, analysis.maps, "frozen", 0, opacity=0.5)
+    shown = cam_panel(analysis, analysis.maps, "frozen", index=0, opacity=0.5)
     return gr.Image(shown, alt_text="a map"), colour_bar(scale), plain_text("It *is* a map.")
 
 
@@ -88,7 +88,7 @@ def test_a_colour_bar_is_read_as_it_was_written():
 
 
 def test_an_svg_holds_the_picture_without_loss_and_its_words_as_text():
-    svg = as_svg(PICTURE, "a <b> & \x00c", read_bars(colour_bar(SIGNED)), ["long " * 60])
+    svg = as_svg(PICTURE, "a <b> & \x00c", read_bars(colour_bar(SIGNED)), notes=["long " * 60])
     texts, picture = texts_of(svg)
     np.testing.assert_array_equal(picture, PICTURE)
     assert texts[0] == "a <b> & c"
@@ -107,7 +107,7 @@ def test_a_csv_is_read_back_but_for_what_a_spreadsheet_would_run():
 def test_cells_are_read_as_rows():
     analysis = analysed()
     trace = analysis.texts["adapted"]
-    rows = read_cells(text_table(trace, 0, "blend", Scale(0, 1, "")))
+    rows = read_cells(text_table(trace, 0, "blend", scale=Scale(0, 1, "")))
     assert len(rows) == len(trace.layers)
     assert rows[0][0] == "layer 1"
     assert [cell.split()[0] for cell in rows[0][1:6]] == [*trace.words[0][:5]]

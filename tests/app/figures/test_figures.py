@@ -41,7 +41,7 @@ def test_the_words_of_a_class_cannot_become_markup():
     analysis = analysed("odd names")
     for target in range(len(ODD_NAMES)):
         for branch in ("frozen", "adapted"):
-            table = importance.text_table(analysis.texts[branch], target, "blend", SCALE)
+            table = importance.text_table(analysis.texts[branch], target, "blend", scale=SCALE)
             assert {*TAG.findall(table)} <= {"div", "table", "tr", "th", "td", "span", "b", "i"}
 
 
@@ -83,7 +83,7 @@ def test_the_panels_of_a_class_share_one_scale():
     analysis = analysed()
     scale = cams.cam_scale(analysis.maps, 1)
     for condition, maps in analysis.maps.values.items():
-        panel = cams.cam_panel(analysis, analysis.maps, condition, 1, opacity=1)
+        panel = cams.cam_panel(analysis, analysis.maps, condition, index=1, opacity=1)
         free = ~analysis.maps.unavailable[condition]
         for row, column in np.argwhere(free):
             expected = scale.rgb(maps[1, row, column])
@@ -107,7 +107,7 @@ def test_equal_maps_give_equal_pictures():
         values={"frozen": same, "iwtd": same.copy()},
         unavailable={"frozen": nowhere, "iwtd": nowhere},
     )
-    panels = [cams.cam_panel(analysis, maps, c, 0, opacity=0.5) for c in ("frozen", "iwtd")]
+    panels = [cams.cam_panel(analysis, maps, c, index=0, opacity=0.5) for c in ("frozen", "iwtd")]
     np.testing.assert_array_equal(*panels)
 
 
@@ -127,7 +127,7 @@ def test_a_degenerate_map_still_gives_a_picture(value):
     analysis = analysed()
     values = {c: v * 0 + value for c, v in analysis.maps.values.items()}
     maps = replace(analysis.maps, values=values)
-    panel = cams.cam_panel(analysis, maps, "frozen", 0, opacity=1)
+    panel = cams.cam_panel(analysis, maps, "frozen", index=0, opacity=1)
     assert panel.shape == (patches.SIDE, patches.SIDE, 3)
     assert len(np.unique(panel.reshape(-1, 3), axis=0)) == 1
 
@@ -140,8 +140,8 @@ def test_no_picture_changes_its_analysis(kind):
     analysis = analysed(kind)
     before = pickle.dumps(analysis)
     last = "iwtd" if analysis.adapted else "frozen"
-    importance.text_table(analysis.texts["frozen"], 0, "blend", SCALE)
+    importance.text_table(analysis.texts["frozen"], 0, "blend", scale=SCALE)
     figure_bytes(paper_figure(analysis, 1, 0), "pdf")
-    cams.cam_panel(analysis, analysis.maps, last, 0, opacity=0.5)
+    cams.cam_panel(analysis, analysis.maps, last, index=0, opacity=0.5)
     dropped.dropped_panel(analysis, last, 0)
     assert pickle.dumps(analysis) == before

@@ -57,19 +57,19 @@ def test_only_signals_that_exist_are_offered(kind, condition, bridge, dropout):
 
 def test_each_layer_may_have_a_scale_of_its_own():
     trace = analysed().images["adapted"]
-    tops = {importance.scale_of(analysed(), trace, "blend", i).high for i in range(4)}
+    tops = {importance.scale_of(analysed(), trace, "blend", layer=i).high for i in range(4)}
     assert len(tops) == 4
-    assert importance.scale_of(analysed(), trace, "blend", None).high > min(tops)
+    assert importance.scale_of(analysed(), trace, "blend", layer=None).high > min(tops)
 
 
 def test_the_scale_of_p_runs_from_p_min_to_p_max():
     analysis = analysed()
-    scale = importance.scale_of(analysis, analysis.images["adapted"], "p", None)
+    scale = importance.scale_of(analysis, analysis.images["adapted"], "p", layer=None)
     assert (scale.low, scale.high) == (0.1, 0.5)
 
 
 def test_the_words_of_a_class_have_a_row_for_each_layer():
-    table = importance.text_table(analysed().texts["adapted"], 2, "blend", SCALE)
+    table = importance.text_table(analysed().texts["adapted"], 2, "blend", scale=SCALE)
     words = analysed().texts["adapted"].words[2]
     assert len(re.findall("<tr>", table)) == 4
     assert table.count("<td") == 4 * len(words)

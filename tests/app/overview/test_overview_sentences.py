@@ -114,8 +114,8 @@ def test_a_layer_tells_decisions_beside_what_chance_gives():
 def reason(p_a, p_b, *, importance=None, limits=(0.1, 0.5), found=None, pair=PAIR):
     blend = np.linspace(1, 3, 20) if importance is None else importance
     return sentences.reason_sentence(
-        0, pair, dict(zip(pair, (p_a[None], p_b[None]), strict=True)), {"blend": blend[None]},
-        limits=limits, grid=GRID, drawn=found,
+        0, pair, dict(zip(pair, (p_a[None], p_b[None]), strict=True)),
+        importance={"blend": blend[None]}, limits=limits, grid=GRID, drawn=found,
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def drawn(analysis: Analysis, model, count: int = 6) -> list[DrawBatch]:
     texts = describe_classes(model, analysis.classes)
     return [
         *run_paired(
-            model, analysis.pixels, texts, analysis.settings,
+            model, analysis.pixels, texts, settings=analysis.settings,
             pair=PAIR, seeds=range(count), map_classes=analysis.maps.classes, maps_for=5,
         )
     ]  # fmt: skip
@@ -246,7 +246,13 @@ def test_the_largest_usual_overview_is_under_600_kilobytes(mini):
     analysis = analyse(model, Image.open(EXAMPLES[0].photo), names, deep)
     texts = describe_classes(model, names)
     (four,) = run_paired(
-        model, analysis.pixels, texts, deep, pair=PAIR, seeds=range(4), map_classes=range(10)
+        model,
+        analysis.pixels,
+        texts,
+        settings=deep,
+        pair=PAIR,
+        seeds=range(4),
+        map_classes=range(10),
     )
     plain = replace(four, maps=None)
     batches = [four] * (MAP_DRAWS // 4) + [plain] * (MAP_DRAWS // 4)

@@ -46,7 +46,14 @@ def ask(furnished, pictures):
                        **changes})  # fmt: skip
         files = files or [pictures.parent / "set.zip"]
         told = said.append if said is not None else lambda done: None
-        return explained(studio, host or Host(), files, draws, form, lambda done, unit: told(done))
+        return explained(
+            studio,
+            host or Host(),
+            files,
+            draws=draws,
+            form=form,
+            progress=lambda done, unit: told(done),
+        )
 
     return asked
 

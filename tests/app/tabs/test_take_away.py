@@ -52,8 +52,9 @@ def drawn(analysis, count=3):
     """Draws of the dropouts on an analysis of the tiny model, with maps."""
     model = prompted(tiny())
     return (*run_paired(
-        model, analysis.pixels, describe_classes(model, analysis.classes), analysis.settings,
-        pair=PAIR, seeds=range(count), map_classes=analysis.maps.classes, maps_for=count,
+        model, analysis.pixels, describe_classes(model, analysis.classes),
+        settings=analysis.settings, pair=PAIR, seeds=range(count),
+        map_classes=analysis.maps.classes, maps_for=count,
     ),)  # fmt: skip
 
 
@@ -214,7 +215,7 @@ def test_the_button_packs_numbers_draws_page_figure_and_words(tmp_path):
     analysis = analysed()
     overview, batches = Overview(analysis), drawn(analysis)
     looked = json.dumps({"layer": 1, "class": analysis.classes[1], "opacity": 0.5})
-    files = unpacked(taken_away(analysis, (overview, batches), looked, None))
+    files = unpacked(taken_away(analysis, (overview, batches), looked, panels=None))
     kinds = {name.rpartition(".")[2]: file for name, file in files.items() if name != "README.txt"}
     assert {"npz", "json", "html", "pdf", "svg", "txt"} == {*kinds}
     (tmp_path / "a.npz").write_bytes(kinds["npz"])
@@ -229,7 +230,7 @@ def test_the_button_packs_numbers_draws_page_figure_and_words(tmp_path):
 
 
 def test_the_readme_names_every_file_and_no_other():
-    files = unpacked(taken_away(analysed(), None, None, PANELS))
+    files = unpacked(taken_away(analysed(), None, None, panels=PANELS))
     assert all(name.isascii() and "/" not in name for name in files)
     readme = files.pop("README.txt").decode()
     named = re.findall(r"[\w.-]+\.(?:npz|json|html|pdf|svg|png|txt)\b", readme)
@@ -237,7 +238,7 @@ def test_the_readme_names_every_file_and_no_other():
 
 
 def test_panels_are_packed_as_the_browser_drew_them():
-    files = unpacked(taken_away(analysed(), None, None, PANELS))
+    files = unpacked(taken_away(analysed(), None, None, panels=PANELS))
     panels = {name.rpartition("-")[2]: file for name, file in files.items() if "-says" in name}
     assert panels == {"says.svg": b"<svg>1</svg>", "says.png": b"png"}
     assert not any("other" in name for name in files)
@@ -245,13 +246,13 @@ def test_panels_are_packed_as_the_browser_drew_them():
 
 @pytest.mark.parametrize("sent", [None, "{", "[1]", '{"says": 3}', '{"looks": {"png": ""}}'])
 def test_a_browser_that_draws_nothing_gets_the_rest_and_no_word_of_it(sent):
-    files = unpacked(taken_away(analysed(), None, None, sent))
+    files = unpacked(taken_away(analysed(), None, None, panels=sent))
     assert "panels" not in files["README.txt"].decode()
     assert len(files) == 7
 
 
 def test_before_any_draw_the_analysis_alone_is_saved():
-    files = unpacked(taken_away(analysed("frozen only"), None, None, None))
+    files = unpacked(taken_away(analysed("frozen only"), None, None, panels=None))
     (told,) = [json.loads(file) for name, file in files.items() if name.endswith("json")]
     assert told == json.loads(json.dumps(Overview(analysed("frozen only")).payload()))
 
@@ -274,10 +275,10 @@ def test_only_what_the_browser_says_rightly_is_read(looked, expected):
 
 @pytest.mark.parametrize(("asked", "layer"), [(-4, 1), (99, 4)])
 def test_a_layer_that_does_not_exist_becomes_the_nearest(asked, layer):
-    files = unpacked(taken_away(analysed(), None, json.dumps({"layer": asked}), None))
+    files = unpacked(taken_away(analysed(), None, json.dumps({"layer": asked}), panels=None))
     assert f"after layer {layer}" in files["words.txt"].decode()
 
 
 def test_without_an_analysis_the_button_says_so():
     with pytest.raises(gr.Error, match="no analysis yet"):
-        taken_away(None, None, None, None)
+        taken_away(None, None, None, panels=None)
