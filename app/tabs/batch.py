@@ -127,7 +127,6 @@ def explained(
     studio: Studio,
     host: Host,
     files: Sequence[str],
-    *,
     draws: int,
     form: Form,
     progress: gr.Progress,

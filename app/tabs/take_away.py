@@ -50,7 +50,6 @@ def taken_away(
     analysis: Analysis | None,
     drawn: tuple[Overview, tuple[DrawBatch, ...]] | None,
     looked: str | None,
-    *,
     panels: str | None,
 ) -> dict[str, str]:
     """All files of an analysis as one ZIP: its name and, in base64, its bytes.
