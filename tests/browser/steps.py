@@ -26,7 +26,14 @@ TABS = {
 
 
 def open_tab(page, name):
-    """Opens a tab of the page or of the lab; on a narrow screen it may wait behind a menu."""
+    """Opens a tab of the page or of the lab, and waits for what it shows first."""
+    press_tab(page, name)
+    if name in TABS:
+        expect(page.locator(TABS[name]).filter(visible=True).first).to_be_visible()
+
+
+def press_tab(page, name):
+    """Opens a tab; on a narrow screen it may wait behind a menu."""
     tab = page.get_by_role("tab", name=name, exact=True)
     if tab.is_visible():
         tab.click()
@@ -34,15 +41,14 @@ def open_tab(page, name):
         page.get_by_label("More tabs").filter(visible=True).last.click()
         page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
     expect(tab).to_have_attribute("aria-selected", "true")
-    if name in TABS:
-        expect(page.locator(TABS[name]).filter(visible=True).first).to_be_visible()
 
 
 def start_over(page):
-    """Back to the overview of the page's first example, with what was said put away."""
+    """Back to the overview of the page's first example and the lab's first view, nothing said."""
     for close in page.locator(".toast-close").all():
         close.click()
-    open_tab(page, "Overview")
+    for tab in ("Lab", "Choice and sinks", "Overview"):
+        press_tab(page, tab)
     take_example(page, "cat-and-canary")
     expect(page.locator(CLASSES)).to_have_value(re.compile("^cat, bird, "))
 
