@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -54,6 +55,14 @@ SOUND = [(part + name, f"{i}.png") for part in ("train/", "test/") for name in (
 
 
 @settings(FUZZ, max_examples=80)
+@pytest.fixture(autouse=True, scope="module")
+def silent():
+    """No log lines: names that are no text cannot be sent from a worker of xdist."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
 @given(
     st.sampled_from([[], SOUND, [(place.partition("/")[2], name) for place, name in SOUND]]),
     st.lists(st.tuples(PLACES, FILES), max_size=8),
