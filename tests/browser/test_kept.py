@@ -46,7 +46,8 @@ PIXELS = """() => [...document.querySelectorAll(".panel canvas:not(.ramp)")]
 def pick(page, elem_id, option):
     """Chooses an option of a dropdown of the form."""
     page.locator(f"#{elem_id} input").click()
-    page.get_by_role("option", name=option, exact=True).click()
+    # The list of the control before may still be closing.
+    page.get_by_role("option", name=option, exact=True).last.click()
 
 
 def test_a_link_brings_every_control_back(visit):
