@@ -96,7 +96,7 @@ def _unpack(file: Path, folder: Path) -> None:
     try:
         with ZipFile(file) as zipped:
             zipped.extractall(folder)
-    except (OSError, BadZipFile, RuntimeError, EOFError, zlib.error, NotImplementedError) as error:
+    except (OSError, BadZipFile, RuntimeError, EOFError, zlib.error) as error:
         raise DataError(f"{file} cannot be read as a ZIP of runs: {error}.") from None
 
 

@@ -38,7 +38,7 @@ SPACE = (
 )  # fmt: skip
 # What differs from visit to visit, by what stands for it.
 CHANGING = (
-    (r"(/gradio_api/file=).*/", r"\1/tmp/gradio/0/"),
+    (r"(/gradio_api/file=).*/", r"\1/FOLDER/0/"),
     (r"(/gradio_api/heartbeat/).*", r"\1session"),
     (r"(/gradio_api/call/(v2/)?\w+/)[0-9a-f]{32}", r"\1event"),
     (r"^(\w+ /(?:assets|static|svelte)/).*(\.\w+)$", r"\1name\2"),

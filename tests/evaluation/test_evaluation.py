@@ -1,4 +1,4 @@
-"""Protocols, runs on disk and settings by name."""
+"""Protocols, and runs on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from drople.errors import DataError, SettingsError
+from drople.errors import DataError
 from drople.evaluation import runs
 from drople.evaluation.protocols import PROTOCOLS, Setting, columns
 from drople.evaluation.runs import evaluate, frozen_config, read_results
@@ -22,7 +22,7 @@ from drople.training import run
 from drople.training.config import METHODS, LossWeights, TrainConfig
 from drople.training.data import Task
 from drople.training.image_sets import ImageSet, images_of_files
-from drople.training.overrides import changes, flat, named, override
+from drople.training.overrides import named
 from drople.training.run import digest, read_log, train_run, training_name
 
 CONFIG = replace(METHODS["drople"], epochs=3, shots=2, batch=3, precision="fp32")
@@ -326,40 +326,3 @@ def test_the_log_holds_every_term_of_the_objective(backbone, task, tmp_path):
         "alignment",
         "total",
     }
-
-
-# --- settings by name ---
-
-
-def test_a_dotted_name_reaches_into_a_part():
-    changed = override(CONFIG, ["dropout.weights.s_cls=2", "plan.image_depth=3", "augment=none"])
-    assert changed.dropout.weights.s_cls == 2
-    assert changed.plan.image_depth == 3
-    assert changed.augment == "none"
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_changes_lead_back_to_the_configuration(method):
-    config = override(METHODS[method], ["lr=0.01", "dropout.p_max=0.7", "epochs=2"])
-    found = [f"{n}={json.dumps(value)}" for n, value in changes(method, flat(config)).items()]
-    assert override(METHODS[method], found) == config
-
-
-@pytest.mark.parametrize(
-    ("assignment", "message"),
-    [
-        ("epochs", "NAME=VALUE"),
-        ("rate=1", "no setting “rate”"),
-        ("dropout.rate=1", "no setting “dropout.rate”"),
-        ("epochs=many", "epochs is 'many'"),
-        ("augment=blur", "expected 'none' or 'flip' or 'patch'"),
-        ("dropout=0.5", "dropout is 0.5"),
-        ("lr.warm=1", "lr.warm is 1"),
-        ("epochs=null", "epochs is None"),
-        ("gaussian_epochs=hello", "gaussian_epochs is 'hello'"),
-        ("dropout.p_max=1.5", r"p_max is 1.5; it must lie in \[0, 1\]"),
-    ],
-)
-def test_a_setting_that_does_not_fit_is_named(assignment, message):
-    with pytest.raises(SettingsError, match=message):
-        override(CONFIG, [assignment])
