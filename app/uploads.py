@@ -17,13 +17,8 @@ from drople.images import SUFFIXES, visible
 MAX_BYTES = 20 * 2**20  # of one picture, unpacked
 MAX_DIRECTORY = 2**20  # bytes of the list of what is in a ZIP, read into memory as a whole
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may take gigabytes to unpack
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-)  # the last: locked, or packed otherwise
+# RuntimeError: what is locked, or packed otherwise.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
