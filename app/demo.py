@@ -197,12 +197,14 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
         unseen = {name: one for name, one in inputs.form.items() if name != "image"}
         compared = paired(
             page.compare, draws, [draws, overview], inputs_kwargs=unseen,
-            show_progress="hidden", api_visibility="private", **DRAWING,
+            show_progress="hidden", api_visibility="private", trigger_mode="always_last", **DRAWING,
         )  # fmt: skip
         drawing = [
             one.success(
                 page.draw, draws, [draws, overview], inputs_kwargs=unseen,
-                show_progress="hidden", api_visibility="private", **DRAWING,
+                show_progress="hidden", api_visibility="private",
+                trigger_mode="multiple",  # those just cancelled may still count as running
+                **DRAWING,
             )
             for one in (*done, compared)
         ]  # fmt: skip

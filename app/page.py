@@ -137,8 +137,13 @@ class Page:
 
         Each batch takes its own turn at the model, so that other visitors compute in between.
         """
-        if drawn is not None and sum(len(one.seeds) for one in drawn[1]) < drawn[0].wanted:
-            yield from self._drawing(drawn, Form(**values))
+        if drawn is None:
+            return
+        form = Form(**values)
+        if form.pair != drawn[0].pair and len(set(form.pair)) == 2:  # chosen meanwhile
+            drawn = replace(drawn[0], pair=form.pair), ()
+        if sum(len(one.seeds) for one in drawn[1]) < drawn[0].wanted:
+            yield from self._drawing(drawn, form)
 
     def _draws(self, drawn: Drawn, form: Form) -> Iterator[tuple[Drawn, dict[str, Any]]]:
         with user_errors():

@@ -42,16 +42,25 @@ def encoded(kind):
 PICTURES = {kind: encoded(kind) for kind in KINDS}
 
 
-@st.composite
-def damaged(draw, whole):
+# Where, as shares of the bytes or of the first few, how many go, and what comes instead.
+EDITS = st.lists(
+    st.tuples(st.sampled_from([16, 64, None]), st.floats(0, 1), st.integers(0, 8),
+              st.binary(max_size=8)),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+def damaged(whole):
     """Bytes with some replaced, cut out or put in, most of them near the start."""
-    data = bytearray(whole)
-    for _ in range(draw(st.integers(1, 6))):
-        reach = draw(st.sampled_from([16, 64, len(data)]))
-        at = draw(st.integers(0, max(0, min(reach, len(data)) - 1)))
-        cut = draw(st.integers(0, 8))
-        data[at : at + cut] = draw(st.binary(max_size=8))
-    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+
+    def damage(edits, kept):
+        data = bytearray(whole)
+        for reach, where, cut, new in edits:
+            at = int(where * max(0, min(reach or len(data), len(data)) - 1))
+            data[at : at + cut] = new
+        return bytes(data if kept is None else data[: int(kept * len(data))])
+
+    return st.builds(damage, EDITS, st.none() | st.floats(0, 1))
 
 
 def outcome(kind, read, given):

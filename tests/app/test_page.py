@@ -110,6 +110,18 @@ def test_another_pair_is_compared_on_the_same_analysis(page, form, visit):
     assert visit(**pair)[2]["id"] == payload["id"]
 
 
+def test_draws_are_of_the_pair_that_the_form_names_by_then(page, form, visit):
+    drawn = visit()[1]
+    whole = last(page.draw(drawn, **form()))[0]
+    pair = {"compared": "cls", "against": "inverse"}
+    (overview, batches), payload = last(page.draw(whole, **form(**pair)))
+    assert overview.pair == ("cls", "inverse")
+    assert {one.pair for one in batches} == {("cls", "inverse")}
+    assert payload["draws"]["count"] == 5
+    alike = form(compared="cls", against="cls")  # refused where it is chosen
+    assert [*page.draw(whole, **alike)] == []
+
+
 def test_a_dropout_is_not_compared_with_itself(page, form, visit):
     with pytest.raises(Error, match="two different dropouts"):
         page.compare(visit()[1], **form(compared="iwtd", against="iwtd"))

@@ -164,7 +164,7 @@ def test_host_prompts_are_refused_before_the_launch(prompts, tmp_path):
     taken = shutil.copy2(prompts[0], tmp_path / f"{next(iter(shipped_prompts()))}.safetensors")
     with pytest.raises(CheckpointError, match="another name"):
         Studio("cpu", prompts=str(taken))
-    with pytest.raises(CheckpointError, match="There is no file"):
+    with pytest.raises(CheckpointError, match="There are no prompts"):
         Studio("cpu", prompts=str(tmp_path / "nowhere.safetensors"))
 
 
