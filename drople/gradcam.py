@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from drople.errors import SettingsError
 from drople.models.attention import Block, BlockParts
 from drople.models.towers import LayerRecord, VisualTower, image_features, last, run_layers
-from drople.tokens.draws import RowsOfDraws
-from drople.tokens.dropout import Replay, TokenDrop, TokenDropout
-from drople.tokens.layout import PromptStep, TokenLayout
+from drople.tokens.dropout import Replay, TokenDropout
+from drople.tokens.layout import PromptStep
 
 
 @dataclass(frozen=True)
@@ -83,21 +82,16 @@ def class_maps(
     layer = len(records) - 1 if layer is None else layer
     if not 0 <= layer < len(records):
         raise SettingsError(f"Layer {layer} does not exist; the tower has {len(records)}.")
-    B, C = len(text), len(classes)
-    shown = list(classes) if chosen.per_class else list(classes)[:1]
-    tail = CosinesFrom(
-        visual, records, text, times=len(shown), layer=layer, prompts=prompts, dropout=dropout
-    )
-    entering = records[layer].entering.detach()
-    tokens = entering.repeat_interleave(len(shown), dim=0)  # (B*C, N, D)
-    maps = _package_maps(tail, tokens, shown * B, method=chosen)  # (B*C, G, G)
-    rows, columns = maps.shape[1:]
-    return np.broadcast_to(maps.reshape(B, len(shown), rows, columns), (B, C, rows, columns)).copy()
+    tail = CosinesFrom(visual, records, text, layer=layer, prompts=prompts, dropout=dropout)
+    shown = classes if chosen.per_class else classes[:1]
+    maps = _package_maps(tail, records[layer].entering.detach(), shown, method=chosen)
+    return np.broadcast_to(maps, (len(text), len(classes), *maps.shape[2:])).copy()
 
 
 def _package_maps(
     tail: CosinesFrom, tokens: Tensor, classes: Sequence[int], *, method: CamMethod
 ) -> np.ndarray:
+    """Maps (B, C, G, G) of tokens (B, N, D): one pass forward, one backward a class."""
     # Imported here: the package takes a second, and a visitor may never ask for a map.
     import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -105,21 +99,25 @@ def _package_maps(
     cam = getattr(pytorch_grad_cam, method.package_class)(
         tail, [tail.site], reshape_transform=tail.patch_grid
     )
+    seen = cam.activations_and_grads
+    maps = []
     try:
         with torch.enable_grad():
             # The frozen network gives hooks no gradient unless the input asks for one.
-            outputs = cam.activations_and_grads(tokens.requires_grad_(True))
-            targets = [ClassifierOutputTarget(index) for index in classes]
-            if cam.uses_gradients:
-                pairs = zip(targets, outputs, strict=True)
-                torch.stack([target(output) for target, output in pairs]).sum().backward()
-        activations = cam.activations_and_grads.activations[0].float().numpy()
-        gradients = cam.activations_and_grads.gradients
-        slopes = gradients[0].float().numpy() if gradients else None
-        maps = cam.get_cam_image(tokens, tail.site, targets, activations, slopes, False)
+            outputs = seen(tokens.requires_grad_(True))  # (B, K)
+            activations = seen.activations[0].float().numpy()
+            for index in classes:
+                slopes = None
+                if cam.uses_gradients:
+                    outputs[:, index].sum().backward(retain_graph=True)
+                    slopes = seen.gradients.pop().float().numpy()
+                targets = [ClassifierOutputTarget(index)] * len(tokens)
+                maps.append(
+                    cam.get_cam_image(tokens, tail.site, targets, activations, slopes, False)
+                )
     finally:
-        cam.activations_and_grads.release()
-    return np.asarray(maps, dtype=np.float32)
+        seen.release()
+    return np.stack(maps, axis=1).astype(np.float32)
 
 
 class CosinesFrom(nn.Module):
@@ -130,8 +128,8 @@ class CosinesFrom(nn.Module):
     """
 
     def __init__(
-        self, visual: VisualTower, records: Sequence[LayerRecord], text: Tensor, *, times: int,
-        layer: int, prompts: Sequence[PromptStep], dropout: TokenDropout | None,
+        self, visual: VisualTower, records: Sequence[LayerRecord], text: Tensor,
+        *, layer: int, prompts: Sequence[PromptStep], dropout: TokenDropout | None,
     ):  # fmt: skip
         super().__init__()
         block = visual.transformer.resblocks[layer]
@@ -140,47 +138,27 @@ class CosinesFrom(nn.Module):
         self._visual = [visual]  # in a list: held, not registered
         self._blocks: list[Block] = [*visual.transformer.resblocks]
         self._blocks[layer] = replace(BlockParts.of(block), ln_1=self.site)
-        self._layer = layer
         # Detached: the backward pass is the map's own, and leaves no gradient on the prompts.
         self._prompts = [replace(step, inserted=step.inserted.detach()) for step in prompts]
-        record = records[layer]
-        self._layout = _repeat_layout(record.layout, times)
-        hidden = record.hidden
-        self._hidden = None if hidden is None else hidden.repeat_interleave(times, dim=0)
-        self._text = text.repeat_interleave(times, dim=0)  # (B*C, K, E)
+        self._record = records[layer]
+        self._text = text  # (B, K, E)
         self._dropout = None
         if dropout is not None:
-            decisions = {r.depth: _repeat_drop(r.drop, times) for r in records if r.drop}
-            rows = torch.arange(len(text)).repeat_interleave(times)
-            repeated = replace(dropout, draws=RowsOfDraws(dropout.draws, rows, len(text)))
-            self._dropout = Replay.of_records(repeated, decisions)
+            drawn = {record.depth: record.drop for record in records if record.drop}
+            self._dropout = Replay.of_records(dropout, drawn)
 
     def patch_grid(self, tokens: Tensor) -> Tensor:
         """Patch tokens as the picture the package works on: (B, N, D) -> (B, D, G, G)."""
-        assert self._layout.grid is not None
-        return tokens[:, self._layout.patches].mT.unflatten(-1, self._layout.grid)
+        layout = self._record.layout
+        assert layout.grid is not None
+        return tokens[:, layout.patches].mT.unflatten(-1, layout.grid)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        record = self._record
         records = run_layers(
-            self._blocks, tokens, self._layout, start=self._layer, prompts=self._prompts,
-            hidden=self._hidden, dropout=self._dropout, readout_only=True,
+            self._blocks, tokens, record.layout, start=record.depth, prompts=self._prompts,
+            hidden=record.hidden, dropout=self._dropout, readout_only=True,
         )  # fmt: skip
-        record = last(records)
-        features = F.normalize(image_features(self._visual[0], record), dim=-1)  # (B*C, E)
+        left = last(records)
+        features = F.normalize(image_features(self._visual[0], left), dim=-1)  # (B, E)
         return torch.einsum("be,bke->bk", features, self._text)
-
-
-def _repeat_layout(layout: TokenLayout, times: int) -> TokenLayout:
-    def repeated(mask: Tensor) -> Tensor:
-        return mask if len(mask) == 1 else mask.repeat_interleave(times, dim=0)
-
-    return replace(
-        layout,
-        readout=layout.readout.repeat_interleave(times),
-        content=repeated(layout.content),
-        droppable=repeated(layout.droppable),
-    )
-
-
-def _repeat_drop(drop: TokenDrop, times: int) -> TokenDrop:
-    return TokenDrop(**{k: rows.repeat_interleave(times, dim=0) for k, rows in vars(drop).items()})
