@@ -126,11 +126,12 @@ class Conditions:
         without `score_all` no importance beyond the dropout's depth.
         """
         return self.model.image_layers(
-            pixels.expand(len(self.rows), -1, -1, -1),
+            pixels,
             score=True,
             watched=None if score_all and not readout_only else self.dropout.depth,
             dropout=self.dropout,
             readout_only=readout_only,
+            rows=len(self.rows),
         )
 
     @torch.no_grad()

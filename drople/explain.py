@@ -158,14 +158,10 @@ def _flips(
     dropout: DropoutSettings, sampled: Sequence[ConditionRow], predicted: Tensor, batch: int,
 ) -> list[int]:  # fmt: skip
     """For each image, how many draws predict another class than `predicted` (B,)."""
-    pairs, flips = [*product(range(len(inputs)), sampled)], [0] * len(inputs)
-    for start in range(0, len(pairs), batch):
-        some = pairs[start : start + batch]
-        index = [i for i, _ in some]
-        conditions = Conditions.of(model, [row for _, row in some], dropout)
-        record = last(conditions.layers(inputs[index], readout_only=True))
+    flips = [0] * len(inputs)
+    for i, start in product(range(len(inputs)), range(0, len(sampled), batch)):
+        conditions = Conditions.of(model, sampled[start : start + batch], dropout)
+        record = last(conditions.layers(inputs[i : i + 1], readout_only=True))
         features = F.normalize(image_features(model.backbone.visual, record), dim=-1)
-        flipped = (features @ text.T).argmax(dim=-1) != predicted[index]
-        for i, flip in zip(index, flipped.tolist(), strict=True):
-            flips[i] += flip
+        flips[i] += int(((features @ text.T).argmax(dim=-1) != predicted[i]).sum())
     return flips

@@ -98,7 +98,8 @@ def run_paired(
         # The last block decides no drop, and maps need its tokens.
         brief = not mapped and conditions.dropout.depth < model.backbone.image_layer_count
         with torch.no_grad():
-            records = list(conditions.layers(batch, readout_only=brief, score_all=False))
+            layers = conditions.layers(batch, readout_only=brief, score_all=False)
+            records = [record.without_attention() for record in layers]
         run = conditions.run_of(records, classes, drop_text=settings.drop_text)
         maps = _maps(run, settings, map_classes) if mapped else None
         yield _batch_of(run, pair, seeds[start:stop], maps=maps)

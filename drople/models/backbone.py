@@ -189,13 +189,14 @@ class Backbone:
         self, pixels: Tensor, *, visual: VisualTower | None = None,
         prompts: Sequence[PromptStep] = (), bridge: ReadBridge | None = None, score: bool = False,
         watched: int | None = None, dropout: TokenDropout | None = None, readout_only: bool = False,
+        rows: int | None = None,
     ) -> Iterator[LayerRecord]:  # fmt: skip
         """Runs the image tower, or `visual` in its place, on (B, 3, S, S), normalised.
 
-        See `run_layers`.
+        See `run_layers`, and `embed_image` for `rows`.
         """
         visual = visual or self.visual
-        tokens, layout = towers.embed_image(visual, pixels, prompts)
+        tokens, layout = towers.embed_image(visual, pixels, prompts, rows=rows)
         return towers.run_layers(
             visual.transformer.resblocks, tokens, layout, prompts=prompts, bridge=bridge,
             score=score, watched=watched, dropout=dropout, readout_only=readout_only,

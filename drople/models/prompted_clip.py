@@ -70,12 +70,13 @@ class PromptedClip(nn.Module):
     def image_layers(
         self, pixels: Tensor, *, read_bridge: bool = False, score: bool = False,
         watched: int | None = None, dropout: TokenDropout | None = None, readout_only: bool = False,
+        rows: int | None = None,
     ) -> Iterator[LayerRecord]:  # fmt: skip
-        """Runs the prompted image tower on (B, 3, S, S); see `run_layers`."""
+        """Runs the prompted image tower on (B, 3, S, S); see `Backbone.image_layers`."""
         bridge = self.bridge.read_image if self.bridge and (read_bridge or score) else None
         return self.backbone.image_layers(
             pixels, visual=self.visual, prompts=self.prompts.image_steps(), bridge=bridge,
-            score=score, watched=watched, dropout=dropout, readout_only=readout_only,
+            score=score, watched=watched, dropout=dropout, readout_only=readout_only, rows=rows,
         )  # fmt: skip
 
     def text_layers(

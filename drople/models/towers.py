@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -70,6 +70,10 @@ class LayerRecord:
     def eligible(self) -> Tensor:
         """Rows (B, N) bool that the decision might touch."""
         return self.layout.eligible(self.hidden, batch=len(self.tokens))
+
+    def without_attention(self) -> LayerRecord:
+        """The same with neither attention nor the bridge's reading: most of a record's memory."""
+        return replace(self, attention=self.attention.new_empty(0), bridge=None)
 
 
 def run_layers(
@@ -178,14 +182,22 @@ def _attention_mask(mask: Tensor | None, hidden: Tensor | None, tokens: Tensor) 
 
 
 def embed_image(
-    visual: VisualTower, pixels: Tensor, prompts: Sequence[PromptStep] = ()
+    visual: VisualTower,
+    pixels: Tensor,
+    prompts: Sequence[PromptStep] = (),
+    *,
+    rows: int | None = None,
 ) -> tuple[Tensor, TokenLayout]:
     """(B, 3, S, S) -> tokens (B, 1 + G*G + P, D), ordered [CLS], patches, prompts.
 
     Prompts get no positional embedding, but pass ln_pre (METHOD.md 1.2).
+
+    Args:
+        rows: B of the tokens, where one picture (1, 3, S, S) is to be run as several rows.
     """
     grid = visual.conv1(pixels)  # (B, D, G, G)
     patches = grid.flatten(2).mT  # (B, G*G, D)
+    patches = patches.expand(rows or len(patches), -1, -1)
     cls = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     tokens = torch.cat([cls, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
     layout = TokenLayout.of_image(
