@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from PIL import Image
+
 from app.export.standalone import standalone_page
-from app.figures.patches import as_uri
+from app.figures.patches import jpeg_uri
 from app.overview.payload import Overview
 from app.wording.sentences import headline
 from drople.analysis import Analysis
@@ -59,7 +61,7 @@ def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: a
         items.append(
             ITEM.format(
                 page=page,
-                photo=as_uri(analysis.pixels),
+                photo=jpeg_uri(Image.fromarray(analysis.pixels), 90),
                 name=escape(file.stem, quote=True),
                 answers=escape(answers),
             )

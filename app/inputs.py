@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from PIL import Image
 
 from app.calls import user_errors
 from app.examples import EXAMPLES
+from app.figures.patches import jpeg_uri
 from app.form import SEED, SETTINGS, Form, dropout_values
 from app.studio import BACKBONES, NO_PROMPTS, Studio
 from drople.images import read_image
@@ -229,9 +228,7 @@ def thumbnail(path: str) -> str:
     """A photograph as a small data URI."""
     picture = read_image(path)
     picture.thumbnail((208, 156))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return jpeg_uri(picture, 80)
 
 
 def choose_example(event: gr.EventData) -> tuple[Any, ...]:

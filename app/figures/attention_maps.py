@@ -35,8 +35,7 @@ def heads_strip(
     analysis: Analysis, layers: list[AttentionLayer], layer: int, *, token: int
 ) -> np.ndarray:
     """A tile a head of one layer."""
-    scale = heads_scale(layers, token)
-    return strip(analysis.pixels, _maps(layers[layer], token), scale, chosen=-1)
+    return strip(analysis.pixels, _maps(layers[layer], token), heads_scale(layers, token))
 
 
 def rollout_scale(layers: list[AttentionLayer], layer: int, token: int) -> Scale:

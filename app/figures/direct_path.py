@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.patches import overlay
-from app.figures.theme import Scale, plain, symmetric
+from app.figures.theme import ZERO, Scale, plain, symmetric
 from drople.analysis import Analysis
 from drople.lab.direct_path import DirectPath, Explained
 
@@ -60,12 +60,8 @@ def layers_figure(explained: Explained) -> go.Figure:
         hovertemplate="<b>%{y}</b><br>%{x:+.4f}<extra></extra>",
     )  # fmt: skip
     figure.update_yaxes(
-        categoryorder="array", categoryarray=rows, autorange="reversed", automargin=True
+        categoryorder="array", categoryarray=rows, autorange="reversed", showgrid=False
     )
-    figure.update_xaxes(
-        title="adapted minus frozen, logit",
-        gridcolor="rgba(100,116,139,0.25)", zerolinecolor="#64748b", zerolinewidth=2,
-    )  # fmt: skip
-    plain(figure, height=110 + 24 * len(rows), legend=True)
+    figure.update_xaxes(title="adapted minus frozen, logit", showgrid=True, zerolinewidth=2, **ZERO)
     figure.update_layout(barmode="relative", bargap=0.3)
-    return figure
+    return plain(figure, height=110 + 24 * len(rows), legend=True)

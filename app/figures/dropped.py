@@ -15,8 +15,3 @@ def dropped_panel(analysis: Analysis, condition: str, layer: int) -> np.ndarray:
     if one.dropped is None:
         return photo
     return hatch(photo, one.patches(one.dropped))
-
-
-def dropping(analysis: Analysis) -> list[str]:
-    """The conditions in which tokens are dropped."""
-    return [c for c in analysis.conditions if c not in ("frozen", "adapted")]

@@ -7,15 +7,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.figures.names import map_name, short_name
-from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, plain
+from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, band, plain
 from drople.analysis import Analysis
-from drople.lab.faithfulness import (
-    DIRECTIONS,
-    Curve,
-    Faithfulness,
-    Measure,
-    Quantity,
-)
+from drople.lab.faithfulness import DIRECTIONS, Curve, Faithfulness, Measure, Quantity
 from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM
 from drople.statistics.intervals import prediction_interval
 
@@ -41,11 +35,8 @@ def curves_figure(
                     "%{y:.3f}<extra></extra>"
                 ),
             )  # fmt: skip
-        figure.update_yaxes(
-            title=f"{quantity}, {direction}", gridcolor="rgba(100,116,139,0.25)", zeroline=False,
-            automargin=True, row=row, col=1,
-        )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", showgrid=False, zeroline=False)
+        figure.update_yaxes(title=f"{quantity}, {direction}", row=row, col=1)
+    figure.update_xaxes(tickformat=".0%")
     figure.update_xaxes(title="patches deleted, or inserted", row=2, col=1)
     return plain(figure, height=620, legend=True)
 
@@ -64,19 +55,17 @@ def _add_random(
     shares = curves[0].shares
     values = np.stack([curve.values(quantity) for curve in curves])  # (n, T)
     known = [prediction_interval(column) for column in values.T]
-    group = {"legendgroup": RANDOM, "row": row, "col": 1, "mode": "lines"}
+    group = {"legendgroup": RANDOM, "showlegend": row == 1, "row": row, "col": 1}
     if known[0] is not None:
         low, high = np.array(known, dtype=float).T
         if quantity == "probability":  # the t-interval knows no bounds
             low, high = low.clip(0, 1), high.clip(0, 1)
         figure.add_scatter(
-            x=np.concatenate([shares, shares[::-1]]), y=np.concatenate([high, low[::-1]]),
-            fill="toself", fillcolor="rgba(120,113,108,0.25)", line={"width": 0},
-            name="95 % of random orders", showlegend=row == 1,
-            hoverinfo="skip", **group,
+            **band(shares, low, high), **group,
+            name="95 % of random orders", fillcolor="rgba(120,113,108,0.25)",
         )  # fmt: skip
     figure.add_scatter(
-        x=shares, y=values.mean(axis=0), name=f"Random, mean of {len(curves)}",
-        line={"color": "#78716c", "width": 1.5}, showlegend=row == 1,
+        x=shares, y=values.mean(axis=0), name=f"Random, mean of {len(curves)}", mode="lines",
+        line={"color": "#78716c", "width": 1.5},
         hovertemplate="<b>random</b><br>%{x:.0%} of the patches: %{y:.3f}<extra></extra>", **group,
     )  # fmt: skip

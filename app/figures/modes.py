@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, ZERO, plain
 from drople.lab.modes import ModeEffect
 
 
@@ -21,11 +21,7 @@ def modes_figure(effects: list[ModeEffect]) -> go.Figure:
             marker={"color": CONDITION_COLOURS[strategy]},
             hovertemplate="<b>%{y}</b><br>logit %{x:+.3f}<extra></extra>",
         )
-    figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_xaxes(
-        title="change of logit",
-        gridcolor="rgba(100,116,139,0.25)", zerolinecolor="#64748b", zerolinewidth=2,
-    )  # fmt: skip
-    plain(figure, height=90 + 50 * len({one.mode for one in effects}), legend=True)
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_xaxes(title="change of logit", showgrid=True, zerolinewidth=2, **ZERO)
     figure.update_layout(bargap=0.3)
-    return figure
+    return plain(figure, height=90 + 50 * len({one.mode for one in effects}), legend=True)

@@ -15,14 +15,7 @@ from matplotlib.patches import Rectangle
 from app.figures.cams import cam_scale
 from app.figures.importance import scale_of, values_of
 from app.figures.patches import grey
-from app.figures.theme import (
-    CONDITION_COLOURS,
-    CONDITION_NAMES,
-    DIVERGING,
-    SEQUENTIAL,
-    Scale,
-    number,
-)
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, Scale, number
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 
@@ -100,10 +93,9 @@ def _patches(
     """
     grid = (values.shape[0], values.shape[1])
     cell.imshow(grey(analysis.pixels), extent=_extent(grid), interpolation="bilinear")
-    table = DIVERGING if scale.diverging else SEQUENTIAL
     known = np.ma.masked_invalid(values)
     if known.count():
-        cell.pcolormesh(known, cmap=table, vmin=scale.low, vmax=scale.high, alpha=0.75)
+        cell.pcolormesh(known, cmap=scale.table, vmin=scale.low, vmax=scale.high, alpha=0.75)
     for row, column in np.argwhere(marked) if marked is not None else ():
         square = Rectangle((column, row), 1, 1, facecolor="#d1d5db", edgecolor="#374151", lw=0)
         square.set_hatch("////")
@@ -116,8 +108,7 @@ def _patches(
 
 
 def _bar(figure: Figure, cells: list[Axes], scale: Scale, *, shrink: float = 1.0) -> None:
-    table = DIVERGING if scale.diverging else SEQUENTIAL
-    shades = ScalarMappable(Normalize(scale.low, scale.high or 1e-9), table)
+    shades = ScalarMappable(Normalize(scale.low, scale.high or 1e-9), scale.table)
     bar = figure.colorbar(
         shades, ax=cells, location="bottom", fraction=0.05, pad=0.02, shrink=shrink, aspect=40
     )

@@ -15,7 +15,7 @@ from app.figures.theme import Scale
 from drople.images import luma
 
 SIDE = 448  # pixels of one panel
-TILE = 150  # pixels of one tile in the strip of all layers
+TILE, GAP = 150, 6  # pixels of one tile of a strip, and between two
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def overlay(
     photo = enlarge(grey(pixels), side).astype(float)
     colours = to_panel(scale.rgb(values), side).astype(float)
     mixed = (photo * (1 - opacity) + colours * opacity).round().astype(np.uint8)
-    return mixed if marked is None or not marked.any() else hatch(mixed, marked)
+    return mixed if marked is None else hatch(mixed, marked)
 
 
 def hatch(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
@@ -86,47 +86,26 @@ def outline(picture: np.ndarray, marked: np.ndarray) -> np.ndarray:
     return np.asarray(shown)
 
 
-def strip(
-    pixels: np.ndarray,
-    layers: list[np.ndarray],
-    scale: Scale,
-    *,
-    chosen: int,
-    opacity: float = 0.8,
-    columns: int = 4,
-    marked: list[np.ndarray] | None = None,
-) -> np.ndarray:
-    """All layers as tiles, left to right and top to bottom; the chosen one is framed.
-
-    Args:
-        layers: one (G, G) a layer.
-        chosen: index of the framed tile, from 0.
-        marked: one (G, G) bool a layer, hatched.
-    """
-    gap = 6
-    rows = -(-len(layers) // columns)
-    height, width = rows * (TILE + gap) + gap, columns * (TILE + gap) + gap
-    sheet = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+def strip(pixels: np.ndarray, maps: list[np.ndarray], scale: Scale) -> np.ndarray:
+    """Patch maps (G, G) as numbered tiles, four a row, left to right and top to bottom; RGBA."""
+    step = TILE + GAP
+    rows, columns = -(-len(maps) // 4), 4
+    sheet = Image.new("RGBA", (columns * step + GAP, rows * step + GAP), (0, 0, 0, 0))
     draw = ImageDraw.Draw(sheet)
-    for i, values in enumerate(layers):
-        left, top = gap + (i % columns) * (TILE + gap), gap + (i // columns) * (TILE + gap)
-        tile = overlay(pixels, values, scale, opacity=opacity, side=TILE)
-        if marked is not None and marked[i].any():
-            tile = hatch(tile, marked[i])
+    for i, values in enumerate(maps):
+        left, top = GAP + i % columns * step, GAP + i // columns * step
+        tile = overlay(pixels, values, scale, opacity=0.8, side=TILE)
         sheet.paste(Image.fromarray(tile), (left, top))
         draw.rectangle((left, top, left + 34, top + 28), fill=(15, 23, 42, 215))
         draw.text((left + 17, top + 14), str(i + 1), fill="white", font=font(20), anchor="mm")
-        if i == chosen:
-            frame = (left - 4, top - 4, left + TILE + 3, top + TILE + 3)
-            draw.rectangle(frame, outline="#6366f1", width=5)
     return np.asarray(sheet)
 
 
-def as_uri(picture: np.ndarray) -> str:
-    """A picture as a PNG data URI."""
+def jpeg_uri(picture: Image.Image, quality: int) -> str:
+    """A picture as a JPEG data URI."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture.save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @lru_cache

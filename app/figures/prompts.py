@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from app.figures.theme import CONDITION_COLOURS, plain
+from app.figures.theme import CONDITION_COLOURS, ZERO, plain
 from drople.lab.prompts import PromptCounts
 
 CARRIED = "#94a3b8"
@@ -33,15 +33,9 @@ def prompts_figure(
             customdata=[abs(value or 0) for value in values],
             hovertemplate=f"<b>layer %{{x}}</b><br>{name} %{{customdata}}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(
-        title="layer", tickvals=[one.depth + 1 for one in layers], showgrid=False, zeroline=False
-    )
+    figure.update_xaxes(title="layer", tickvals=[one.depth + 1 for one in layers])
     both = (*layers, *beside)
     low, high = max(one.removed for one in both), max(one.total for one in both)
-    figure.update_yaxes(
-        title="image prompts", range=[-low - 0.5, high + 0.5],
-        gridcolor="rgba(100,116,139,0.25)", zerolinecolor="#64748b", automargin=True,
-    )  # fmt: skip
-    plain(figure, height=280, legend=True)
+    figure.update_yaxes(title="image prompts", range=[-low - 0.5, high + 0.5], **ZERO)
     figure.update_layout(barmode="relative", bargap=0.25)
-    return figure
+    return plain(figure, height=280, legend=True)

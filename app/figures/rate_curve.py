@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, plain
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, band, plain
 from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval
 from drople.tokens.dropout import COMPARED
@@ -41,16 +41,14 @@ def difference_figure(curves: RateCurves, quantity: str) -> go.Figure:
     for rate in sorted(ours.keys() & other.keys()):
         count = min(ours[rate].count, other[rate].count)
         pairs = vars(ours[rate])[quantity][:count] - vars(other[rate])[quantity][:count]
-        band = mean_interval(pairs) if count >= BAND_FROM else None
-        rows.append((rate, float(pairs.mean()), *(band or (np.nan, np.nan)), count))
+        ends = mean_interval(pairs) if count >= BAND_FROM else None
+        rows.append((rate, float(pairs.mean()), *(ends or (np.nan, np.nan)), count))
     rates, means, low, high, counts = np.array(rows).T
     figure, known = go.Figure(), np.isfinite(low)
     if known.any():
         figure.add_scatter(
-            x=np.concatenate([rates[known], rates[known][::-1]]),
-            y=np.concatenate([high[known], low[known][::-1]]),
-            fill="toself", fillcolor=CONDITION_COLOURS["iwtd"], opacity=0.2, line={"width": 0},
-            mode="lines", hoverinfo="skip", showlegend=False,
+            **band(rates[known], low[known], high[known]),
+            fillcolor=CONDITION_COLOURS["iwtd"], opacity=0.2, showlegend=False,
         )  # fmt: skip
     figure.add_scatter(
         x=rates, y=means, mode="lines+markers", customdata=counts, showlegend=False,
@@ -67,14 +65,13 @@ def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
     for name in (NONE, *COMPARED):
         points = curves.of(name)
         colour = CONDITION_COLOURS[name]
-        band = [(rate, interval_of(p, quantity)) for rate, p in points.items() if rate > 0]
-        known = [(rate, *ends) for rate, ends in band if ends is not None]
+        drawn = [(rate, interval_of(p, quantity)) for rate, p in points.items() if rate > 0]
+        known = [(rate, *ends) for rate, ends in drawn if ends is not None]
         if known and name != NONE:
             rates, low, high = np.array(known).T
             figure.add_scatter(
-                x=np.concatenate([rates, rates[::-1]]), y=np.concatenate([high, low[::-1]]),
-                fill="toself", fillcolor=colour, opacity=0.14, line={"width": 0}, mode="lines",
-                legendgroup=name, showlegend=False, hoverinfo="skip",
+                **band(rates, low, high),
+                fillcolor=colour, opacity=0.14, legendgroup=name, showlegend=False,
             )  # fmt: skip
         figure.add_scatter(
             x=[*points], y=[vars(p)[quantity].mean() for p in points.values()],
@@ -91,11 +88,6 @@ def rates_figure(curves: RateCurves, quantity: str) -> go.Figure:
 
 
 def _on_axes(figure: go.Figure, title: str) -> go.Figure:
-    figure.update_xaxes(
-        title="rate: mean p over the tokens that may be dropped", showgrid=False, zeroline=False,
-    )  # fmt: skip
-    figure.update_yaxes(
-        title=title, gridcolor="rgba(100,116,139,0.25)", zeroline=False,
-        automargin=True,
-    )  # fmt: skip
+    figure.update_xaxes(title="rate: mean p over the tokens that may be dropped")
+    figure.update_yaxes(title=title)
     return plain(figure, height=460, legend=True)

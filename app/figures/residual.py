@@ -10,7 +10,6 @@ from drople.lab.residual import Reading, Residual
 
 COLOUR = "#a21caf"  # of the residual; no condition has it
 SHOWN = 10  # classes
-GRID = "rgba(100,116,139,0.25)"
 
 
 def shown_classes(reading: Reading, residual: Residual, target: int) -> list[int]:
@@ -48,11 +47,8 @@ def residual_figure(
                 showarrow=True, arrowhead=2, arrowsize=1, arrowwidth=2, arrowcolor=COLOUR,
                 yshift=-11,
             )  # fmt: skip
-    figure.update_yaxes(
-        tickvals=rows, ticktext=[classes[i] for i in shown], autorange="reversed",
-        automargin=True, zeroline=False, gridcolor=GRID,
-    )  # fmt: skip
-    figure.update_xaxes(title="probability", range=[-0.02, 1.02], gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(tickvals=rows, ticktext=[classes[i] for i in shown], autorange="reversed")
+    figure.update_xaxes(title="probability", range=[-0.02, 1.02], showgrid=True)
     return plain(figure, height=110 + 38 * len(rows), legend=True)
 
 
@@ -71,8 +67,6 @@ def schedule_figure(lambdas: np.ndarray, epoch: int) -> go.Figure:
         x=[epoch + 1], y=[lambdas[epoch]], mode="markers", hoverinfo="skip",
         marker={"color": COLOUR, "size": 12, "symbol": "diamond"},
     )  # fmt: skip
-    figure.update_xaxes(title="epoch", showgrid=False, zeroline=False)
-    figure.update_yaxes(
-        title="lambda", range=[-0.005, 0.105], gridcolor=GRID, zeroline=False, automargin=True
-    )
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(title="lambda", range=[-0.005, 0.105])
     return plain(figure, height=230)

@@ -79,6 +79,6 @@ def kinds_figure(found: Mapping[str, np.ndarray]) -> go.Figure:
         marker={"symbol": "x", "size": 11, "color": "white",
                 "line": {"width": 1.5, "color": "#0f172a"}},
     )  # fmt: skip
-    figure.update_xaxes(title="severity", tickvals=list(range(6)), showgrid=False, zeroline=False)
-    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, zeroline=False)
+    figure.update_xaxes(title="severity", tickvals=list(range(6)))
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return plain(figure, height=110 + 28 * len(names))

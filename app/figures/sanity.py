@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from app.figures.names import short_name
 from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
-from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, Scale, plain
+from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, ZERO, Scale, plain
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE
@@ -60,20 +60,13 @@ def cascade_figure(found: Sequence[Depth]) -> go.Figure:
             line={"color": colour, "width": 2.5, "dash": dash},
             hovertemplate="%{x} blocks randomised: ρ = %{y:.2f}<extra></extra>",
         )
-    figure.update_xaxes(
-        title="last blocks randomised", showgrid=False, zeroline=False,
-        tickvals=[depth.randomised for depth in found],
-    )  # fmt: skip
-    figure.update_yaxes(
-        title="Spearman with trained", gridcolor="rgba(100,116,139,0.25)",
-        zerolinecolor="#64748b", automargin=True, range=[min(-0.25, *_known(found)) - 0.03, 1.05],
-    )  # fmt: skip
-    return plain(figure, height=400, legend=True)
-
-
-def _known(found: Sequence[Depth]) -> list[float]:
     alike = [one.spearman for depth in found for one in depth.likeness.values()]
-    return [one for one in alike if one is not None]
+    lowest = min([-0.25, *(one for one in alike if one is not None)])
+    figure.update_xaxes(
+        title="last blocks randomised", tickvals=[depth.randomised for depth in found]
+    )
+    figure.update_yaxes(title="Spearman with trained", range=[lowest - 0.03, 1.05], **ZERO)
+    return plain(figure, height=400, legend=True)
 
 
 def spearman_text(value: float | None) -> str:

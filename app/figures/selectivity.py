@@ -21,13 +21,8 @@ def meter_figure(given: list[Meter], other: list[Meter] | None, name: str) -> go
     _add(figure, given, -0.16 if other else 0.0, colour=CONDITION_COLOURS["iwtd"], name="as it is")
     if other:
         _add(figure, other, 0.16, colour=CONDITION_COLOURS["inverse"], name=f"what if: {name}")
-    figure.update_xaxes(
-        title="layer", tickvals=[one.depth + 1 for one in given], zeroline=False, showgrid=False,
-    )  # fmt: skip
-    figure.update_yaxes(
-        title="p of being dropped", gridcolor="rgba(100,116,139,0.25)", zeroline=False,
-        rangemode="tozero", automargin=True,
-    )  # fmt: skip
+    figure.update_xaxes(title="layer", tickvals=[one.depth + 1 for one in given])
+    figure.update_yaxes(title="p of being dropped", rangemode="tozero")
     return plain(figure, height=320, legend=True)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib import colormaps
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from drople.tokens.dropout import STRATEGIES
 
@@ -50,6 +51,22 @@ DIVERGING = LinearSegmentedColormap.from_list(
     ["#08306b", "#2878b8", "#9ecae1", "#f7f7f7", "#fdae6b", "#e6550d", "#7f2704"],
 )
 
+GRID = "rgba(100,116,139,0.25)"
+# What plots have in common, on the page's own background; text colours are set by its style.
+PLOT = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "dragmode": False,
+        "font": {"color": "#64748b", "size": 14, "family": "system-ui, sans-serif"},
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        "hoverlabel": {"align": "left"},
+        "xaxis": {"showgrid": False, "zeroline": False, "gridcolor": GRID},
+        "yaxis": {"zeroline": False, "gridcolor": GRID, "automargin": True},
+    }
+)
+ZERO = {"zeroline": True, "zerolinecolor": "#64748b"}  # of an axis whose 0 is marked
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -61,6 +78,10 @@ class Scale:
     diverging: bool = False
     clipped: bool = False  # values above `high` are drawn in the top colour
 
+    @property
+    def table(self) -> Colormap:
+        return DIVERGING if self.diverging else SEQUENTIAL
+
     def unit(self, values: np.ndarray) -> np.ndarray:
         """Values brought to [0, 1] on this scale; a scale of no width puts all at 0.5."""
         width = self.high - self.low
@@ -70,17 +91,14 @@ class Scale:
 
     def rgb(self, values: np.ndarray) -> np.ndarray:
         """Colours (..., 3) uint8 of values of any shape; values that are not numbers are grey."""
-        table = DIVERGING if self.diverging else SEQUENTIAL
-        colours = np.asarray(table(self.unit(np.nan_to_num(values))))[..., :3] * 255
+        colours = np.asarray(self.table(self.unit(np.nan_to_num(values))))[..., :3] * 255
         return np.where(np.isfinite(values)[..., None], colours.round(), 128).astype(np.uint8)
 
     def plotly(self) -> list[list[float | str]]:
         """The colours as plotly wants them."""
-        table = DIVERGING if self.diverging else SEQUENTIAL
         stops = np.linspace(0, 1, 33)
-        return [
-            [float(s), "rgb({},{},{})".format(*(int(255 * c) for c in table(s)[:3]))] for s in stops
-        ]
+        colours = (255 * self.table(stops)[:, :3]).astype(int)
+        return [[float(s), "rgb({},{},{})".format(*c)] for s, c in zip(stops, colours, strict=True)]
 
     def css(self) -> str:
         """The colours as a CSS gradient from left to right."""
@@ -99,15 +117,14 @@ def one_sided(arrays: list[np.ndarray], meaning: str) -> Scale:
     return Scale(0.0, max(top, 0.0), meaning)
 
 
-def colour_bar(scale: Scale, ends: tuple[str, str] | None = None) -> str:
+def colour_bar(scale: Scale) -> str:
     """The scale as a labelled bar, HTML."""
-    low, high = ends or (number(scale.low), number(scale.high))
-    top = f"{high} and more" if scale.clipped else high
+    low, top = number(scale.low), number(scale.high) + " and more" * scale.clipped
     middle = "<span>0</span>" if scale.diverging else ""
     return (
         f'<div class="lens-bar"><div class="lens-bar-colours" style="background:{scale.css()}">'
-        f'</div><div class="lens-bar-ends"><span>{escape(low)}</span>{middle}'
-        f"<span>{escape(top)}</span></div>"
+        f'</div><div class="lens-bar-ends"><span>{low}</span>{middle}'
+        f"<span>{top}</span></div>"
         f'<div class="lens-bar-meaning">{escape(scale.meaning)}</div></div>'
     )
 
@@ -119,14 +136,15 @@ def number(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
-def plain(figure: go.Figure, *, height: int | None, legend: bool = False) -> go.Figure:
-    """The page's own background; text colours are set by the page's style."""
-    figure.update_layout(
-        template="none", height=height, showlegend=legend, dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#64748b", "size": 14, "family": "system-ui, sans-serif"},
-        margin={"l": 10, "r": 16, "t": 34 if legend else 8, "b": 48},
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-        hoverlabel={"align": "left"},
-    )  # fmt: skip
-    return figure
+def plain(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:
+    """The figure with what plots have in common; what it set itself stays."""
+    margin = {"l": 10, "r": 16, "t": 34 if legend else 8, "b": 48}
+    return figure.update_layout(template=PLOT, height=height, showlegend=legend, margin=margin)
+
+
+def band(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
+    """What a scatter takes to fill the room between two lines."""
+    return {
+        "x": np.concatenate([x, x[::-1]]), "y": np.concatenate([high, low[::-1]]),
+        "fill": "toself", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip",
+    }  # fmt: skip

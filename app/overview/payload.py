@@ -5,8 +5,6 @@ Tokens are those of `Undropped`; a layer with fewer of them is filled up with Na
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from app.figures.importance import SIGNAL_NAMES
+from app.figures.patches import jpeg_uri
 from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
 from app.overview.undropped import Undropped
@@ -103,7 +102,7 @@ class Overview:
             "schema": SCHEMA,
             "id": self._id(),
             "title": f"DroPLe Lens: {'; '.join(best)}",
-            "photo": _photo(analysis.pixels),
+            "photo": jpeg_uri(Image.fromarray(analysis.pixels), 90),
             "grid": [*self.undropped.grid],
             "layers": len(self.undropped.layers),
             "depth": self.undropped.depth,
@@ -286,14 +285,4 @@ def _interval(values: np.ndarray) -> dict[str, Any]:
 
 def _mean_map(maps: np.ndarray) -> np.ndarray:
     """Mean (C, G, G) of maps (n, C, G, G) over the draws that have a value; NaN where none has."""
-    known = np.isfinite(maps)
-    count = known.sum(axis=0)
-    total = np.where(known, maps, 0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _photo(pixels: np.ndarray) -> str:
-    """What the model saw, as a data URI."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return np.ma.masked_invalid(maps).mean(axis=0).filled(np.nan)

@@ -30,7 +30,7 @@ def middle(panel, row, column, grid=4):
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_html_shows_a_name_as_text(name):
     pieces = [
-        theme.colour_bar(Scale(0, 1, name), (name, name)),
+        theme.colour_bar(Scale(0, 1, name)),
         importance.cell(name, 0.5, SCALE),
     ]
     tags = {tag for piece in pieces for tag in TAG.findall(piece)}

@@ -1,4 +1,4 @@
-"""Patches on the photograph, and the strip of all layers."""
+"""Patches on the photograph, and strips of maps."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_a_patch_that_is_not_a_number_is_grey(photo, values):
     [
         lambda p, v, m: patches.overlay(p, v, SCALE, marked=m),
         lambda p, v, m: patches.hatch(patches.enlarge(p), m),
-        lambda p, v, m: patches.strip(p, [v, v], SCALE, chosen=1, marked=[m, m]),
-        lambda p, v, m: patches.as_uri(patches.grey(p)),
+        lambda p, v, m: patches.strip(p, [v, v], SCALE),
+        lambda p, v, m: patches.outline(patches.enlarge(patches.grey(p)), m),
     ],
 )
 def test_drawing_leaves_its_inputs_alone(photo, values, draw):
@@ -98,15 +98,12 @@ def test_drawing_leaves_its_inputs_alone(photo, values, draw):
         np.testing.assert_array_equal(after, expected)
 
 
-# --- the strip of all layers ---
-
-
-def test_only_the_chosen_tile_is_framed(photo, values):
-    first, second = (patches.strip(photo, [values] * 8, SCALE, chosen=i) for i in (1, 6))
+def test_a_strip_has_a_tile_for_each_map_four_a_row(photo, values):
+    one, other = [values] * 6, [*[values] * 5, 1 - values]
+    first, second = (patches.strip(photo, maps, SCALE) for maps in (one, other))
     changed = (first != second).any(axis=-1)
-    for row, column in ((0, 1), (1, 2)):
-        top, left = 2 + row * (patches.TILE + 6), 2 + column * (patches.TILE + 6)
-        around = np.s_[top : top + patches.TILE + 8, left : left + patches.TILE + 8]
-        assert changed[around].any()
-        changed[around] = False
+    step = patches.TILE + patches.GAP
+    last = np.s_[patches.GAP + step : 2 * step, patches.GAP + step : 2 * step]  # row 2, column 2
+    assert changed[last].any()
+    changed[last] = False
     assert not changed.any()
