@@ -17,7 +17,7 @@ from PIL import Image
 from app.export.standalone import standalone_page
 from app.figures.patches import jpeg_uri
 from app.overview.payload import Overview
-from app.wording.sentences import headline
+from app.wording.sentences import answer_of, headline
 from drople.analysis import Analysis
 from drople.errors import DropleError
 from drople.storage.analyses import load_analysis
@@ -57,7 +57,7 @@ def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: a
         analysis = load_analysis(file)
         page = f"{number:03d}-{re.sub(r'[^A-Za-z0-9]+', '-', file.stem).strip('-') or 'page'}.html"
         write_text(out / page, page_of(analysis))
-        answers = "; ".join(f"{name}: {text}" for name, text in headline(analysis, 0)[:2])
+        answers = "; ".join(f"{name}: {said}" for name, said in [*headline(analysis).items()][:2])
         items.append(
             ITEM.format(
                 page=page,
@@ -73,8 +73,7 @@ def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: a
 
 def page_of(analysis: Analysis, target: int | None = None) -> str:
     """The page of an analysis; of its likeliest class with a map, where no other is named."""
-    best = analysis.predictions[analysis.conditions[min(1, len(analysis.conditions) - 1)]]
-    wanted = int(best.cosines.argmax()) if target is None else target
+    wanted = answer_of(analysis) if target is None else target
     payload = Overview(analysis, wanted=1).payload()
     return standalone_page(payload, {"class": analysis.classes[wanted]})
 

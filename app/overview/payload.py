@@ -16,11 +16,12 @@ from PIL import Image
 
 from app.figures.importance import SIGNAL_NAMES
 from app.figures.patches import jpeg_uri
+from app.figures.theme import CONDITION_NAMES
 from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
 from app.overview.undropped import Undropped
 from app.wording.paper import methods_text
-from app.wording.sentences import learnt_classes, provenance_line
+from app.wording.sentences import answer_of, provenance_line
 from drople.analysis import Analysis
 from drople.conditions import softmax
 from drople.decisions import Masks, count_layers, count_tokens, mean_p
@@ -81,13 +82,13 @@ class Overview:
 
     @cached_property
     def _question(self) -> dict[str, Any]:
-        analysis, dropouts = self.analysis, [*STRATEGIES]
+        analysis = self.analysis
         said = {branch: analysis.predictions[branch] for branch in self.undropped.importance}
         shown = [*analysis.maps.classes]
         learnt = None
         if self.learnt is not None:
-            known = learnt_classes(analysis.classes, tuple(self.learnt))[0]
-            learnt = [name in known for name in analysis.classes]
+            known = {name.casefold() for name in self.learnt}
+            learnt = [name.casefold() in known for name in analysis.classes]
         lens = None
         if analysis.lens is not None:
             read = {b: softmax(analysis.lens[b] * one.logit_scale) for b, one in said.items()}
@@ -113,7 +114,7 @@ class Overview:
             "branches": [*said],
             "pair": [*self.pair],
             "pair_branch": self.undropped.branch,
-            "labels": {name: sentences.name_of(name) for name in (*said, *dropouts)},
+            "labels": {name: CONDITION_NAMES[name] for name in (*said, *STRATEGIES)},
             "no_prompts": "" if analysis.adapted else NO_PROMPTS,
             "seed": analysis.settings.seed,
             "draws_wanted": self.wanted,
@@ -212,7 +213,7 @@ class Overview:
 
     def _summary(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
         tokens = count_tokens(*(self._masks(batches, name) for name in self.pair))
-        plain = self.analysis.predictions[self.undropped.branch].cosines.argmax()
+        answer = answer_of(self.analysis)
         shown = [*self.analysis.maps.classes]
         mapped = [one.maps for one in batches if one.maps is not None]
         means = {
@@ -229,11 +230,9 @@ class Overview:
             "map_draws": sum(len(maps[self.pair[0]]) for maps in mapped),
             "difference": floats(tokens.difference),
             "differ": floats(tokens.differ),
-            "rate": dict(
-                zip(self.pair, (floats(tokens.rate_a), floats(tokens.rate_b)), strict=True)
-            ),
+            "rate": {self.pair[0]: floats(tokens.rate_a), self.pair[1]: floats(tokens.rate_b)},
             "layers": [asdict(one) for one in drawn.layers],
-            "flips": {name: int((drawn.answers[name] != plain).sum()) for name in self.pair},
+            "flips": {name: int((drawn.answers[name] != answer).sum()) for name in self.pair},
         }
 
     def _sentences(self, drawn: sentences.Drawn | None) -> dict[str, Any]:

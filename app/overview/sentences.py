@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.figures.theme import CONDITION_NAMES
+from app.wording.sentences import answer_of, place
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.conditions import Prediction
@@ -36,14 +37,9 @@ class Drawn:
         return f"Over {len(self.seeds)} draws"
 
 
-def name_of(condition: str) -> str:
-    """What a condition is called; a newcomer by its own key."""
-    return CONDITION_NAMES.get(condition, condition)
-
-
 def inside(condition: str) -> str:
-    """The same within a sentence."""
-    name = name_of(condition)
+    """What a condition is called within a sentence."""
+    name = CONDITION_NAMES[condition]
     return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
@@ -54,14 +50,14 @@ def answer_sentence(analysis: Analysis, pair: tuple[str, str], drawn: Drawn | No
     """What each branch answers and, with draws, whether the dropouts decide and answer alike."""
     branches = [b for b in (FROZEN, ADAPTED) if b in analysis.predictions]
     said = [
-        f"{inside(branch) if i else name_of(branch)}: "
+        f"{inside(branch) if i else CONDITION_NAMES[branch]}: "
         + _likeliest(analysis.classes, analysis.predictions[branch])
         for i, branch in enumerate(branches)
     ]
     answer = ", ".join(said) + "."
     if drawn is None:
         return answer
-    plain = int(analysis.predictions[branches[-1]].cosines.argmax())
+    plain = answer_of(analysis)
     decisions = sum(one.decisions for one in drawn.layers)
     if not decisions:
         return f"{answer} With these settings no dropout acts on the picture."
@@ -215,14 +211,6 @@ def _cause(
         f"{why}: however unlike the p, on average no more than {100 * found.share:.1f} % of the "
         "decisions would differ"
     )
-
-
-def place(token: int, grid: tuple[int, int]) -> str:
-    """Where a token (patches row-major, then prompts) is, for a reader who counts from 1."""
-    patches = grid[0] * grid[1]
-    if token >= patches:
-        return f"prompt P{token - patches + 1}"
-    return f"row {token // grid[1] + 1}, column {token % grid[1] + 1}"
 
 
 def ranked_sentence(name: str, p: np.ndarray, ranked: np.ndarray) -> str:

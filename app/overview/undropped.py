@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from app.wording.sentences import branch_of
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.paired_draws import would_drop
@@ -27,7 +28,7 @@ class Undropped:
     @property
     def branch(self) -> str:
         """The branch that the dropouts act on."""
-        return ADAPTED if self.analysis.adapted else FROZEN
+        return branch_of(self.analysis)
 
     @property
     def layers(self) -> tuple[LayerTrace, ...]:

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
+from app.wording.sentences import answer_of
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
@@ -68,8 +69,7 @@ def target_index(analysis: Analysis, target: str | None) -> int:
     """The class looked at; where it is not listed, the adapted (else frozen) answer."""
     if target in analysis.classes:
         return analysis.classes.index(target)
-    best = analysis.predictions["adapted" if analysis.adapted else "frozen"].cosines
-    return int(best.argmax())
+    return answer_of(analysis)
 
 
 def picture(label: str, elem_id: str) -> gr.Image:

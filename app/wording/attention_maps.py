@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.figures.attention_maps import having_token
+from app.wording.sentences import place
 from drople.lab.attention_maps import AttentionLayer
 
 HEADERS = ("layer", "head", "to [CLS]", "to patches", "to prompts", "strongest patch", "its share")
@@ -21,14 +22,13 @@ def heads_rows(layers: list[AttentionLayer], token: int) -> list[list[str]]:
 
 def _row(one: AttentionLayer, head: int, weights: np.ndarray) -> list[str]:
     patches = one.patches(weights)
-    row, column = np.unravel_index(int(patches.argmax()), patches.shape)
     return [
         f"{one.depth + 1}",
         f"{head + 1}",
         f"{100 * weights[0]:.1f} %",
         f"{100 * patches.sum():.1f} %",
         f"{100 * weights[slice(*one.prompts)].sum():.1f} %",
-        f"row {row + 1}, column {column + 1}",
+        place(int(patches.argmax()), one.grid),
         f"{100 * patches.max():.1f} %",
     ]
 

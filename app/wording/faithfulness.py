@@ -8,13 +8,9 @@ import numpy as np
 
 from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
+from app.wording.sentences import branch_of
 from drople.analysis import Analysis
-from drople.branches import ADAPTED, FROZEN
-from drople.lab.faithfulness import (
-    MEASURES,
-    Faithfulness,
-    Quantity,
-)
+from drople.lab.faithfulness import MEASURES, Faithfulness, Quantity
 from drople.lab.patch_maps import CENTRE, EDGES, RANDOM
 from drople.statistics.intervals import prediction_interval
 from drople.statistics.sparsity import gini_index
@@ -67,7 +63,7 @@ def faithfulness_sentence(
     analysis: Analysis, found: Faithfulness, target: int, *, quantity: Quantity
 ) -> str:
     """Which maps are evidence at all, and where the measures contradict each other."""
-    branch = CONDITION_NAMES[ADAPTED if analysis.adapted else FROZEN]
+    branch = CONDITION_NAMES[branch_of(analysis)]
     first = {m: next(iter(of.values())) for m, of in found.curves.items() if of}
     ends = [
         f"{curve.values(quantity)[-1]:.2f} wholly replaced by the {measure.replacement}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from app.figures.theme import (
-    CONDITION_NAMES,
-)
+from app.figures.theme import CONDITION_NAMES
+from app.wording.sentences import branch_of
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
 from drople.tokens.importance import SIGNALS
@@ -12,35 +11,27 @@ from drople.tokens.importance import SIGNALS
 
 def caption(analysis: Analysis, layer: int, index: int) -> str:
     """What a reader must know to read `paper_figure`."""
-    maps, target = analysis.maps, analysis.classes[analysis.maps.classes[index]]
-    method = CAM_METHODS[maps.method]
-    branch = "adapted" if analysis.adapted else "frozen"
-    hiding = analysis.conditions[2:]
-    parts = [
-        f"Top: the photograph as the model sees it; token importance of the {branch} branch after "
-        f"layer {layer + 1}, in multiples of an even share"
-    ]
+    maps, hiding = analysis.maps, analysis.conditions[2:]
+    drawn = applied = ""
     if analysis.adapted:
-        parts[0] += (
-            f"; the patches that each dropout drops there in one draw (seed "
+        drawn = (
+            "; the patches that each dropout drops there in one draw (seed "
             f"{analysis.settings.seed})"
         )
         if any(analysis.images[c].layers[layer].hidden_patches().any() for c in hiding):
-            parts[0] += "; dark grey: hidden by earlier layers"
-        parts.append(
-            "Dropout is applied now, to fixed weights; it is not how models trained with each "
+            drawn += "; dark grey: hidden by earlier layers"
+        applied = (
+            " Dropout is applied now, to fixed weights; it is not how models trained with each "
             "dropout differ."
         )
-    else:
-        parts[0] += "."
-    parts.insert(
-        1,
-        f"Bottom: {method.label} of the cosine with “{target}” at the input of block "
-        f"{maps.layer + 1}, all on one colour scale; p is the probability of that class among "
-        f"{len(analysis.classes)} classes.",
+    return (
+        "Top: the photograph as the model sees it; token importance of the "
+        f"{branch_of(analysis)} branch after layer {layer + 1}, in multiples of an even share"
+        f"{drawn}. Bottom: {CAM_METHODS[maps.method].label} of the cosine with "
+        f"“{analysis.classes[maps.classes[index]]}” at the input of block {maps.layer + 1}, all on "
+        "one colour scale; p is the probability of that class among "
+        f"{len(analysis.classes)} classes.{applied}"
     )
-    parts[0] = parts[0].rstrip(".") + "."
-    return " ".join(parts)
 
 
 def methods_text(analysis: Analysis) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 
 from app.figures.robustness import drops_of, kind_name
 from app.figures.theme import CONDITION_NAMES
+from app.wording.sentences import answer_of, branch_of
 from drople.analysis import Analysis
-from drople.lab.robustness import Version, answering, drop_likeness, map_likeness
+from drople.lab.robustness import Version, drop_likeness, map_likeness
 
 KIND_HEADERS = ("corruption", *(f"severity {n}" for n in range(6)))
 
@@ -18,7 +19,7 @@ def strip_headers(analysis: Analysis, condition: str) -> list[str]:
     """Headers of `strip_rows`."""
     dropping = drops_of(analysis, condition)
     given = [f"{CONDITION_NAMES[c]}: class looked at" for c in analysis.conditions]
-    headers = ["picture", *given, f"answer ({CONDITION_NAMES[answering(analysis)]})",
+    headers = ["picture", *given, f"answer ({CONDITION_NAMES[branch_of(analysis)]})",
                f"map of {CONDITION_NAMES[condition]}: Spearman with clean"]  # fmt: skip
     if dropping:
         headers.append(f"drops of {CONDITION_NAMES[dropping]}: overlap with clean (by chance)")
@@ -45,11 +46,6 @@ def strip_rows(
     return rows
 
 
-def answer_of(analysis: Analysis) -> int:
-    """The class that the answering branch finds likeliest."""
-    return int(analysis.predictions[answering(analysis)].cosines.argmax())
-
-
 def strip_sentence(found: Sequence[Version], kind: str, condition: str, *, target: int) -> str:
     """Where the answer changes, and where the map is least like the clean one."""
     clean = found[0].analysis
@@ -60,7 +56,7 @@ def strip_sentence(found: Sequence[Version], kind: str, condition: str, *, targe
         for one in found[1:]
         if answer_of(one.analysis) != answer_of(clean)
     ]
-    branch = CONDITION_NAMES[answering(clean)]
+    branch = CONDITION_NAMES[branch_of(clean)]
     if len(found) == 1:
         return said + f"Clean, the {branch} branch answers {plain_answer}."
     said += f"The {branch} branch answers {plain_answer} on the clean picture"

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from drople.analysis import Analysis
+from drople.branches import ADAPTED, FROZEN
 from drople.measures import selectivity
 from drople.traces import LayerTrace
 
 
-def best_class(analysis: Analysis, condition: str) -> int:
-    """The class a condition finds likeliest."""
-    return int(np.argmax(analysis.predictions[condition].cosines))
+def branch_of(analysis: Analysis) -> str:
+    """The branch that answers: the adapted one where there is one."""
+    return ADAPTED if analysis.adapted else FROZEN
 
 
-def headline(analysis: Analysis, target: int) -> list[tuple[str, str]]:
-    """The answer: (condition, what it says) for each condition there is."""
-    said = []
-    for condition in analysis.conditions:
-        best = best_class(analysis, condition)
-        p = analysis.predictions[condition].probabilities[best]
-        said.append((condition, f"{analysis.classes[best]} {p:.2f}"))
-    return said
+def answer_of(analysis: Analysis) -> int:
+    """The class that this branch finds likeliest."""
+    return int(analysis.predictions[branch_of(analysis)].cosines.argmax())
 
 
-def place(layer: LayerTrace, token: int) -> str:
-    """Where a token of an image is, for a reader who counts from 1."""
-    if layer.prompts[0] <= token < layer.prompts[1]:
-        return f"prompt P{token - layer.prompts[0] + 1}"
-    assert layer.grid is not None
-    return f"row {(token - 1) // layer.grid[1] + 1}, column {(token - 1) % layer.grid[1] + 1}"
+def headline(analysis: Analysis) -> dict[str, str]:
+    """What each condition answers."""
+    answers = {name: int(one.cosines.argmax()) for name, one in analysis.predictions.items()}
+    return {
+        name: f"{analysis.classes[best]} {analysis.predictions[name].probabilities[best]:.2f}"
+        for name, best in answers.items()
+    }
+
+
+def place(token: int, grid: tuple[int, int]) -> str:
+    """Where a token (patches row-major, then prompts) is, for a reader who counts from 1."""
+    patches = grid[0] * grid[1]
+    if token >= patches:
+        return f"prompt P{token - patches + 1}"
+    return f"row {token // grid[1] + 1}, column {token % grid[1] + 1}"
 
 
 def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
@@ -39,8 +42,9 @@ def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
     if found is None:
         return ""
     if found.near_top > 0.9 and found.sink is not None:
+        assert layer.grid is not None
         return (
-            f"⚠ The sink token at {place(layer, found.sink)} alone sets the scale "
+            f"⚠ The sink token at {place(found.sink - 1, layer.grid)} alone sets the scale "
             f"({100 * found.sink_share:.0f} % of the importance): {100 * found.near_top:.0f} % of "
             "the tokens get nearly p_max, so IWTD is vanilla dropout in disguise here."
         )
@@ -50,15 +54,6 @@ def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
             "vanilla dropout here."
         )
     return ""
-
-
-def learnt_classes(
-    listed: tuple[str, ...], learnt: tuple[str, ...]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The listed classes whose very names the prompts were trained on, and the others."""
-    known = {name.casefold() for name in learnt}
-    yes = tuple(name for name in listed if name.casefold() in known)
-    return yes, tuple(name for name in listed if name.casefold() not in known)
 
 
 def provenance_line(analysis: Analysis, draws: int = 0) -> str:

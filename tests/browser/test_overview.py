@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from decoding import decoded
 from steps import (
     CANVAS,
     ROWS,
@@ -17,8 +18,6 @@ from steps import (
     wait_for_draws,
 )
 from steps import look as looking
-
-from app.overview.encoding import decoded
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")

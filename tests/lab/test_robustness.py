@@ -19,13 +19,13 @@ from app.lab import robustness as tab
 from app.lab.question import Result
 from app.wording.robustness import (
     KIND_HEADERS,
-    answer_of,
     kinds_rows,
     kinds_sentence,
     strip_headers,
     strip_rows,
     strip_sentence,
 )
+from app.wording.sentences import answer_of
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch

@@ -7,8 +7,9 @@ import json
 
 import numpy as np
 import pytest
+from decoding import decoded
 
-from app.overview.encoding import bits, decoded, floats, steps
+from app.overview.encoding import bits, floats, steps
 
 RNG = np.random.default_rng(0)
 

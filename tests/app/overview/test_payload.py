@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from analysed import KINDS, analysed, tiny
+from decoding import decoded
 from tiny import prompted
 
-from app.overview.encoding import decoded
 from app.overview.payload import MAP_DRAWS, Overview
 from drople.analysis import Analysis, analyse
 from drople.class_texts import describe_classes
@@ -211,10 +211,11 @@ def test_a_question_and_a_pair_have_an_id_of_their_own():
     assert Overview(one).payload(drawn(one, prompted(tiny()), 2))["id"] == ids[0]
 
 
-def test_learnt_classes_are_marked():
+def test_classes_whose_very_names_the_prompts_learnt_are_marked():
     assert Overview(analysed()).payload()["learnt"] is None
-    marked = Overview(analysed(), learnt=["Dog", "lion"]).payload()["learnt"]
-    assert marked == [name == "dog" for name in analysed().classes]
+    listed = replace(analysed(), classes=("cat", "Elephant", "car"))
+    marked = Overview(listed, learnt=["elephant", "side of a car", "lion"]).payload()["learnt"]
+    assert marked == [False, True, False]
 
 
 def test_without_prompts_the_page_says_whose_choice_the_dropout_is():

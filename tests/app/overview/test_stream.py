@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from decoding import decoded
 from furnished import FurnishedStudio, save_fresh_prompts, save_tiny_clip
 from tiny import NAMES, noise_picture
 
-from app.overview.encoding import decoded
 from app.overview.stream import draws_for, draws_in_turns, overview_of, overview_steps
 from drople.analysis import AnalysisSettings
 from drople.errors import SettingsError

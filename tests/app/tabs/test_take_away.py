@@ -14,12 +14,12 @@ import gradio as gr
 import numpy as np
 import pytest
 from analysed import KINDS, ODD_NAMES, analysed, tiny
+from decoding import decoded
 from tiny import prompted
 
 from app.export.standalone import ASSETS, standalone_page
 from app.figures.paper import figure_bytes, paper_figure
 from app.gallery import main, page_of, write_gallery
-from app.overview.encoding import decoded
 from app.overview.payload import PAIR, Overview
 from app.tabs.take_away import read_state, taken_away
 from app.wording.paper import caption, methods_text

@@ -12,7 +12,6 @@ from app.markdown import plain_text
 from app.wording.sentences import (
     disguise_sentence,
     headline,
-    learnt_classes,
     place,
     provenance_line,
 )
@@ -20,15 +19,10 @@ from app.wording.sentences import (
 
 def test_the_headline_names_the_likeliest_class_of_each_condition():
     analysis = with_prediction(analysed(), "vanilla", [0.1, 0.4, 0.2])
-    said = dict(headline(analysis, 0))
+    said = headline(analysis)
     assert [*said] == ["frozen", "adapted", "vanilla", "iwtd"]
     p = analysis.predictions["vanilla"].probabilities[1]
     assert said["vanilla"] == f"dog {p:.2f}"
-
-
-def test_what_the_prompts_learnt_is_told_from_what_is_new_to_them():
-    listed = ("cat", "Elephant", "car")
-    assert learnt_classes(listed, ("elephant", "side of a car")) == (("Elephant",), ("cat", "car"))
 
 
 def test_what_rests_on_one_seed_is_called_one_draw():
@@ -47,12 +41,10 @@ def test_the_provenance_names_weights_and_versions():
 
 
 def test_a_token_is_placed_by_row_and_column_from_one():
-    layer = analysed().images["adapted"].layers[0]
-    first, stop = layer.prompts
-    assert place(layer, 1) == "row 1, column 1"
-    assert place(layer, 8) == "row 2, column 4"
-    assert place(layer, first) == "prompt P1"
-    assert place(layer, stop - 1) == "prompt P4"
+    assert place(0, (4, 4)) == "row 1, column 1"
+    assert place(7, (4, 4)) == "row 2, column 4"
+    assert place(16, (4, 4)) == "prompt P1"
+    assert place(19, (4, 4)) == "prompt P4"
 
 
 def with_blend(layer, blend, p_min=0.1, p_max=0.5):
