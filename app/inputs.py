@@ -111,11 +111,6 @@ class Inputs:
         return [one.change if isinstance(one, gr.Textbox) else one.input for one in filled_in]
 
 
-# One panel at a time lies over the page; assets/page.js closes it.
-TOGGLE = "() => { const open = document.body.dataset; "
-TOGGLE += "open.panel === '%s' ? delete open.panel : (open.panel = '%s') }"
-
-
 def build_inputs(studio: Studio, device: str) -> Inputs:
     """The bar, with the panels that its buttons open.
 
@@ -143,7 +138,7 @@ def build_inputs(studio: Studio, device: str) -> Inputs:
         guide = gr.Button("?", elem_id="help", min_width=40)
     progress = gr.HTML('<p role="status"></p><span></span>', elem_id="progress")
     for button, panel in ((photo, "photo"), (options, "settings")):
-        button.click(None, None, None, js=TOGGLE % (panel, panel), api_visibility="private")
+        button.click(None, None, None, js=f"() => togglePanel('{panel}')", api_visibility="private")
     with gr.Column(elem_id="photo-panel", elem_classes="lens-panel"), gr.Row():
         with gr.Column(scale=2, min_width=240):
             image = SafeImage(

@@ -125,6 +125,11 @@ function tint(values, scale, opacity, count) {
   return colours;
 }
 
+/** Sets all pixels of a canvas. */
+function setPixels(canvas, colours) {
+  canvas.getContext("2d").putImageData(new ImageData(colours, canvas.width, canvas.height), 0, 0);
+}
+
 const rgbOf = hex => hex.match(/[^#]./g).map(pair => parseInt(pair, 16));
 
 // ---- Elements -----------------------------------------------------------------------------------
@@ -158,10 +163,21 @@ function onArrows(node, act) {
   });
 }
 
+/** Fills a node with its options, anew only where they are others than before. */
+function filler(node, build) {
+  let key = "";
+  return options => {
+    const wanted = JSON.stringify(options);
+    if (wanted !== key) node.replaceChildren(...options.map(build));
+    key = wanted;
+  };
+}
+
 /** A choice of one among few, moved by arrow keys as radio buttons are. */
 function choice(label, pick) {
   const node = el("div", { class: "choice", role: "radiogroup", "aria-label": label });
-  let key = "";
+  const fill = filler(node, ([name, text, title]) =>
+    el("button", { type: "button", role: "radio", "data-value": name, title, onclick: () => pick(name) }, text));
   onArrows(node, (right, down) => {
     const buttons = [...node.children], at = buttons.indexOf(document.activeElement) + right + down;
     const next = buttons[(at + buttons.length) % buttons.length];
@@ -169,12 +185,7 @@ function choice(label, pick) {
     next.click();
   });
   const show = (options, value) => {
-    const wanted = JSON.stringify(options);
-    if (wanted !== key) {
-      key = wanted;
-      node.replaceChildren(...options.map(([name, text, title]) =>
-        el("button", { type: "button", role: "radio", "data-value": name, title, onclick: () => pick(name) }, text)));
-    }
+    fill(options);
     for (const button of node.children) {
       const on = button.dataset.value === String(value);
       button.setAttribute("aria-checked", on);
@@ -186,13 +197,9 @@ function choice(label, pick) {
 
 function dropdown(label, pick) {
   const node = el("select", { "aria-label": label, onchange: () => pick(node.value) });
-  let key = "";
+  const fill = filler(node, ([name, text]) => el("option", { value: name }, text));
   const show = (options, value) => {
-    const wanted = JSON.stringify(options);
-    if (wanted !== key) {
-      key = wanted;
-      node.replaceChildren(...options.map(([name, text]) => el("option", { value: name }, text)));
-    }
+    fill(options);
     node.value = value;
   };
   return { node, show };
@@ -206,7 +213,7 @@ function colourBar() {
   const node = el("div", { class: "bar" }, el("div", { class: "ramp-box" }, strip, tick),
     el("div", { class: "ends" }, low, middle, high));
   const show = (colours, ends, mark = null) => {
-    strip.getContext("2d").putImageData(new ImageData(colours, 256, 1), 0, 0);
+    setPixels(strip, colours);
     [low, middle, high].forEach((end, i) => say(end, ends[i]));
     tick.hidden = mark === null;
     if (mark !== null) tick.style.left = `${100 * mark}%`;
@@ -231,12 +238,15 @@ function read(payload) {
     return answers.get(key);
   };
   const layers = Array.from({ length: payload.layers }, (_, i) => i), dropping = layers.slice(0, payload.depth);
-  const label = name => payload.labels[name] ?? name;
+  const label = name => payload.labels[name];
   const nothing = new Float32Array(patches).fill(NaN);
+  /** "eligible", "dropped" or "p" of a draw's tokens after a layer. */
+  const ofDraw = (what, name, place, layer) => part(place.batch[what][name], place.index, layer);
   const both = (layer, place) => {
-    const one = part(place.batch.eligible[a], place.index, layer), other = part(place.batch.eligible[b], place.index, layer);
-    return one.map((may, i) => may & other[i]);
+    const other = ofDraw("eligible", b, place, layer);
+    return ofDraw("eligible", a, place, layer).map((may, i) => may & other[i]);
   };
+  const mapCount = (batch, name) => batch.maps?.[name].n[0] ?? 0;
   const model = {
     payload, rows, columns, patches, a, b, label, layers, nothing, depth: payload.depth, count: places.length,
     /** A condition's name within a sentence: "vanilla dropout", but "IWTD". */
@@ -272,7 +282,7 @@ function read(payload) {
 
     /** p of a strategy: of the draw, or of the undropped forward. */
     p: (name, layer, draw) => (draw === "all" || name === "ranked"
-      ? part(payload.p[name], layer) : part(places[draw - 1].batch.p[name], places[draw - 1].index, layer)),
+      ? part(payload.p[name], layer) : ofDraw("p", name, places[draw - 1], layer)),
     /** p on the undropped forward; beside ranked importance, vanilla dropout has the mean of its p. */
     expected: (name, layer, ranked) => kept(`e ${name} ${layer} ${ranked}`, () => {
       const values = part(payload.p[ranked && name === a ? "ranked" : name], layer);
@@ -299,9 +309,9 @@ function read(payload) {
       const none = () => new Int32Array(decode(summary.differ).length / payload.depth);
       const there = { [a]: none(), [b]: none() }, dropped = { [a]: none(), [b]: none() };
       const [met, differ, lean] = [none(), none(), none()];
-      for (const { batch, index } of places) {
-        const [mayA, mayB] = [a, b].map(name => part(batch.eligible[name], index, layer));
-        const [dropA, dropB] = [a, b].map(name => part(batch.dropped[name], index, layer));
+      for (const place of places) {
+        const [mayA, mayB] = [a, b].map(name => ofDraw("eligible", name, place, layer));
+        const [dropA, dropB] = [a, b].map(name => ofDraw("dropped", name, place, layer));
         for (let i = 0; i < met.length; i++) {
           there[a][i] += mayA[i];
           there[b][i] += mayB[i];
@@ -319,7 +329,7 @@ function read(payload) {
     meanP: (name, layer) => kept(`mp ${name} ${layer}`, () => {
       const { met } = model.tally(layer), sums = new Float64Array(met.length);
       for (const place of places) {
-        const may = both(layer, place), p = part(place.batch.p[name], place.index, layer);
+        const may = both(layer, place), p = ofDraw("p", name, place, layer);
         for (let i = 0; i < sums.length; i++) if (may[i]) sums[i] += p[i];
       }
       return sums.map((sum, i) => sum / met[i]);
@@ -341,13 +351,13 @@ function read(payload) {
     /** One draw's decisions: "" none drops, "a" only A keeps, "b" only B keeps, "both" drop, "gone" before. */
     decisions: (layer, draw) => kept(`w ${layer} ${draw}`, () => {
       const place = places[draw - 1], may = both(layer, place);
-      const one = part(place.batch.dropped[a], place.index, layer), other = part(place.batch.dropped[b], place.index, layer);
+      const [one, other] = [a, b].map(name => ofDraw("dropped", name, place, layer));
       return Array.from(may, (on, i) => (!on ? "gone" : one[i] && other[i] ? "both" : other[i] ? "a" : one[i] ? "b" : ""));
     }),
     /** What one of the two does in one draw: "drop", "gone" before, "" keeps. */
     dropsOf: (name, layer, draw) => {
-      const { batch, index } = places[draw - 1], may = part(batch.eligible[name], index, layer), drop = part(batch.dropped[name], index, layer);
-      return Array.from(may, (on, i) => (!on ? "gone" : drop[i] ? "drop" : ""));
+      const place = places[draw - 1], drop = ofDraw("dropped", name, place, layer);
+      return Array.from(ofDraw("eligible", name, place, layer), (may, i) => (!may ? "gone" : drop[i] ? "drop" : ""));
     },
     rate: (name, layer) => (summary ? part(summary.rate[name], layer) : null),
 
@@ -356,7 +366,7 @@ function read(payload) {
       if (payload.branches.includes(condition)) return part(payload.maps.values[condition], index);
       if (draw !== "all") {
         const { batch, index: at } = places[draw - 1];
-        return at < (batch.maps?.[condition].n[0] ?? 0) ? part(batch.maps[condition], at, index) : null;
+        return at < mapCount(batch, condition) ? part(batch.maps[condition], at, index) : null;
       }
       if (summary?.mean_maps) return part(summary.mean_maps[condition], index);
       return payload.maps.values[condition] ? part(payload.maps.values[condition], index) : null;
@@ -374,7 +384,7 @@ function read(payload) {
       return (below ? about0 : upTo)(Math.max(0, ...maps.map(map => largest(below ? sizes(map) : map))));
     }),
     /** The first draws have maps, so many so far. */
-    mapped: places.filter(({ batch, index }) => index < (batch.maps?.[a].n[0] ?? 0)).length,
+    mapped: places.filter(({ batch, index }) => index < mapCount(batch, a)).length,
     probability: (branch, index) => decode(payload.probabilities[branch])[index],
     cosine: (branch, index) => decode(payload.cosines[branch])[index],
     drawn: (name, index) => places.map(place => part(place.batch.probabilities[name], place.index)[index]),
@@ -399,7 +409,6 @@ function fitted(state, model) {
     draw: Number(state.draw) >= 1 && Number(state.draw) <= model.count ? Number(state.draw) : "all",
     wipe: state.wipe?.every(name => model.conditions.includes(name)) ? state.wipe : null,
     read: payload.lens ? state.read : "last",
-    ranked: state.ranked && Boolean(payload.p.ranked),
     shows: ["a", "b"].includes(state.shows) ? state.shows : "difference",
   };
 }
@@ -440,7 +449,7 @@ function paint(canvas, { grid: [rows, columns], photo, veil, colours, hatched = 
   }
   scratch.width = columns;
   scratch.height = rows;
-  scratch.getContext("2d").putImageData(new ImageData(colours, columns, rows), 0, 0);
+  setPixels(scratch, colours);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(scratch, 0, 0, width, height);
   const box = i => [i % columns * across, Math.floor(i / columns) * down, across, down];
@@ -669,7 +678,7 @@ function mattersPanel(page) {
   function render() {
     const { model, state, photo } = page, { branch, signal, layer } = state;
     const values = model.times(branch, signal, layer), scale = model.timesScale(branch, signal), top = model.ranked(branch, signal, layer).slice(0, 10);
-    const name = model.payload.signal_labels[signal] ?? signal;
+    const name = model.payload.signal_labels[signal];
     say(subtitle, `layer ${layer + 1}`);
     map.show({ grid: [model.rows, model.columns], photo, colours: tint(values, scale, state.opacity, model.patches),
       outlined: top.filter(token => token < model.patches) }, {
@@ -801,7 +810,6 @@ function droppedPanel(page) {
     what.show([["difference", "difference", "p of the first less p of the second"], ...[["a", model.a], ["b", model.b]].map(([side, name]) =>
       [side, `${model.inBrackets(name)} drops`, `How often ${model.inText(name)} drops each token`])], state.shows);
     ranked.checked = state.ranked;
-    turn.hidden = !payload.p.ranked;
     say(subtitle, `${named(model.a)} and ${named(model.b)}${elsewhere ? `, on the ${elsewhere} branch` : ""}`);
     node.classList.toggle("off", off);
     const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * model.patches) };
@@ -910,7 +918,7 @@ function looksPanel(page) {
     say(note, `For ${state.class}, at block ${block}: the layer control does not move it. One scale. With dropout: ${drawn}.${
       hatched ? ` Hatched: dropped there${state.draw === "all" && summary?.mean_maps ? " in each of them" : ""}.` : ""}${
       state.centred ? " Less the mean of the classes." : ""}`);
-    say(chip, payload.chips?.applied ?? "");
+    say(chip, payload.chips.applied);
   }
   return { node, render };
 }
@@ -948,7 +956,7 @@ function controls(page) {
     klass.show([...model.shown.map(name => [name, name]), ...rest.map(name => [name, `${name} (asks for its maps)`])], state.class);
     const signals = payload.signals.filter(name => payload.importance[state.branch][name]);
     // The list is narrow: "Class (s_cls)" for "Class attention (s_cls)".
-    signal.show(signals.map(name => [name, (payload.signal_labels[name] ?? name).replace(/[ -]attention/, "")]), state.signal);
+    signal.show(signals.map(name => [name, payload.signal_labels[name].replace(/[ -]attention/, "")]), state.signal);
     branch.show(payload.branches.map(name => [name, model.label(name)]), state.branch);
     const single = Array.from({ length: model.count }, (_, i) => [i + 1, `draw ${i + 1}`]);
     draw.show([["all", model.count > 1 ? `all ${model.count}, mean` : model.count ? "the one so far" : "no draw yet"], ...single], state.draw);
@@ -977,12 +985,12 @@ function filmStrip(page) {
 
   function thumb(values, scale) {
     const { rows, columns, patches } = page.model, canvas = el("canvas", { width: columns, height: rows, "aria-hidden": "true" });
-    canvas.getContext("2d").putImageData(new ImageData(tint(values, scale, 1, patches), columns, rows), 0, 0);
+    setPixels(canvas, tint(values, scale, 1, patches));
     return canvas;
   }
   function cell(layer) {
-    const { model, state } = page, { branch, signal } = state, lead = model.payload.lead?.[branch]?.[signal]?.[layer];
-    const leading = lead?.[1] >= 8 ? `${model.tokenName(lead[0])} takes ${times(lead[1])} an even share` : "";
+    const { model, state } = page, { branch, signal } = state, lead = model.payload.lead[branch][signal][layer];
+    const leading = lead[1] >= 8 ? `${model.tokenName(lead[0])} takes ${times(lead[1])} an even share` : "";
     const acts = layer < model.depth;
     return el("button", { type: "button", role: "radio", class: `cell-layer${acts ? "" : " off"}`, onclick: () => page.set({ layer }),
       title: leading, "aria-label": `Layer ${layer + 1}${leading ? `, ${leading}` : ""}${acts ? "" : ", no dropout"}` },
@@ -1394,9 +1402,8 @@ function mount(root, options = {}) {
     else if (!page.drawer.node.hidden) page.drawer.shut();
   };
   document.addEventListener("keydown", escape);
-  const looks = new MutationObserver(redraw), dark = matchMedia("(prefers-color-scheme: dark)");
+  const looks = new MutationObserver(redraw);
   for (const node of [document.documentElement, document.body]) looks.observe(node, { attributes: true, attributeFilter: ["class"] });
-  dark.addEventListener("change", redraw);
 
   function usePhoto(source) {
     if (page.source === source) return;
@@ -1451,7 +1458,6 @@ function mount(root, options = {}) {
     picture: id => panelSvg(page, root.querySelector(`.panel.${id}`)),
     destroy() {
       document.removeEventListener("keydown", escape);
-      dark.removeEventListener("change", redraw);
       looks.disconnect();
       resized.disconnect();
       root.replaceChildren();
@@ -1471,5 +1477,5 @@ function spoken(page) {
   return said.join(" ");
 }
 
-window.DropleLens = { mount };
+window.DropleLens = { mount, keepFile };
 })();

@@ -1,4 +1,11 @@
-// What the page does beside Gradio: panels over it, and the photograph on its button.
+// What the page does beside Gradio.
+
+// One panel at a time lies over the page, opened by its button.
+function togglePanel(name) {
+  const { dataset } = document.body;
+  if (dataset.panel === name) delete dataset.panel;
+  else dataset.panel = name;
+}
 addEventListener("keydown", event => {
   if (event.key === "Escape") delete document.body.dataset.panel;
 });
@@ -95,3 +102,22 @@ addEventListener("drop", async event => {
   input.files = chosen.files;
   input.dispatchEvent(new Event("change"));
 }, { capture: true });
+
+// Plots are drawn by the browser, so the browser hands their pictures over; the rest is made on the server.
+async function handOver(ids, values) {
+  const plots = {};
+  for (const id of ids) {
+    const plot = document.querySelector(`#${id} .js-plotly-plot`);
+    const { width, height } = plot?.getBoundingClientRect() ?? {};
+    if (!width || !window.Plotly) continue;
+    const svg = await Plotly.toImage(plot, { format: "svg", width, height });
+    const png = await Plotly.toImage(plot, { format: "png", width, height, scale: 2 });
+    plots[id] = { svg: decodeURIComponent(svg.slice(svg.indexOf(",") + 1)), png: png.split(",")[1] };
+  }
+  return [JSON.stringify(plots), ...values.slice(1)];
+}
+function keepZip(file) {
+  if (!file?.data) return;
+  const bytes = Uint8Array.from(atob(file.data), c => c.charCodeAt(0));
+  DropleLens.keepFile(new Blob([bytes], { type: "application/zip" }), file.name);
+}

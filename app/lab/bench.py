@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import gradio as gr
@@ -113,9 +114,8 @@ class Computation(Generic[T]):
         outputs: list[Any] = []
         rest = iter(controls)
         for view in self.views:
-            own = [next(rest) for _ in view.controls]
-            drawn = self.draw(view, result.analysis, target, result, *own)
-            outputs += drawn if len(view.outputs) > 1 else [drawn]
+            own = islice(rest, len(view.controls))
+            outputs += view.parts(self.draw(view, result.analysis, target, result, *own))
         return outputs
 
     def draw(

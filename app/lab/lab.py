@@ -76,8 +76,8 @@ class Lab:
         for name, views in self.tabs.items():
             for view in views:
                 own = islice(left, len(view.own))
-                drawn = view.drawn(analysis if name == opened else None, target, *own)
-                outputs += drawn if len(view.outputs) > 1 else [drawn]
+                shown = analysis if name == opened else None
+                outputs += view.parts(view.drawn(shown, target, *own))
         return outputs
 
 

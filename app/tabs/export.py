@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -32,9 +32,6 @@ from app.wording.sentences import provenance_line
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
-SCRIPT = (Path(__file__).parents[2] / "assets" / "save.js").read_text(encoding="utf-8")
-KEEP = f"file => {{ {SCRIPT}; keep(file) }}"
-
 
 def savable(name: str, views: list[View], state: gr.State, *, target: gr.Dropdown) -> list[View]:
     """The same views, with the button under them; `name` is what its archive is called."""
@@ -46,8 +43,7 @@ def savable(name: str, views: list[View], state: gr.State, *, target: gr.Dropdow
     own = [part for view in views for part in view.own]
     asked = [plots, state, target, *own]
     ids = [one.elem_id for view in views for one in view.outputs if isinstance(one, gr.Plot)]
-    hand_over = f"{json.dumps(ids)}, values.slice(0, {len(asked)})"
-    js = f"(...values) => {{ {SCRIPT}; return handOver({hand_over}) }}"
+    js = f"(...values) => handOver({json.dumps(ids)}, values.slice(0, {len(asked)}))"
     download(button, partial(saved, name, tuple(views)), asked, js=js)
     return views
 
@@ -60,7 +56,7 @@ def download(
     quiet = {**QUIET, "trigger_mode": "once"}
     made = button.click(make, asked, packed, js=js, **quiet)
     # Emptied again: a session keeps its last outputs.
-    made.success(None, packed, None, js=KEEP, api_visibility="private").then(
+    made.success(None, packed, None, js="file => keepZip(file)", api_visibility="private").then(
         lambda: None, None, packed, **quiet
     )
 
@@ -82,16 +78,14 @@ def saved(
     with user_errors():
         analysis = required(analysis)
         index = target_index(analysis, target)
-        drawn = handed_over(plots)
         files: dict[str, bytes] = {}
         notes: dict[str, None] = {}  # in order, each once
         rest = iter(values)
         for view in views:
-            own = [next(rest) for _ in view.own]
-            outputs = view.drawn(analysis, target, *own)
-            shown = _Shown.of(view, list(outputs) if len(view.outputs) > 1 else [outputs])
+            drawn = view.parts(view.drawn(analysis, target, *islice(rest, len(view.own))))
+            shown = _Shown([*zip(view.outputs, map(_value, drawn), strict=True)])
             notes |= dict.fromkeys([*(bar.line for bar in shown.bars), *shown.notes])
-            for what, ending, content in _files(analysis, index, shown, plots=drawn):
+            for what, ending, content in _files(analysis, index, shown, plots=read_object(plots)):
                 files[f"{stem_of(analysis, index, what)}.{ending}"] = content
         if not files:
             raise SettingsError("There is nothing to save here yet: compute it first.")
@@ -102,33 +96,28 @@ def saved(
 
 @dataclass(frozen=True)
 class _Shown:
-    """A view as drawn: each output with its value, and what stands beside the pictures."""
+    """A view as drawn, and what stands beside its pictures."""
 
-    pairs: list[tuple[Any, Any]]
-    bars: list[Bar]
-    notes: list[str]
+    pairs: list[tuple[Any, Any]]  # each output with its value
 
-    @classmethod
-    def of(cls, view: View, outputs: Sequence[Any]) -> _Shown:
-        parts: Sequence[Any] = view.outputs
-        pairs = [(one, _value(value)) for one, value in zip(parts, outputs, strict=True)]
-        texts = [(one, text) for one, text in pairs if isinstance(text, str) and text]
-        html = [text for one, text in texts if isinstance(one, gr.HTML)]
-        notes = [text for one, text in texts if isinstance(one, gr.Markdown)]
-        return cls(
-            pairs,
-            [bar for one in html for bar in read_bars(one)],
-            [re.sub(r"\\(.)", r"\1", one) for one in notes],  # see `plain_text`
-        )
+    @property
+    def bars(self) -> list[Bar]:
+        html = [value for one, value in self.pairs if isinstance(one, gr.HTML) and value]
+        return [bar for one in html for bar in read_bars(one)]
+
+    @property
+    def notes(self) -> list[str]:
+        said = [value for one, value in self.pairs if isinstance(one, gr.Markdown) and value]
+        return [re.sub(r"\\(.)", r"\1", one) for one in said]  # see `plain_text`
 
 
-def handed_over(sent: str | None) -> dict[str, Any]:
-    """What the browser drew and handed over: name -> its svg as text and its png in base64."""
+def read_object(sent: str | None) -> dict[str, Any]:
+    """A JSON object that the browser sent; empty where it is none."""
     try:
-        plots = json.loads(sent or "{}")
+        found = json.loads(sent or "{}")
     except ValueError:
         return {}
-    return plots if isinstance(plots, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _files(
@@ -146,10 +135,10 @@ def _files(
             title = f"{one.label}: {analysis.classes[target]}"
             yield what, "png", as_png(value)
             yield what, "svg", as_svg(value, title, shown.bars, notes=notes).encode()
-        elif isinstance(one, gr.Dataframe) and isinstance(value, dict) and value.get("data"):
+        elif isinstance(one, gr.Dataframe) and value["data"]:
             yield what, "csv", as_csv(value["headers"], value["data"]).encode()
-        elif isinstance(one, gr.HTML) and isinstance(value, str) and read_cells(value):
-            yield what, "csv", as_csv((), read_cells(value)).encode()
+        elif isinstance(one, gr.HTML) and (cells := read_cells(value or "")):
+            yield what, "csv", as_csv((), cells).encode()
         elif isinstance(one, gr.Plot) and value is not None and what in plots:
             for ending, content in drawn_files(plots[what]):
                 yield what, ending, content
@@ -161,9 +150,9 @@ def _value(shown: Any) -> Any:
 
 
 def drawn_files(handed: Any) -> Iterator[tuple[str, bytes]]:
-    """Ending and content of what the browser drew, as far as it sent text.
+    """Ending and content of what the browser drew, its svg as text and its png in base64.
 
-    It goes back to its own visitor alone.
+    What it did not send as text is left out. It goes back to its own visitor alone.
     """
     try:
         yield "svg", str(handed["svg"]).encode()

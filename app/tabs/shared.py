@@ -54,6 +54,10 @@ class View:
             return [gr.skip()] * len(self.outputs) if len(self.outputs) > 1 else gr.skip()
         return self.draw(analysis, target_index(analysis, target), *values)
 
+    def parts(self, drawn: Any) -> Sequence[Any]:
+        """What was drawn, a value an output."""
+        return drawn if len(self.outputs) > 1 else [drawn]
+
     def listen(self, state: gr.State, target: gr.Dropdown) -> None:
         """Redraws when a control changes."""
         if self.controls:

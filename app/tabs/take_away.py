@@ -12,7 +12,7 @@ from app.export.files import stem_of
 from app.export.standalone import standalone_page
 from app.figures.paper import FORMATS, figure_bytes, paper_figure
 from app.overview.payload import Overview
-from app.tabs.export import download, drawn_files, handed_over, zipped
+from app.tabs.export import download, drawn_files, read_object, zipped
 from app.tabs.shared import required, target_index
 from app.wording.paper import caption, methods_text
 from drople.analysis import Analysis
@@ -57,7 +57,7 @@ def taken_away(
     Args:
         drawn: the overview and its draws so far; None before any.
         looked: the overview's state as JSON, as the browser says it.
-        panels: its panels as JSON: see `handed_over`.
+        panels: its panels as JSON, each as `drawn_files` takes it.
     """
     with user_errors():
         analysis = required(analysis)
@@ -72,7 +72,7 @@ def taken_away(
         overview, batches = drawn or (Overview(analysis), ())
         payload = overview.payload(batches)
         first = {"layer": depth, "class": analysis.classes[shown[index]]}
-        drawn_there = handed_over(panels)
+        drawn_there = read_object(panels)
         pictures = {
             f"panel-{name}.{ending}": content
             for name in PANELS
@@ -95,10 +95,5 @@ def taken_away(
 
 def read_state(text: str | None) -> dict[str, Any]:
     """Layer (from 0) and class of a state, as far as they are what they should be."""
-    try:
-        given = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    kinds = {"layer": int, "class": str}
-    known = given if isinstance(given, dict) else {}
+    known, kinds = read_object(text), {"layer": int, "class": str}
     return {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}
