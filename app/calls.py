@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import time
@@ -74,25 +73,24 @@ def model_call(
     timeout: float = TIMEOUT,
     gpu_seconds: int | Callable[..., int] = GPU_SECONDS,
 ) -> Callable[..., Any]:
-    """A callback that runs the model, as an event takes it.
+    """A callback that runs the model step by step, as an event takes it.
 
     On ZeroGPU each call runs in a process forked from this one: what it takes and gives travels as
     a pickle, so it must be arrays on the CPU. Anywhere else no GPU is borrowed.
 
     Args:
-        timeout: seconds the steps of a generator may take.
+        call: a generator function.
+        timeout: seconds the steps may take.
         gpu_seconds: seconds a GPU is borrowed for; a function is given what the call is given.
     """
-    bounded = call
-    if inspect.isgeneratorfunction(call):
 
-        @wraps(call)
-        def bounded(*asked: Any) -> Iterator[Any]:
-            try:
-                with user_errors():
-                    yield from time_limited(timeout, call(*asked))
-            finally:
-                trim()
+    @wraps(call)
+    def bounded(*asked: Any) -> Iterator[Any]:
+        try:
+            with user_errors():
+                yield from time_limited(timeout, call(*asked))
+        finally:
+            trim()
 
     if not on_zero_gpu():
         return bounded

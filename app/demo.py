@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import threading
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,6 +13,7 @@ import gradio as gr
 from app import permalink
 from app.asked import StrictBlocks, asked_components
 from app.calls import MODEL, on_zero_gpu
+from app.export.standalone import ASSETS
 from app.hardening import middleware
 from app.host import Host
 from app.housekeeping import limit_arenas, tidied
@@ -31,7 +31,6 @@ from drople.errors import DropleError
 ICON = (
     '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=%22http://www.w3.org/2000/svg%22/%3E">'
 )
-ASSETS = Path(__file__).parents[1] / "assets"
 STYLE = ASSETS / "style.css"
 SCRIPTS = [ASSETS / "overview.js", ASSETS / "page.js"]
 # What is shown at once; where it must be computed, the studio lets one at a time.

@@ -192,31 +192,26 @@ class Studio:
         Raises:
             BackboneError, CheckpointError: see `load_backbone` and `load_prompts`.
         """
-        with self._turn:
-            return self._load(backbone, prompts)
-
-    def _load(self, backbone: str, prompts: str) -> Loaded:
         if not self.own_files and backbone not in BACKBONES:
             raise BackboneError(
                 f"On this page only {', '.join(BACKBONES)} can be used. Start the app on your own "
                 "machine to load another."
             )
-        clip = self._backbones.get(backbone, lambda: load_backbone(backbone, self.device))
-        # A backbone that left would be kept by its prompts.
-        self._prompts.keep(lambda key: key[0] in self._backbones.values)
-        if not prompts or prompts == NO_PROMPTS:
-            return Loaded(clip, None, NO_PROMPTS, backbone)
-        path = self._offered.get(prompts)
-        if path is None:
-            if not self.own_files:
-                raise CheckpointError(
-                    "On this page only the prompts in the list can be used. Start the app on your "
-                    "own machine to load a file of yours."
-                )
-            path = _file_of(prompts)
-        key = (backbone, str(path), path.stat().st_mtime_ns)
-        model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
-        return Loaded(model, card, prompts if is_hub_id(prompts) else path.stem, key)
+        if not self.own_files and prompts and prompts not in (NO_PROMPTS, *self._offered):
+            raise CheckpointError(
+                "On this page only the prompts in the list can be used. Start the app on your own "
+                "machine to load a file of yours."
+            )
+        with self._turn:
+            clip = self._backbones.get(backbone, lambda: load_backbone(backbone, self.device))
+            # A backbone that left would be kept by its prompts.
+            self._prompts.keep(lambda key: key[0] in self._backbones.values)
+            if not prompts or prompts == NO_PROMPTS:
+                return Loaded(clip, None, NO_PROMPTS, backbone)
+            path = self._offered.get(prompts) or _file_of(prompts)
+            key = (backbone, str(path), path.stat().st_mtime_ns)
+            model, card = self._prompts.get(key, lambda: load_prompts(path, clip))
+            return Loaded(model, card, prompts if is_hub_id(prompts) else path.stem, key)
 
     def warm_up(self, backbone: str, prompts: str) -> None:
         """Does what only the first analysis pays for: loading models and the package of maps."""

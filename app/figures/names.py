@@ -8,6 +8,12 @@ from drople.branches import ADAPTED, FROZEN
 from drople.gradcam import CAM_METHODS
 from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM, importance_layers
 
+# What can be chosen among a class's maps and the importance: as shown, and as asked.
+MAP_CHOICES = [
+    *((f"Map of {CONDITION_NAMES[name]}", name) for name in (FROZEN, ADAPTED, "vanilla", "iwtd")),
+    ("Importance", IMPORTANCE),
+]
+
 
 def map_name(analysis: Analysis, name: str) -> str:
     """What a judged map or a baseline is called."""

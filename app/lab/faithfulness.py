@@ -10,8 +10,7 @@ import gradio as gr
 import numpy as np
 
 from app.figures import faithfulness as figures
-from app.figures.names import map_name
-from app.figures.theme import CONDITION_NAMES
+from app.figures.names import MAP_CHOICES, map_name
 from app.glossary import intro
 from app.lab import pointing
 from app.lab.bench import Bench, Computation, numbers, table_of
@@ -20,15 +19,9 @@ from app.markdown import plain_text
 from app.tabs.shared import View
 from app.wording import faithfulness as wording
 from drople.analysis import Analysis
-from drople.branches import ADAPTED, FROZEN
+from drople.branches import ADAPTED
 from drople.lab.branch import Branch
-from drople.lab.faithfulness import (
-    QUANTITIES,
-    REPLACEMENTS,
-    Faithfulness,
-    Quantity,
-    run_erasures,
-)
+from drople.lab.faithfulness import QUANTITIES, REPLACEMENTS, Faithfulness, Quantity, run_erasures
 from drople.lab.patch_maps import IMPORTANCE, baseline_maps, judged_maps
 
 INTRO = (
@@ -44,7 +37,6 @@ TERMS = (
     "come from. Only ranks count, and the pictures in between are unlike any the model has seen. "
     "Sparsity is the Gini index of the map's |values|: 0 even, 1 all in one patch."
 )
-MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd", IMPORTANCE)
 PRESS = "Press Measure: the first curves come at once."
 Judged = tuple[dict[str, np.ndarray], Faithfulness]  # maps (G, G) with the baselines, and curves
 
@@ -53,8 +45,7 @@ def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     chosen = gr.CheckboxGroup(
-        [("Importance" if n == IMPORTANCE else f"Map of {CONDITION_NAMES[n]}", n) for n in MAPS],
-        value=[ADAPTED, "iwtd", IMPORTANCE], label="Judge", elem_id="faithful-maps",
+        MAP_CHOICES, value=[ADAPTED, "iwtd", IMPORTANCE], label="Judge", elem_id="faithful-maps",
         info="Each takes about four seconds with mini; the baselines always stand beside them.",
     )  # fmt: skip
     with gr.Row(elem_classes="lens-controls"):
@@ -96,13 +87,9 @@ def compute(
     first = [instead, *(name for name in REPLACEMENTS if name != instead)]
     progress(0, desc="the first curve")
     for step in run_erasures(
-        ask,
-        analysis.pixels,
-        maps,
-        replacements=first,
-        orders=int(orders),
-        seed=analysis.settings.seed,
-    ):
+        ask, analysis.pixels, maps,
+        replacements=first, orders=int(orders), seed=analysis.settings.seed,
+    ):  # fmt: skip
         name = map_name(analysis, step.name)
         progress((step.done, step.count), desc=f"{step.done} of {step.count}: {name}")
         yield maps, step.result

@@ -45,13 +45,9 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[list[ModeE
     for i, name in enumerate(names):
         progress((i, len(names)), desc=f"{i + 1} of {len(names)}: {name}")
         effects = effects + mode_effect(
-            question.prompted,
-            analysis.pixels,
-            question.texts,
-            settings=settings,
-            target=question.target,
-            mode=name,
-        )
+            question.prompted, analysis.pixels, question.texts,
+            settings=settings, target=question.target, mode=name,
+        )  # fmt: skip
         yield effects
 
 

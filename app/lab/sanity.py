@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from app.figures import sanity as figures
-from app.figures.theme import CONDITION_NAMES, colour_bar
+from app.figures.names import MAP_CHOICES
+from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
@@ -17,7 +18,6 @@ from app.tabs.shared import View, picture
 from app.wording import sanity as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
-from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth, depths_of, run_cascade
 
 INTRO = (
@@ -33,7 +33,6 @@ TERMS = (
     "maps can be alike by accident: small values say little, and one draw of new weights is one "
     "draw."
 )
-MAPS = (FROZEN, ADAPTED, "vanilla", "iwtd", IMPORTANCE)
 PRESS = "Press Randomise the weights: the first maps come at once."
 
 
@@ -44,8 +43,7 @@ def build(bench: Bench) -> list[View]:
         run = gr.Button("Randomise the weights", elem_id="sanity-run", min_width=160)
         stop = gr.Button("Stop", elem_id="sanity-stop", min_width=90)
     shown = gr.Radio(
-        [("Importance" if n == IMPORTANCE else f"Map of {CONDITION_NAMES[n]}", n) for n in MAPS],
-        value=ADAPTED, label="Show", elem_id="sanity-map",
+        MAP_CHOICES, value=ADAPTED, label="Show", elem_id="sanity-map",
     )  # fmt: skip
     with gr.Row(), gr.Column(elem_classes="lens-two"):
         sheet = picture("One map at every depth", "sanity-sheet")

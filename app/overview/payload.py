@@ -5,7 +5,7 @@ Tokens are those of `Undropped`; a layer with fewer of them is filled up with Na
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -19,7 +19,7 @@ from app.figures.patches import jpeg_uri
 from app.figures.theme import CONDITION_NAMES
 from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
-from app.overview.undropped import Undropped
+from app.overview.undropped import Importance, Undropped
 from app.wording.paper import methods_text
 from app.wording.sentences import answer_of, provenance_line
 from drople.analysis import Analysis
@@ -124,14 +124,8 @@ class Overview:
             "lens": lens,
             "signals": signals,
             "signal_labels": {name: SIGNAL_NAMES[name] for name in signals},
-            "importance": {
-                branch: {signal: floats(shares) for signal, shares in one.items()}
-                for branch, one in self.undropped.importance.items()
-            },
-            "lead": {
-                branch: {signal: _lead(shares) for signal, shares in one.items()}
-                for branch, one in self.undropped.importance.items()
-            },
+            "importance": _each(floats, self.undropped.importance),
+            "lead": _each(_lead, self.undropped.importance),
             "p": {name: floats(values) for name, values in self.undropped.p.items()},
             "verdict": sentences.verdict_sentence(analysis, self.pair, self.measured),
             "chips": {"applied": APPLIED},
@@ -206,9 +200,7 @@ class Overview:
             "p": {name: steps(one.probability) for name, one in masks.items()},
             "probabilities": {n: floats(batch.probabilities(n)[:, shown]) for n in self.pair},
             "answers": {name: batch.answers(name).tolist() for name in self.pair},
-            "maps": None
-            if batch.maps is None
-            else {name: steps(_flat(batch.maps[name])) for name in self.pair},
+            "maps": batch.maps and {name: steps(_flat(batch.maps[name])) for name in self.pair},
         }
 
     def _summary(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
@@ -236,9 +228,8 @@ class Overview:
         }
 
     def _sentences(self, drawn: sentences.Drawn | None) -> dict[str, Any]:
-        dropout = self.analysis.settings.dropout
-        own = self.undropped
-        layers = range(own.depth)
+        dropout, own = self.analysis.settings.dropout, self.undropped
+        layers, first = range(own.depth), self.pair[0]
         return {
             "answer": sentences.answer_sentence(self.analysis, self.pair, drawn),
             "dropped": [
@@ -247,23 +238,29 @@ class Overview:
             "reason": [
                 sentences.reason_sentence(
                     i, self.pair, own.p, importance=own.importance[own.branch],
-                    limits=(dropout.p_min, dropout.p_max), grid=self.undropped.grid, drawn=drawn,
+                    limits=(dropout.p_min, dropout.p_max), grid=own.grid, drawn=drawn,
                 )
                 for i in layers
             ],
             "ranked": [
-                sentences.ranked_sentence(
-                    self.pair[0], self.undropped.p[self.pair[0]][i], self.undropped.p["ranked"][i]
-                )
+                sentences.ranked_sentence(first, own.p[first][i], own.p["ranked"][i])
                 for i in layers
             ],
-            "after_depth": sentences.after_depth_sentence(self.undropped.depth),
+            "after_depth": sentences.after_depth_sentence(own.depth),
         }  # fmt: skip
 
 
 def _flat(maps: np.ndarray) -> np.ndarray:
     """Maps (..., G, G) as (..., G*G)."""
     return maps.reshape(*maps.shape[:-2], -1)
+
+
+def _each(write: Callable[[np.ndarray], Any], importance: Importance) -> dict[str, dict[str, Any]]:
+    """Each branch's shares (L, T) of each signal, written otherwise."""
+    return {
+        branch: {signal: write(shares) for signal, shares in one.items()}
+        for branch, one in importance.items()
+    }
 
 
 def _lead(shares: np.ndarray) -> list[list[float]]:

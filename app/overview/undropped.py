@@ -17,6 +17,8 @@ from drople.branches import ADAPTED, FROZEN
 from drople.paired_draws import would_drop
 from drople.traces import LayerTrace
 
+Importance = dict[str, dict[str, np.ndarray]]  # branch -> signal -> shares (L, T)
+
 
 @dataclass(frozen=True)
 class Undropped:
@@ -59,8 +61,8 @@ class Undropped:
         return filled
 
     @cached_property
-    def importance(self) -> dict[str, dict[str, np.ndarray]]:
-        """Branch -> signal -> shares (L, T); each layer's sum to 1."""
+    def importance(self) -> Importance:
+        """Each layer's shares sum to 1."""
         branches = [FROZEN, ADAPTED] if self.analysis.adapted else [FROZEN]
         return {
             branch: {

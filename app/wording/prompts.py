@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from drople.lab.prompts import Learnt, PromptCounts
 from drople.models.prompts import PromptPlan
@@ -21,19 +22,16 @@ KINDS = {
 
 def count_rows(counts: Mapping[str, Sequence[PromptCounts]]) -> list[list[str]]:
     """The rows under `HEADERS`; the towers may differ in depth."""
-    depth = max(len(layers) for layers in counts.values())
-    rows = []
-    for i in range(depth):
-        cells = [f"{i + 1}"]
-        for layers in (counts["image"], counts["text"]):
-            one = layers[i] if i < len(layers) else None
-            cells += (
-                [f"{one.removed}", f"{one.added}", f"{one.carried}", f"{one.total}"]
-                if one
-                else [""] * 4
-            )
-        rows.append(cells)
-    return rows
+    pairs = zip_longest(counts["image"], counts["text"])
+    return [
+        [f"{layer}", *_cells(image), *_cells(text)]
+        for layer, (image, text) in enumerate(pairs, start=1)
+    ]
+
+
+def _cells(one: PromptCounts | None) -> list[str]:
+    counted = (one.removed, one.added, one.carried, one.total) if one else [""] * 4
+    return [f"{count}" for count in counted]
 
 
 def counts_sentence(plan: PromptPlan, counts: Mapping[str, Sequence[PromptCounts]]) -> str:

@@ -80,10 +80,6 @@ def test_what_is_over_time_is_said_in_words():
         [*model_call(partial(counting, []), timeout=-1)()]
 
 
-def test_a_call_that_is_no_generator_stays_as_it_is():
-    assert model_call(len) is len
-
-
 # --- ZeroGPU ---
 
 
