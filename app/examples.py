@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from app.form import Form, settings_of
 from app.overview.stream import draws_in_turns
 from app.studio import Studio, digest_of
-from drople.analysis import Analysis, same_question
+from drople.analysis import Analysis
 from drople.classes import parse_class_list
 from drople.images import read_image
 from drople.models.backbone import hash_weights
@@ -66,8 +66,10 @@ EXAMPLES = (
 )
 
 
-def precomputed(form: Form, card: PromptCard | None, *, folder: Path = FOLDER) -> Analysis | None:
-    """The analysis of an example that answers this very form; None where there is none.
+def precomputed(
+    form: Form, card: PromptCard | None, *, folder: Path = FOLDER
+) -> tuple[Analysis, tuple[DrawBatch, ...]] | None:
+    """The analysis of an example that answers this very form, and its draws; None without.
 
     Args:
         card: of the shipped prompts that the form names; None where it names others.
@@ -84,23 +86,12 @@ def precomputed(form: Form, card: PromptCard | None, *, folder: Path = FOLDER) -
         path = folder / f"{example.name}.npz"
         if digest != _photo_digest(example.photo) or not path.is_file():
             continue
-        stored = _read(path, path.stat().st_mtime_ns)
+        stored, draws = _read(path, path.stat().st_mtime_ns)
         known = stored.provenance
         hashes = known["prompts"], known["backbone_hash"], known["prompts_hash"]
         if asked == (stored.classes, stored.settings, *hashes):
-            return stored
+            return stored, draws
     return None
-
-
-def stored_draws(analysis: Analysis, *, folder: Path = FOLDER) -> tuple[DrawBatch, ...]:
-    """The draws that lie beside an example's analysis; none where it is not one of them."""
-    for example in EXAMPLES:
-        path = folder / f"{example.name}.npz"
-        if parse_class_list(example.classes) != analysis.classes or not path.is_file():
-            continue
-        if same_question(_read(path, path.stat().st_mtime_ns), analysis):
-            return _draws(path, path.stat().st_mtime_ns)
-    return ()
 
 
 @cache
@@ -109,13 +100,8 @@ def _photo_digest(photo: str) -> str:
 
 
 @cache
-def _read(path: Path, changed: int) -> Analysis:
-    return load_analysis(path)
-
-
-@cache
-def _draws(path: Path, changed: int) -> tuple[DrawBatch, ...]:
-    return load_draws(path)
+def _read(path: Path, changed: int) -> tuple[Analysis, tuple[DrawBatch, ...]]:
+    return load_analysis(path), load_draws(path)
 
 
 @cache

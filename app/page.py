@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from app.calls import model_call, user_errors
-from app.examples import precomputed, stored_draws
+from app.examples import precomputed
 from app.export.files import stem_of
 from app.form import Form, settings_of
 from app.overview.payload import DRAWS, Overview
@@ -31,6 +32,7 @@ from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
 from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DROP_MODES, PLACEMENTS
+from drople.traces import LayerTrace
 
 # What the endpoints `/analyse` and `/evidence` take; all else is as the prompts were trained.
 API_FIELDS = ("image", "classes", "backbone", "prompts", "seed")
@@ -70,9 +72,9 @@ class Page:
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
         if stored is not None:
-            batches = stored_draws(stored)
+            analysis, batches = stored
             count = self.draws or DRAWS
-            yield self._shown(stored, card, form, count=count, note=PRECOMPUTED, batches=batches)
+            yield self._shown(analysis, card, form, count=count, note=PRECOMPUTED, batches=batches)
         elif form.image is None:
             yield gr.skip(), gr.skip(), {"message": PICTURE_MISSING}, gr.skip()
         else:
@@ -237,17 +239,10 @@ def target_choices(analysis: Analysis, target: str | None) -> Any:
 
 def as_numbers(analysis: Analysis) -> dict[str, Any]:
     """An analysis as plain numbers for the API."""
-    layers: dict[str, list[dict[str, Any]]] = {}
-    for condition, trace in analysis.images.items():
-        layers[condition] = [
-            {
-                "layer": one.depth + 1,
-                "importance": one.patches(one.blend).tolist(),
-                "p": None if one.probability is None else one.patches(one.probability).tolist(),
-                "dropped": None if one.dropped is None else one.patches(one.dropped).tolist(),
-            }
-            for one in trace.layers
-        ]
+
+    def grid(layer: LayerTrace, values: np.ndarray | None) -> list[list[Any]] | None:
+        return None if values is None else layer.patches(values).tolist()
+
     return {
         "classes": list(analysis.classes),
         "predictions": {
@@ -258,6 +253,17 @@ def as_numbers(analysis: Analysis) -> dict[str, Any]:
             }
             for condition, prediction in analysis.predictions.items()
         },
-        "layers": layers,
+        "layers": {
+            condition: [
+                {
+                    "layer": one.depth + 1,
+                    "importance": grid(one, one.blend),
+                    "p": grid(one, one.probability),
+                    "dropped": grid(one, one.dropped),
+                }
+                for one in trace.layers
+            ]
+            for condition, trace in analysis.images.items()
+        },
         "provenance": analysis.provenance,
     }

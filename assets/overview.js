@@ -242,7 +242,7 @@ function read(payload) {
   const nothing = new Float32Array(patches).fill(NaN);
   /** "eligible", "dropped" or "p" of a draw's tokens after a layer. */
   const ofDraw = (what, name, place, layer) => part(place.batch[what][name], place.index, layer);
-  const both = (layer, place) => {
+  const both = (place, layer) => {
     const other = ofDraw("eligible", b, place, layer);
     return ofDraw("eligible", a, place, layer).map((may, i) => may & other[i]);
   };
@@ -294,7 +294,7 @@ function read(payload) {
     difference: (layer, draw, ranked) => kept(`d ${layer} ${draw} ${ranked}`, () => {
       if (ranked || !summary) return minus(model.expected(a, layer, ranked), model.expected(b, layer, ranked));
       if (draw === "all") return part(summary.difference, layer);
-      const may = both(layer, places[draw - 1]);
+      const may = both(places[draw - 1], layer);
       return minus(model.p(a, layer, draw), model.p(b, layer, draw)).map((value, i) => (may[i] ? value : NaN));
     }),
     /** One scale for all layers and draws; ranked importance may reach beyond it. */
@@ -329,7 +329,7 @@ function read(payload) {
     meanP: (name, layer) => kept(`mp ${name} ${layer}`, () => {
       const { met } = model.tally(layer), sums = new Float64Array(met.length);
       for (const place of places) {
-        const may = both(layer, place), p = ofDraw("p", name, place, layer);
+        const may = both(place, layer), p = ofDraw("p", name, place, layer);
         for (let i = 0; i < sums.length; i++) if (may[i]) sums[i] += p[i];
       }
       return sums.map((sum, i) => sum / met[i]);
@@ -350,7 +350,7 @@ function read(payload) {
       upTo(Math.max(0, ...dropping.flatMap(layer => [a, b].map(name => largest(model.often(name, layer, ranked))))))),
     /** One draw's decisions: "" none drops, "a" only A keeps, "b" only B keeps, "both" drop, "gone" before. */
     decisions: (layer, draw) => kept(`w ${layer} ${draw}`, () => {
-      const place = places[draw - 1], may = both(layer, place);
+      const place = places[draw - 1], may = both(place, layer);
       const [one, other] = [a, b].map(name => ofDraw("dropped", name, place, layer));
       return Array.from(may, (on, i) => (!on ? "gone" : one[i] && other[i] ? "both" : other[i] ? "a" : one[i] ? "b" : ""));
     }),
@@ -593,6 +593,7 @@ function saysPanel(page) {
   const note = el("p", { class: "soft note two" });
   const { node } = panel(page, "says", "Says", "", when.node, keys, chart, note);
   let key = "", width = 0, room = 0;
+  const x = p => 5 + clamp(p, 0, 1) * (width - 10);
   page.observe(chart, box => {
     if (box.width === width && (page.narrow || box.height === room)) return;
     ({ width, height: room } = box);
@@ -614,7 +615,7 @@ function saysPanel(page) {
 
   function row(name, index, top, height) {
     const { model, state } = page, { payload } = model, at = payload.classes.indexOf(name);
-    const x = p => 5 + clamp(p, 0, 1) * (width - 10), y = top + height - 8, above = y - Math.min(15, height - 17.5), layered = state.read === "layer";
+    const y = top + height - 8, above = y - Math.min(15, height - 17.5), layered = state.read === "layer";
     const p = branch => (layered ? part(payload.lens[branch], state.layer)[index] : model.probability(branch, at));
     const values = payload.branches.map(p), chosen = name === state.class;
     const unlearnt = payload.learnt && !payload.learnt[at] && payload.learnt.some(Boolean);
@@ -659,7 +660,7 @@ function saysPanel(page) {
     keys.replaceChildren(...payload.branches.map(name => dot(page, name)),
       ...(state.read === "last" && model.count ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
     const height = page.narrow ? 42 : clamp(Math.floor((room - 20) / model.shown.length), 28, 56);
-    const bottom = height * model.shown.length, x = p => 5 + p * (width - 10), focused = chart.contains(document.activeElement);
+    const bottom = height * model.shown.length, focused = chart.contains(document.activeElement);
     chart.replaceChildren(svg("svg", { width, height: bottom + 18, role: "radiogroup", "aria-label": "Class looked at, with its probabilities" },
       ...[0, 0.5, 1].map(p => svg("line", { x1: x(p), x2: x(p), y1: 0, y2: bottom, stroke: "var(--line)", "stroke-dasharray": "1 3" })),
       ...model.shown.map((name, i) => row(name, i, i * height, height)),

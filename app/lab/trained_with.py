@@ -46,10 +46,10 @@ PRESS = "Press Compare: it takes about a second a checkpoint with mini."
 def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
-    known = [one.title for one in known_comparisons(bench.studio, "mini")]
+    known = known_tasks(bench.studio, "mini")
     with gr.Row(elem_classes="lens-controls"):
         task = gr.Dropdown(
-            known, value=known[0] if known else None, label="Task", elem_id="trained-task",
+            [*known], value=next(iter(known), None), label="Task", elem_id="trained-task",
             filterable=False, min_width=320, scale=3, interactive=True,
         )  # fmt: skip
         run = gr.Button("Compare", elem_id="trained-run", min_width=90)
@@ -65,9 +65,9 @@ def build(bench: Bench) -> list[View]:
     return [*views, View(partial(draw_tasks, bench.studio), [task], [task])]
 
 
-def known_comparisons(studio: Studio, backbone: str) -> list[Comparison]:
-    """What there is to compare for a backbone."""
-    return comparisons(studio.prompts_for(backbone))
+def known_tasks(studio: Studio, backbone: str) -> dict[str, Comparison]:
+    """What there is to compare for a backbone, by title."""
+    return {one.title: one for one in comparisons(studio.prompts_for(backbone))}
 
 
 def compute(
@@ -75,7 +75,7 @@ def compute(
 ) -> Iterator[tuple[Answer, ...]]:
     """The answers of one checkpoint after the other; the gallery grows."""
     studio, analysis = question.studio, question.analysis
-    known = {one.title: one for one in known_comparisons(studio, question.backbone)}
+    known = known_tasks(studio, question.backbone)
     if task not in known:
         raise SettingsError(NOTHING_TO_COMPARE if not known else "Choose a task first.")
     cards = known[task].cards
@@ -101,7 +101,7 @@ def draw(
     task: str | None,
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The gallery, its scale, the sentence and the table."""
-    known = {one.title: one for one in known_comparisons(studio, analysis.provenance["backbone"])}
+    known = known_tasks(studio, analysis.provenance["backbone"])
     if task not in known or answers is None:
         note = PRESS if task in known else plain_text(NOTHING_TO_COMPARE)
         return None, "", note, table_of(wording.HEADERS)
@@ -115,5 +115,5 @@ def draw(
 
 def draw_tasks(studio: Studio, analysis: Analysis, target: int, task: str | None) -> Any:
     """The tasks there are for the backbone of this analysis; the chosen one stays if it can."""
-    known = [one.title for one in known_comparisons(studio, analysis.provenance["backbone"])]
-    return gr.Dropdown(known, value=task if task in known else next(iter(known), None))
+    known = known_tasks(studio, analysis.provenance["backbone"])
+    return gr.Dropdown([*known], value=task if task in known else next(iter(known), None))

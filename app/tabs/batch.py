@@ -78,12 +78,9 @@ def build(studio: Studio, form: Mapping[str, Component], host: Host) -> None:
     gr.HTML('<p role="alert"></p>', elem_id="batch-refused")
     with gr.Row(elem_classes="lens-controls"):
         folder = gr.UploadButton(
-            "Choose a folder",
-            file_count="directory",
-            elem_id="batch-folder",
-            scale=0,
+            "Choose a folder", file_count="directory", elem_id="batch-folder", scale=0,
             min_width=210,
-        )
+        )  # fmt: skip
         draws = gr.Slider(
             0, 32, 8, step=1, label="Draws a picture", elem_id="batch-draws", min_width=290, scale=0
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 
@@ -102,17 +103,13 @@ def _verdict(analysis: Analysis, wins: Mapping[str, tuple[int, int]]) -> str:
 
 def _disagreement(found: Faithfulness, quantity: Quantity) -> str:
     """How many pairs of maps two measures rank differently."""
-    pairs = [
-        (first, second)
-        for i, first in enumerate(MEASURES)
-        for second in MEASURES[i + 1 :]
-        if (first.direction == second.direction) != (first.replacement == second.replacement)
-    ]
     parts = []
-    for first, second in pairs:
+    for first, second in combinations(MEASURES, 2):
+        alike = first.direction == second.direction
+        if alike == (first.replacement == second.replacement):
+            continue  # they differ in both
         swapped, count = found.swapped_pairs(first, second, quantity)
         if swapped:
-            alike = first.direction == second.direction
             what = "the two replacements" if alike else "deletion and insertion"
             where = first.direction if alike else first.replacement
             parts.append(f"{what} rank {swapped} of {count} pairs differently ({where})")

@@ -12,30 +12,26 @@ from drople.tokens.dropout import COMPARED
 
 AREA_HEADERS = ("dropout", *(f"area: {name}" for name in QUANTITIES.values()))
 POINT_HEADERS = (
-    "dropout", "rate asked for", "tokens truly dropped", "draws",
-    *QUANTITIES.values(),
+    "dropout", "rate asked for", "tokens truly dropped", "draws", *QUANTITIES.values(),
 )  # fmt: skip
 
 
-def _mean(values: np.ndarray, interval: tuple[float, float] | None, digits: int = 3) -> str:
+def _mean(values: np.ndarray, interval: tuple[float, float] | None) -> str:
     if not values.size:
         return "–"
-    mean = f"{values.mean():.{digits}f}"
-    if interval is None:
-        return mean
-    return f"{mean} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
+    around = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return f"{values.mean():.3f}{around}"
 
 
 def area_rows(curves: RateCurves) -> list[list[str]]:
     """The rows under `AREA_HEADERS`."""
     rows = []
     for name in (NONE, *COMPARED):
-        areas = {quantity: curves.areas(name, quantity) for quantity in QUANTITIES}
-        cells = [
-            _mean(of, None if name == NONE else bounded(mean_interval(of), quantity))
-            for quantity, of in areas.items()
-        ]
-        rows.append([CONDITION_NAMES[name], *cells])
+        rows.append([CONDITION_NAMES[name]])
+        for quantity in QUANTITIES:
+            areas = curves.areas(name, quantity)
+            known = None if name == NONE else bounded(mean_interval(areas), quantity)
+            rows[-1].append(_mean(areas, known))
     return rows
 
 

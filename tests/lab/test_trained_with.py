@@ -173,7 +173,7 @@ def test_all_tiles_share_one_scale_and_the_table_holds_what_the_cards_say(studio
     scale = trained_scale(analysis, 1, found)
     top = max(float(np.abs(one.map).max()) for one in found)
     assert (scale.low, scale.high) == pytest.approx((-top, top))
-    (comparison,) = tab.known_comparisons(*studio)
+    (comparison,) = tab.known_tasks(*studio).values()
     rows = trained_rows(comparison, NAMES, 1, answers=found)
     assert [row[0] for row in rows] == ["nothing (frozen)", *TRAINED_WITH.values()]
     assert rows[1][4:8] == ["61.50 %", "40.25 %", "\u2013", "4"]
