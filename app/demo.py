@@ -6,9 +6,11 @@ import argparse
 import logging
 import os
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from app import permalink
 from app.asked import StrictBlocks, asked_components
@@ -17,14 +19,14 @@ from app.export.standalone import ASSETS
 from app.hardening import middleware
 from app.host import Host
 from app.housekeeping import limit_arenas, tidied
-from app.inputs import build_inputs
+from app.inputs import Inputs, build_inputs
 from app.lab import lab, trained_with
 from app.lab.bench import Bench
 from app.page import Page
 from app.studio import Studio
 from app.tabs import batch, method, take_away, texts
 from app.tabs.export import savable
-from app.tabs.shared import QUIET, independent_event
+from app.tabs.shared import QUIET, in_browser, independent_event
 from drople.devices import DEVICES
 from drople.errors import DropleError
 
@@ -133,8 +135,8 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
     with StrictBlocks(
         title="DroPLe Lens", fill_width=True, delete_cache=TEMP_FILES, analytics_enabled=False
     ) as demo:
-        state: gr.State = gr.State(None, time_to_live=SESSION)  # the analysis
-        draws: gr.State = gr.State(None, time_to_live=SESSION)  # its overview, and its draws so far
+        state: gr.State = gr.State(None, time_to_live=SESSION)
+        draws: gr.State = gr.State(None, time_to_live=SESSION)
         inputs = build_inputs(studio, device)
         source = inputs.form["backbone"], inputs.form["prompts"]
         bench = Bench(studio, state, inputs.target, source, MODEL)
@@ -162,73 +164,19 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
                 restored = permalink.build(
                     studio, inputs, demo, tabs={"tab": tabs, "view": comparisons.row}
                 )
-        # First of all events, so that its name is not taken by the page's own.
+        # First of all events, or one of the page's would take its name.
         _api(page, studio)
-        tabs.select(None, js=VISITED, api_visibility="private")
+        in_browser(tabs.select, VISITED)
         for view in (*views, *comparisons.views):
             view.listen(state, inputs.target)
-        # The first picture waits for no other visitor's turn, unless it must be computed.
-        opening = {
-            "inputs_kwargs": inputs.form, "outputs": [state, draws, overview, inputs.target],
-            "show_progress_on": inputs.progress, "api_visibility": "private", **OPENING,
-        }  # fmt: skip
-        computing = {**opening, **MODEL}
-        # A click's callbacks wait for each other: were the analysis one of them, what stops the
-        # former draws and shows the Stop button would wait until the new result is there.
-        pressed = independent_event(inputs.run.click)
-        asked = overview.input(None, None, inputs.target, js=CLASS_ASKED, api_visibility="private")
-        paired = independent_event(*(one.select for one in inputs.pair))
-        starts = pressed, inputs.redrawn.then, asked.then
-        # A press is never lost to an analysis that is about to stop.
-        checked = [
-            start(
-                page.check, inputs_kwargs=inputs.form, show_progress="hidden",
-                api_visibility="private", trigger_mode="multiple", **CHECKING,
-            )
-            for start in starts
-        ]  # fmt: skip
-        done = (
-            restored.then(page.open, **opening),
-            inputs.example_chosen.success(page.open, **opening),
-            *(one.success(page.analyse, trigger_mode="multiple", **computing) for one in checked),
-        )
-        # Neither looks at the picture again, which would be decoded anew among many visitors.
-        unseen = {name: one for name, one in inputs.form.items() if name != "image"}
-        compared = paired(
-            page.compare, draws, [draws, overview], inputs_kwargs=unseen,
-            show_progress="hidden", api_visibility="private", trigger_mode="always_last", **DRAWING,
-        )  # fmt: skip
-        drawing = [
-            one.success(
-                page.draw, draws, [draws, overview], inputs_kwargs=unseen,
-                show_progress="hidden", api_visibility="private",
-                trigger_mode="multiple",  # those just cancelled may still count as running
-                **DRAWING,
-            )
-            for one in (*done, compared)
-        ]  # fmt: skip
-        for stopping in (inputs.run.click, *(one.select for one in inputs.pair)):
-            stopping(None, None, None, cancels=drawing, api_visibility="private")
-        inputs.stop.click(
-            None, None, None, cancels=[*checked, *done, *drawing], api_visibility="private"
-        )
-        for event, js in (
-            (inputs.stop.click, DONE),  # after what it cancels, not the analysis pressed next
-            *((start, RUNNING) for start in starts),
-            *((one.success, ANALYSED) for one in done[2:]),
-            *((one.failure, DONE) for one in (*checked, *done[2:])),
-            *((one.then, DRAWN) for one in drawing),
-        ):
-            event(None, None, None, js=js, api_visibility="private")
-        for one in done:
-            one.success(None, None, None, js=FRESH, api_visibility="private")
-        inputs.help.click(None, None, None, js=GUIDE, api_visibility="private")
+        results = _run(page, inputs, Shown(state, draws, overview), restored=restored)
+        in_browser(inputs.help.click, GUIDE)
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
         gr.on(inputs.edited(), None, js=STALE, api_visibility="private")
-        overview.select(None, None, inputs.target, js=CLASS_SHOWN, api_visibility="private")
-        for event in (independent_event(inputs.target.select), *(one.success for one in done)):
+        in_browser(overview.select, CLASS_SHOWN, inputs.target)
+        for event in (independent_event(inputs.target.select), *(one.success for one in results)):
             comparisons.draw_on(event)
             for view in views:
                 view.draw_on(event, state, inputs.target)
@@ -236,6 +184,77 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
     # Answers that nobody fetches are kept too, of 2000 callers by default.
     demo._queue.pending_messages_per_session.max_size = SESSIONS
     return demo
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where the newest result is kept and shown."""
+
+    state: gr.State  # the analysis
+    draws: gr.State  # its overview, and its draws so far
+    overview: gr.HTML
+
+
+def _run(page: Page, inputs: Inputs, shown: Shown, *, restored: Dependency) -> list[Dependency]:
+    """Lets a visitor analyse, draw and stop; gives the events after which there is a new result."""
+    # A click's callbacks wait for each other: were the analysis one of them, what stops the
+    # former draws and shows the Stop button would wait until the new result is there.
+    pressed = independent_event(inputs.run.click)
+    asked = in_browser(shown.overview.input, CLASS_ASKED, inputs.target)
+    starts = pressed, inputs.redrawn.then, asked.then
+    # A press is never lost to an analysis that is about to stop.
+    checked = [
+        start(
+            page.check, inputs_kwargs=inputs.form, show_progress="hidden",
+            api_visibility="private", trigger_mode="multiple", **CHECKING,
+        )
+        for start in starts
+    ]  # fmt: skip
+    # The first picture waits for no other visitor's turn, unless it must be computed.
+    opening = {
+        "inputs_kwargs": inputs.form,
+        "outputs": [shown.state, shown.draws, shown.overview, inputs.target],
+        "show_progress_on": inputs.progress, "api_visibility": "private", **OPENING,
+    }  # fmt: skip
+    computing = {**opening, **MODEL, "trigger_mode": "multiple"}
+    opened = [
+        event(page.open, **opening) for event in (restored.then, inputs.example_chosen.success)
+    ]
+    analysed = [one.success(page.analyse, **computing) for one in checked]
+    drawing = _draw_after([*opened, *analysed], page, inputs, shown=shown)
+    stopped = [*checked, *opened, *analysed, *drawing]
+    inputs.stop.click(None, None, None, cancels=stopped, api_visibility="private")
+    for event, script in (
+        (inputs.stop.click, DONE),  # after what it cancels, not the analysis pressed next
+        *((start, RUNNING) for start in starts),
+        *((one.success, ANALYSED) for one in analysed),
+        *((one.failure, DONE) for one in (*checked, *analysed)),
+        *((one.then, DRAWN) for one in drawing),
+        *((one.success, FRESH) for one in (*opened, *analysed)),
+    ):
+        in_browser(event, script)
+    return [*opened, *analysed]
+
+
+def _draw_after(
+    results: list[Dependency], page: Page, inputs: Inputs, *, shown: Shown
+) -> list[Dependency]:
+    """Draws after each result, and for another pair of dropouts; a press or a choice stops them."""
+    chosen = [one.select for one in inputs.pair]
+    # The picture is not looked at again: among many visitors it would be decoded anew.
+    drawing = {
+        "inputs": shown.draws, "outputs": [shown.draws, shown.overview],
+        "inputs_kwargs": {name: one for name, one in inputs.form.items() if name != "image"},
+        "show_progress": "hidden", "api_visibility": "private", **DRAWING,
+    }  # fmt: skip
+    compared = independent_event(*chosen)(page.compare, trigger_mode="always_last", **drawing)
+    # "multiple", since those just cancelled may still count as running.
+    draws = [
+        one.success(page.draw, trigger_mode="multiple", **drawing) for one in (*results, compared)
+    ]
+    for stopping in (inputs.run.click, *chosen):
+        stopping(None, None, None, cancels=draws, api_visibility="private")
+    return draws
 
 
 def _api(page: Page, studio: Studio) -> None:

@@ -46,7 +46,7 @@ img {{ width: 100%; border-radius: .5rem; }}
 ITEM = '<li><a href="{page}"><img src="{photo}" alt="{name}">{name}</a><br>{answers}</li>'
 
 
-def write_gallery(out: Path, files: Sequence[Path], title: str = "DroPLe Lens: analyses") -> None:
+def write_gallery(out: Path, files: Sequence[Path], title: str) -> None:
     """Writes a page for each stored analysis, the index and a Space's README.
 
     Raises:

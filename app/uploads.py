@@ -29,6 +29,10 @@ class Upload:
     file: Path
     entry: int | None = None  # its place in the ZIP's list
 
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix.lower()
+
     def content(self) -> bytes:
         """The picture's bytes.
 
@@ -60,14 +64,14 @@ def find_uploads(files: Sequence[str | Path]) -> tuple[list[Upload], list[str]]:
     Raises:
         DataError: a ZIP is damaged, or lists too much.
     """
-    found, others = [], []
+    found: list[Upload] = []
     for file in map(Path, files):
-        uploads = _entries(file) if file.suffix.lower() == ".zip" else [Upload(file.name, file)]
-        for one in uploads:
-            picture = PurePosixPath(one.name).suffix.lower() in SUFFIXES
-            found += [one] if picture else []
-            others += [] if picture else [one.name]
-    return sorted(found, key=lambda one: one.name), sorted(others)
+        found += _entries(file) if file.suffix.lower() == ".zip" else [Upload(file.name, file)]
+    found.sort(key=lambda one: one.name)
+    return (
+        [one for one in found if one.suffix in SUFFIXES],
+        [one.name for one in found if one.suffix not in SUFFIXES],
+    )
 
 
 def _entries(file: Path) -> list[Upload]:

@@ -583,8 +583,8 @@ function panel(page, id, title, question, ...content) {
   return { node, subtitle };
 }
 
-const dot = (page, name, shape = "dot") =>
-  el("span", { class: "key" }, el("i", { class: shape, style: `background:${page.colour(name)}` }), page.model.short(name));
+/** What a mark of this look stands for. */
+const legend = (look, text) => el("span", { class: "key" }, el("i", look), text);
 
 /** How the model answers: a row a class, undropped branches as dots, draws of each dropout as ticks. */
 function saysPanel(page) {
@@ -657,8 +657,9 @@ function saysPanel(page) {
     const wanted = [page.turn, state.class, state.read, state.read === "layer" && state.layer, width, room].join();
     if (wanted === key || !width) return;
     key = wanted;
-    keys.replaceChildren(...payload.branches.map(name => dot(page, name)),
-      ...(state.read === "last" && model.count ? [dot(page, model.a, "dash"), dot(page, model.b, "dash")] : []));
+    const mark = (shape, name) => legend({ class: shape, style: `background:${page.colour(name)}` }, model.short(name));
+    keys.replaceChildren(...payload.branches.map(name => mark("dot", name)),
+      ...(state.read === "last" && model.count ? [mark("dash", model.a), mark("dash", model.b)] : []));
     const height = page.narrow ? 42 : clamp(Math.floor((room - 20) / model.shown.length), 28, 56);
     const bottom = height * model.shown.length, focused = chart.contains(document.activeElement);
     chart.replaceChildren(svg("svg", { width, height: bottom + 18, role: "radiogroup", "aria-label": "Class looked at, with its probabilities" },
@@ -717,10 +718,9 @@ function droppedPanel(page) {
     }
     return colours;
   }
-  const key = (look, text) => el("span", { class: "key" }, el("i", look), text);
   const named = name => (page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name));
   const keepers = () => [page.model.b, page.model.a].map(name =>
-    key({ class: "box", style: `background:${page.colour(name)}` }, `only ${named(name)} keeps`));
+    legend({ class: "box", style: `background:${page.colour(name)}` }, `only ${named(name)} keeps`));
   const GONE = [15, 23, 42, 150];
 
   /** The left map: the difference of p. */
@@ -776,8 +776,8 @@ function droppedPanel(page) {
       value: token => ["In this draw", { a: `only ${b} drops it`, b: `only ${a} drops it`, both: "both drop it",
         gone: "dropped earlier" }[decisions[token]] ?? "both keep it"] });
     say(captions[1], `Decisions, draw ${draw}`);
-    keys.replaceChildren(...keepers(), key({ class: "box hatch" }, "both drop"),
-      ...(count("gone") ? [key({ class: "box gone" }, "gone")] : []));
+    keys.replaceChildren(...keepers(), legend({ class: "box hatch" }, "both drop"),
+      ...(count("gone") ? [legend({ class: "box gone" }, "gone")] : []));
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
     const differ = count("a") + count("b");
     say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}. `
@@ -969,8 +969,8 @@ function controls(page) {
 /** All layers at a glance: importance, and the difference of p where dropout acts. */
 function filmStrip(page) {
   const cells = el("div", { class: "cells", role: "radiogroup", "aria-label": "Layers" });
-  const legend = ["left: matters", "right: p differs", "◎ one token has", "≥ 8× an even share"].map(text => el("span", {}, text));
-  const node = el("div", { class: "strip" }, el("p", { class: "soft strip-name" }, ...legend), cells);
+  const words = ["left: matters", "right: p differs", "◎ one token has", "≥ 8× an even share"].map(text => el("span", {}, text));
+  const node = el("div", { class: "strip" }, el("p", { class: "soft strip-name" }, ...words), cells);
   let key = "", buttons = [];
   onArrows(cells, (right, down) => {
     page.step(right ? "layer" : "class", right || down);
@@ -1070,8 +1070,7 @@ function lineChart(title, lines, layers, chosen) {
     at(34, 115, "layer 1", "start"), at(width - 8, 115, String(layers)),
     ...lines.map(([, colour, values, dash]) =>
       svg("path", { d: path(values), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash ?? "none" }))),
-  el("p", { class: "keys soft" }, ...lines.map(([name, colour]) =>
-    el("span", { class: "key" }, el("i", { class: "dash", style: `background:${colour}` }), name))));
+  el("p", { class: "keys soft" }, ...lines.map(([name, colour]) => legend({ class: "dash", style: `background:${colour}` }, name))));
 }
 
 /** One token over all layers. */

@@ -58,10 +58,6 @@ def rollout_sheet(
 ) -> np.ndarray:
     """The mean of the heads beside the rollout; RGBA."""
     scale = rollout_scale(layers, layer, token)
-    mean, rolled = _rollout_maps(layers[layer], token)
-    return sheet_of(
-        [
-            (branch, "this layer", [overlay(analysis.pixels, mean, scale)]),
-            (branch, f"rollout 1 to {layer + 1}", [overlay(analysis.pixels, rolled, scale)]),
-        ]
-    )
+    labels = "this layer", f"rollout 1 to {layer + 1}"
+    panels = [overlay(analysis.pixels, map_, scale) for map_ in _rollout_maps(layers[layer], token)]
+    return sheet_of([(branch, label, [one]) for label, one in zip(labels, panels, strict=True)])

@@ -205,7 +205,6 @@ class Overview:
 
     def _summary(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
         tokens = count_tokens(*(self._masks(batches, name) for name in self.pair))
-        answer = answer_of(self.analysis)
         shown = [*self.analysis.maps.classes]
         mapped = [one.maps for one in batches if one.maps is not None]
         means = {
@@ -224,7 +223,7 @@ class Overview:
             "differ": floats(tokens.differ),
             "rate": {self.pair[0]: floats(tokens.rate_a), self.pair[1]: floats(tokens.rate_b)},
             "layers": [asdict(one) for one in drawn.layers],
-            "flips": {name: int((drawn.answers[name] != answer).sum()) for name in self.pair},
+            "flips": drawn.flips(answer_of(self.analysis)),
         }
 
     def _sentences(self, drawn: sentences.Drawn | None) -> dict[str, Any]:

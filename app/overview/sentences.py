@@ -30,6 +30,10 @@ class Drawn:
     answers: dict[str, np.ndarray]  # strategy -> (n,) class indices
     rates: dict[str, np.ndarray]  # strategy -> (n, D) mean p; NaN where nothing was eligible
 
+    def flips(self, plain: int) -> dict[str, int]:
+        """In how many draws each dropout gives another class than this one."""
+        return {name: int((answers != plain).sum()) for name, answers in self.answers.items()}
+
     def over(self) -> str:
         """What a sentence about them begins with."""
         if len(self.seeds) == 1:
@@ -91,7 +95,7 @@ def _share(part: int, whole: int) -> str:
 def _flips(classes: Sequence[str], pair: tuple[str, str], drawn: Drawn, *, plain: int) -> str:
     """How often each dropout changes the answer of the undropped branch."""
     count = len(drawn.seeds)
-    flips = [int((drawn.answers[name] != plain).sum()) for name in pair]
+    flips = [drawn.flips(plain)[name] for name in pair]
     if not any(flips):
         return "neither changes the answer." if count == 1 else "the answer never changes."
     if count == 1:

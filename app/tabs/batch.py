@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -162,7 +162,7 @@ def rows_of(
     with TemporaryDirectory() as name:
         folder, files = Path(name), {}
         for i, upload in enumerate(uploads):
-            file = folder / f"{i}{PurePosixPath(upload.name).suffix.lower()}"
+            file = folder / f"{i}{upload.suffix}"
             try:
                 file.write_bytes(upload.content())
                 files[file] = i

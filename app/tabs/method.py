@@ -79,14 +79,8 @@ def build() -> None:
     gr.HTML(
         diagram(WIDE) + diagram(NARROW), js_on_load=OPEN, elem_id="method-diagram", padding=False
     )
-    text = [
-        TEXT,
-        formulas_text(),
-        LIMITS,
-        f"## Fine print\n{fine_print()}",
-        f"## Words\n{listed()}",
-    ]
-    gr.Markdown("\n".join(text), elem_classes="lens-method")
+    closing = f"## Fine print\n{fine_print()}\n## Words\n{listed()}"
+    gr.Markdown("\n".join([TEXT, formulas_text(), LIMITS, closing]), elem_classes="lens-method")
 
 
 def fine_print(document: Path = DOCUMENT) -> str:

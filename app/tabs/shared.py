@@ -24,6 +24,11 @@ QUIET: dict[str, Any] = {
 }
 
 
+def in_browser(event: Callable[..., Any], script: str, output: Component | None = None) -> Any:
+    """Runs a script on an event, with no request; `output` takes what it gives."""
+    return event(None, None, output, js=script, api_visibility="private")
+
+
 def independent_event(*events: Callable[..., Any]) -> Callable[..., Any]:
     """What to call for each of several callbacks that hear the same events.
 

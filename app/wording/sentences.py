@@ -39,21 +39,17 @@ def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
     """A warning where one sink token makes IWTD equal to vanilla dropout; else nothing."""
     dropout = analysis.settings.dropout
     found = selectivity(layer, dropout.p_min, dropout.p_max)
-    if found is None:
+    if found is None or found.near_top <= 0.9:
         return ""
-    if found.near_top > 0.9 and found.sink is not None:
-        assert layer.grid is not None
-        return (
-            f"⚠ The sink token at {place(found.sink - 1, layer.grid)} alone sets the scale "
-            f"({100 * found.sink_share:.0f} % of the importance): {100 * found.near_top:.0f} % of "
-            "the tokens get nearly p_max, so IWTD is vanilla dropout in disguise here."
-        )
-    if found.near_top > 0.9:
-        return (
-            f"⚠ {100 * found.near_top:.0f} % of the tokens get nearly p_max: IWTD is close to "
-            "vanilla dropout here."
-        )
-    return ""
+    near = f"{100 * found.near_top:.0f} % of the tokens get nearly p_max"
+    if found.sink is None:
+        return f"⚠ {near}: IWTD is close to vanilla dropout here."
+    assert layer.grid is not None
+    return (
+        f"⚠ The sink token at {place(found.sink - 1, layer.grid)} alone sets the scale "
+        f"({100 * found.sink_share:.0f} % of the importance): {near}, so IWTD is vanilla dropout "
+        "in disguise here."
+    )
 
 
 def provenance_line(analysis: Analysis, draws: int = 0) -> str:
