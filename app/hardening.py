@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -67,16 +68,16 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] != "http" or not _listed(scope):
-            await _refuse(send, 404, b"Not found")
+            await PlainTextResponse("Not found", 404)(scope, receive, send)
         elif _declared_length(scope) > MAX_BODY:
-            await _refuse(send, 413, b"The request is too large")
+            await PlainTextResponse("The request is too large", 413)(scope, receive, send)
         else:
             try:
                 await self.app(self._told(scope), _counted(receive), _with_headers(send))
             except OSError as error:  # before any answer: an upload is stored first
                 if not _is_full_disk(error):
                     raise
-                await _refuse(send, 507, FULL_DISK.encode())
+                await PlainTextResponse(FULL_DISK, 507)(scope, receive, send)
 
     def _told(self, scope: Scope) -> Scope:
         """The request, without what a proxy that is not ours says of it."""
@@ -148,13 +149,6 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sent
-
-
-async def _refuse(send: Send, status: int, text: bytes) -> None:
-    length = str(len(text)).encode()
-    headers = [(b"content-type", b"text/plain"), (b"content-length", length)]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
 
 
 def middleware() -> list[Middleware]:

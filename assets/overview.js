@@ -572,13 +572,13 @@ function promptCells(page, what) {
 
 // ---- Panels -------------------------------------------------------------------------------------
 
-function panel(page, id, title, question, ...content) {
-  const extra = content.splice(0, content.findIndex(one => !one.matches(".switch, .choice")));
+/** A titled section; `beside` stands in its header. */
+function panel(page, id, title, { about = "", beside = "" }, ...content) {
   const save = kind => el("button", { type: "button", class: "save", "aria-label": `Save ${title} as ${kind}`,
     onclick: () => page.model && savePanel(page, node, id, kind) }, kind);
-  const subtitle = el("span", { class: "soft" }, question);
+  const subtitle = el("span", { class: "soft" }, about);
   const node = el("section", { class: `panel ${id}`, "aria-label": page.options.leader ? `Pinned: ${title}` : title },
-    el("header", {}, el("h2", {}, title), subtitle, ...extra, el("span", { class: "saves", "data-screen": true }, save("PNG"), save("SVG"))),
+    el("header", {}, el("h2", {}, title), subtitle, beside, el("span", { class: "saves", "data-screen": true }, save("PNG"), save("SVG"))),
     ...content);
   return { node, subtitle };
 }
@@ -591,7 +591,7 @@ function saysPanel(page) {
   const when = choice("Read after", value => page.set({ read: value }));
   const keys = el("p", { class: "keys soft" }), chart = el("div", { class: "chart" });
   const note = el("p", { class: "soft note two" });
-  const { node } = panel(page, "says", "Says", "", when.node, keys, chart, note);
+  const { node } = panel(page, "says", "Says", { beside: when.node }, keys, chart, note);
   let key = "", width = 0, room = 0;
   const x = p => 5 + clamp(p, 0, 1) * (width - 10);
   page.observe(chart, box => {
@@ -675,7 +675,7 @@ function saysPanel(page) {
 /** How much every token matters at this layer. */
 function mattersPanel(page) {
   const map = mapView(page, "Token importance"), bar = colourBar(), prompts = promptCells(page, "Importance");
-  const list = el("ol", { class: "top" }), { node, subtitle } = panel(page, "matters", "Matters", "importance",
+  const list = el("ol", { class: "top" }), { node, subtitle } = panel(page, "matters", "Matters", { about: "importance" },
     map.node, bar.node, prompts.node, el("p", { class: "soft" }, "Outlined: the ten most important"), list);
   function render() {
     const { model, state, photo } = page, { branch, signal, layer } = state;
@@ -704,24 +704,26 @@ function droppedPanel(page) {
   const turn = el("label", { class: "switch", title: "Changes this panel and the film strip alone" }, ranked, "What if ranked (ours)");
   const captions = [el("figcaption"), el("figcaption")], keys = el("p", { class: "keys soft" });
   const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft" });
-  const { node, subtitle } = panel(page, "dropped", "Dropped", "", el("div", { class: "row" }, what.node, turn),
+  const { node, subtitle } = panel(page, "dropped", "Dropped", {}, el("div", { class: "row" }, what.node, turn),
     el("div", { class: "pair" }, el("figure", {}, captions[0], first.node, bar.node, prompts.node),
       el("figure", { class: "differ" }, captions[1], decided.node, countBar.node, keys)), el("div", { class: "words" }, sentence, reason));
 
-  /** Patches in the colour of the one that keeps them. */
+  /** Patches in the colour of the one that alone keeps them, where `sideOf` says "a" or "b". */
   function kept(sideOf, strength) {
     const { model, state } = page, colours = new Uint8ClampedArray(4 * model.patches);
     const [forA, forB] = [model.a, model.b].map(name => rgbOf(page.colour(name)));
     for (let i = 0; i < model.patches; i++) {
-      const side = sideOf(i);
-      if (side) colours.set([...(side === "a" ? forA : forB), 255 * strength(i) * Math.max(0.5, state.opacity)], 4 * i);
+      const colour = { a: forA, b: forB }[sideOf(i)];
+      if (colour) colours.set([...colour, 255 * strength(i) * Math.max(0.5, state.opacity)], 4 * i);
     }
     return colours;
   }
   const named = name => (page.state.ranked && name === page.model.a ? "ranked" : page.model.inBrackets(name));
   const keepers = () => [page.model.b, page.model.a].map(name =>
     legend({ class: "box", style: `background:${page.colour(name)}` }, `only ${named(name)} keeps`));
-  const GONE = [15, 23, 42, 150];
+  /** The patches that are so, of tokens that each are something. */
+  const patchesThat = (are, tokens) => tokens.flatMap((one, i) => (one === are && i < page.model.patches ? [i] : []));
+  const darken = (colours, patches) => patches.forEach(i => colours.set([15, 23, 42, 150], 4 * i));
 
   /** The left map: the difference of p. */
   function showDifference(spec, layer, one) {
@@ -730,7 +732,7 @@ function droppedPanel(page) {
     const title = `p(${named(model.a)}) − p(${named(model.b)})`;
     const where = asked || !model.count ? "undropped" : one ? `draw ${draw}` : `mean of ${model.count}`;
     const colours = tint(values, scale, state.opacity, model.patches);
-    if (one) for (let i = 0; i < model.patches; i++) if (Number.isNaN(values[i])) colours.set(GONE, 4 * i);
+    if (one) darken(colours, patchesThat(true, Array.from(values, Number.isNaN)));
     // "p(inverse) − p(vanilla)" leaves no room for more.
     say(captions[0], title.length > 21 ? title : `${title}, ${where}`);
     first.show({ ...spec, veil: "", colours }, { label: `${title} after layer ${layer + 1}, ${where}. Largest: ${model.told(values, signed)}.`,
@@ -748,10 +750,10 @@ function droppedPanel(page) {
     const write = value => (missing(value) ? "–" : expected ? two(value) : String(value));
     if (one) {
       const drops = model.dropsOf(name, layer, state.draw), colours = new Uint8ClampedArray(4 * model.patches);
-      drops.forEach((what, i) => { if (what === "gone" && i < model.patches) colours.set(GONE, 4 * i); });
+      darken(colours, patchesThat("gone", drops));
       say(captions[0], `What ${who} drops`);
       const count = drops.filter(what => what === "drop").length;
-      first.show({ ...spec, veil: "", colours, hatched: [...drops.keys()].filter(i => drops[i] === "drop" && i < model.patches) }, {
+      first.show({ ...spec, veil: "", colours, hatched: patchesThat("drop", drops) }, {
         label: `What ${who} drops after layer ${layer + 1} in draw ${state.draw}: ${many(count, "token")}.`,
         value: token => [`${who}, draw ${state.draw}`, { drop: "drops it", gone: "dropped it earlier" }[drops[token]] ?? "keeps it"] });
       prompts.show(model.payload.pair_branch, drops.map(what => ({ drop: 1, gone: NaN }[what] ?? 0)), upTo(1), value => (missing(value) ? "gone" : value ? "drop" : "keep"));
@@ -767,11 +769,10 @@ function droppedPanel(page) {
 
   function oneDraw(spec, layer, draw) {
     const { model } = page, decisions = model.decisions(layer, draw), count = what => decisions.filter(one => one === what).length;
-    const patches = what => decisions.flatMap((one, i) => (one === what && i < model.patches ? [i] : []));
     const [a, b] = [model.a, model.b].map(model.inText), asked = decisions.length - count("gone");
-    const colours = kept(i => ({ a: "a", b: "b" }[decisions[i]]), () => 1);
-    for (const i of patches("gone")) colours.set(GONE, 4 * i);
-    decided.show({ ...spec, colours, hatched: patches("both") }, {
+    const colours = kept(i => decisions[i], () => 1);
+    darken(colours, patchesThat("gone", decisions));
+    decided.show({ ...spec, colours, hatched: patchesThat("both", decisions) }, {
       label: `Decisions of draw ${draw} after layer ${layer + 1}: ${a} alone keeps ${many(count("a"), "token")}, ${b} alone ${count("b")}, both drop ${count("both")}.`,
       value: token => ["In this draw", { a: `only ${b} drops it`, b: `only ${a} drops it`, both: "both drop it",
         gone: "dropped earlier" }[decisions[token]] ?? "both keep it"] });
@@ -868,7 +869,7 @@ function looksPanel(page) {
   wiped.node.append(line);
   const four = el("div", { class: "four" }, ...views.map(view => view.node), nothing);
   const wipeBox = el("div", { class: "wipe", hidden: true }, wiped.node, el("div", { class: "row" }, sides[0].node, slide, sides[1].node));
-  const { node, subtitle } = panel(page, "looks", "Looks at", "Grad-CAM",
+  const { node, subtitle } = panel(page, "looks", "Looks at", { about: "Grad-CAM" },
     el("div", { class: "row" }, mode.node, el("label", { class: "switch" }, centred, "less the mean")), four, wipeBox, bar.node, note, chip);
 
   function render() {
@@ -1028,10 +1029,10 @@ function tokenDetails(page, token, layer, value) {
     rows.push([name === "blend" ? "Blend (I)" : name, three(part(payload.importance[branch][name], layer)[token])]);
   rows.push(["Rank", `${order.indexOf(token) + 1} of ${order.length}`]);
   if (layer < model.depth) {
-    const difference = model.difference(layer, draw, ranked)[token], counted = payload.draws && !ranked && draw === "all";
-    const p = !payload.draws || ranked ? name => model.expected(name, layer, ranked)[token]
-      : counted ? name => model.meanP(b, layer)[token] + (name === a ? difference : 0) : name => model.p(name, layer, draw)[token];
-    rows.push([!payload.draws || ranked ? `Undropped forward, ${acted}${ranked ? ", ranked" : ""}`
+    const difference = model.difference(layer, draw, ranked)[token], undropped = !payload.draws || ranked, counted = !undropped && draw === "all";
+    const p = name => (undropped ? model.expected(name, layer, ranked)[token]
+      : counted ? model.meanP(b, layer)[token] + (name === a ? difference : 0) : model.p(name, layer, draw)[token]);
+    rows.push([undropped ? `Undropped forward, ${acted}${ranked ? ", ranked" : ""}`
       : counted ? `Over ${many(model.count, "draw")}, ${acted}` : `Draw ${draw}, ${acted}`]);
     for (const name of [a, b]) rows.push([`p(${ranked && name === a ? "ranked" : model.inBrackets(name)})`, missing(p(name)) ? "–" : p(name).toFixed(3)]);
     rows.push(["Difference of p", signed(difference)]);

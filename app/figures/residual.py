@@ -15,10 +15,9 @@ SHOWN = 10  # classes
 def shown_classes(reading: Reading, residual: Residual, target: int) -> list[int]:
     """The class looked at and the likeliest others anywhere, likeliest of the residual first."""
     said = (reading.frozen, reading.adapted, residual.probabilities, residual.stepped)
-    likely = np.argsort(-np.max(said, axis=0), kind="stable")[:SHOWN]
-    kept = {target, *(int(i) for i in likely if i != target)}
-    kept = {target, *sorted(kept - {target}, key=[*likely].index)[: SHOWN - 1]}
-    return sorted(kept, key=lambda i: -residual.probabilities[i])
+    likely = np.argsort(-np.max(said, axis=0), kind="stable")
+    others = [int(i) for i in likely if i != target][: SHOWN - 1]
+    return sorted([target, *others], key=lambda i: -residual.probabilities[i])
 
 
 def residual_figure(

@@ -17,16 +17,7 @@ import numpy as np
 from gradio.components import Component
 
 from app.calls import user_errors
-from app.export.files import (
-    Bar,
-    archive,
-    as_csv,
-    as_png,
-    as_svg,
-    read_bars,
-    read_cells,
-    stem_of,
-)
+from app.export.files import Bar, archive, as_csv, as_png, as_svg, read_bars, read_cells, stem_of
 from app.tabs.shared import QUIET, View, required, target_index
 from app.wording.sentences import provenance_line
 from drople.analysis import Analysis
@@ -121,11 +112,7 @@ def read_object(sent: str | None) -> dict[str, Any]:
 
 
 def _files(
-    analysis: Analysis,
-    target: int,
-    shown: _Shown,
-    *,
-    plots: dict[str, dict[str, str]],
+    analysis: Analysis, target: int, shown: _Shown, *, plots: dict[str, dict[str, str]]
 ) -> Iterator[tuple[str, str, bytes]]:
     """What, file ending and content of each picture and table of a view."""
     notes = [*shown.notes, provenance_line(analysis)]
