@@ -192,7 +192,7 @@ class Overview:
 
     def _batch(self, batch: DrawBatch) -> dict[str, Any]:
         masks = {name: self._masks([batch], name) for name in self.pair}
-        shown = [*self.analysis.maps.classes]
+        shown, maps = [*self.analysis.maps.classes], batch.maps
         return {
             "seeds": [*batch.seeds],
             "dropped": {name: bits(one.dropped) for name, one in masks.items()},
@@ -200,7 +200,7 @@ class Overview:
             "p": {name: steps(one.probability) for name, one in masks.items()},
             "probabilities": {n: floats(batch.probabilities(n)[:, shown]) for n in self.pair},
             "answers": {name: batch.answers(name).tolist() for name in self.pair},
-            "maps": batch.maps and {name: steps(_flat(batch.maps[name])) for name in self.pair},
+            "maps": None if maps is None else {n: steps(_flat(maps[n])) for n in self.pair},
         }
 
     def _summary(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def test_a_gallery_links_a_page_for_each_analysis(tmp_path):
     links = index.attributes("href")
     assert len(links) == 2
     assert all((tmp_path / "out" / link).is_file() for link in links)
-    assert all(link.startswith("data:image/png") for link in index.attributes("src"))
+    assert all(link.startswith("data:image/jpeg") for link in index.attributes("src"))
     assert index.attributes("alt") == ['my "cat"', "frozen"]
     assert "b" not in [tag for tag, _ in index.found]
     assert "sdk: static" in (tmp_path / "out" / "README.md").read_text()
