@@ -24,7 +24,7 @@ window.given = []
 window.places = []
 let real
 Object.defineProperty(window, "DropleLens", { get: () => real, set(value) {
-    real = { mount(root, options) {
+    real = { ...value, mount(root, options) {
         const lens = value.mount(root, options), { update } = lens
         const note = () => places.push([...document.querySelectorAll(
             "#bar, .answer, .controls, .panel, .strip, .foot, .map")].map(one => {
