@@ -251,6 +251,5 @@ class Studio:
         key = (loaded.key, digest_of(image), classes, settings)
         with self._turn:
             return self._analyses.get(
-                key,
-                lambda: analyse(loaded.model, image, texts, settings, prompts_name=loaded.name),
+                key, lambda: analyse(loaded.model, image, texts, settings, prompts_name=loaded.name)
             )

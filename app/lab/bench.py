@@ -119,12 +119,7 @@ class Computation(Generic[T]):
         return outputs
 
     def draw(
-        self,
-        view: View,
-        analysis: Analysis,
-        target: int,
-        result: Result[T] | None,
-        *controls: Any,
+        self, view: View, analysis: Analysis, target: int, result: Result[T] | None, *controls: Any
     ) -> Any:
         """The outputs of a view: of the value that answers this question, or what to do."""
         if self.needs_prompts and not analysis.adapted:

@@ -24,11 +24,7 @@ def draws_for(backbone: Backbone) -> int:
 
 
 def overview_of(
-    analysis: Analysis,
-    card: PromptCard | None,
-    *,
-    pair: tuple[str, str] = PAIR,
-    count: int = DRAWS,
+    analysis: Analysis, card: PromptCard | None, *, pair: tuple[str, str] = PAIR, count: int = DRAWS
 ) -> Overview:
     """What the page shows of an analysis.
 

@@ -121,12 +121,7 @@ def _gpu_seconds(files: Sequence[str], *_: Any) -> int:
 
 
 def explained(
-    studio: Studio,
-    host: Host,
-    files: Sequence[str],
-    draws: int,
-    form: Form,
-    progress: gr.Progress,
+    studio: Studio, host: Host, files: Sequence[str], draws: int, form: Form, progress: gr.Progress
 ) -> Iterator[Batch]:
     """The rows so far, a few pictures at a time; others compute in between."""
     uploads, others = find_uploads(files)

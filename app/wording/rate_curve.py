@@ -27,11 +27,12 @@ def area_rows(curves: RateCurves) -> list[list[str]]:
     """The rows under `AREA_HEADERS`."""
     rows = []
     for name in (NONE, *COMPARED):
-        rows.append([CONDITION_NAMES[name]])
-        for quantity in QUANTITIES:
-            areas = curves.areas(name, quantity)
-            known = None if name == NONE else bounded(mean_interval(areas), quantity)
-            rows[-1].append(_mean(areas, known))
+        areas = {quantity: curves.areas(name, quantity) for quantity in QUANTITIES}
+        cells = [
+            _mean(of, None if name == NONE else bounded(mean_interval(of), quantity))
+            for quantity, of in areas.items()
+        ]
+        rows.append([CONDITION_NAMES[name], *cells])
     return rows
 
 

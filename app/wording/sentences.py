@@ -20,11 +20,11 @@ def answer_of(analysis: Analysis) -> int:
 
 def headline(analysis: Analysis) -> dict[str, str]:
     """What each condition answers."""
-    answers = {name: int(one.cosines.argmax()) for name, one in analysis.predictions.items()}
-    return {
-        name: f"{analysis.classes[best]} {analysis.predictions[name].probabilities[best]:.2f}"
-        for name, best in answers.items()
-    }
+    said = {}
+    for name, one in analysis.predictions.items():
+        best = int(one.cosines.argmax())
+        said[name] = f"{analysis.classes[best]} {one.probabilities[best]:.2f}"
+    return said
 
 
 def place(token: int, grid: tuple[int, int]) -> str:
