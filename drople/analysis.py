@@ -144,7 +144,7 @@ def analyse(
                 settings.dropout, attention=settings.keep_attention
             ).items()
         },
-        texts={branch: classes.trace(branch, settings.dropout) for branch in classes.importance},
+        texts={branch: run.trace(settings.dropout) for branch, run in classes.runs.items()},
         maps=_maps_of(runs, classes.names, settings),
         settings=settings,
         provenance=_provenance(model, settings, prompts_name)
