@@ -17,6 +17,7 @@ from drople.tokens.layout import PromptStep
 
 PromptKind = Literal["replace", "coupled", "modular"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
+PLAN_COUNTS = ("image_count", "image_depth", "text_count", "text_depth", "n_add", "n_rm")
 FIRST_WORDS = "a photo of a"  # what the first text prompts of all but MPL start from
 
 

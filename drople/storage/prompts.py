@@ -18,7 +18,7 @@ from drople.errors import CheckpointError, SettingsError
 from drople.models.backbone import CHECKPOINTS, Backbone, other_weights
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompted_clip import PromptedClip
-from drople.models.prompts import PromptPlan, build_prompts
+from drople.models.prompts import PLAN_COUNTS, PromptPlan, build_prompts
 from drople.storage.files import write_bytes
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.importance import Bridge, SignalWeights
@@ -28,7 +28,6 @@ FORMAT, FORMAT_VERSION = "drople-prompts", 1
 MAX_BYTES = 64 * 2**20  # no set of prompts is larger; a shipped one has under 2 MB
 MAX_HEADER = 2**20
 MAX_COUNT = 1024  # of prompts, layers or bridge tokens
-COUNTS = ("image_count", "image_depth", "text_count", "text_depth", "n_add", "n_rm")
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _card(name: str, header: Any) -> PromptCard:
 
 def check_counts(plan: PromptPlan, bridge_tokens: int) -> None:
     """Raises ValueError where a count is no whole number from 0 to MAX_COUNT."""
-    counts = [*(getattr(plan, name) for name in COUNTS), bridge_tokens]
+    counts = [*(getattr(plan, name) for name in PLAN_COUNTS), bridge_tokens]
     if not all(isinstance(n, int) and 0 <= n <= MAX_COUNT for n in counts):
         raise ValueError(f"counts must be whole numbers up to {MAX_COUNT}, got {counts}")
 

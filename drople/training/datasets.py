@@ -54,11 +54,20 @@ class NamedDataset:
     """Where a data set lies under the root, and how torchvision reads it."""
 
     folder: str  # torchvision's
-    coop_split: str | None  # split_zhou_NAME.json
+    coop_split: str | None  # the NAME of CoOp's split_zhou_NAME.json; None: it has no such file
     images: tuple[str, ...]  # what paths in the split file start from: CoOp's folder, torchvision's
     kind: Callable[..., Any] | None  # None: torchvision has no still images of it
     files: Callable[[Any], Files] = _images_and_labels
     parts: tuple[str, ...] = ()  # torchvision's: train, val and test; train and test; or none
+
+    @property
+    def split_file(self) -> str:
+        return f"split_zhou_{self.coop_split}.json"
+
+    def find_split(self, root: Path) -> Path | None:
+        """CoOp's file, under the root or in one of its folders."""
+        places = (root / self.split_file, *sorted(root.glob(f"*/{self.split_file}")))
+        return next((path for path in places if path.is_file()), None)
 
 
 _ALL, _TWO = ("train", "val", "test"), ("train", "test")
@@ -122,15 +131,9 @@ def open_task(data: str, root: Path | None = None) -> Task:
     if data == AIRCRAFT and (root / AIRCRAFT).is_dir():
         return _read_aircraft(root / AIRCRAFT)
     dataset = DATASETS[data]
-    if split := _find_split(root, dataset):
+    if split := dataset.find_split(root):
         return _read_coop(data, root, dataset, split=split)
     return _read_torchvision(data, root, dataset)
-
-
-def _find_split(root: Path, dataset: NamedDataset) -> Path | None:
-    file = f"split_zhou_{dataset.coop_split}.json"
-    places = (root / file, *sorted(root.glob(f"*/{file}")))
-    return next((path for path in places if path.is_file()), None)
 
 
 def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> Task:
@@ -226,8 +229,8 @@ def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
     if dataset.kind is None:
         raise DataError(
             f"torchvision has {name} as films only. Put CoOp's {dataset.images[0]} and "
-            f"split_zhou_{dataset.coop_split}.json under {root}, or give --data a folder of frames "
-            "with one folder a class."
+            f"{dataset.split_file} under {root}, or give --data a folder of frames with one folder "
+            "a class."
         )
     expected = root / dataset.folder
     if not expected.is_dir():
