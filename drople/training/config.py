@@ -9,7 +9,7 @@ from drople.classes import check_template
 from drople.devices import PRECISIONS, Precision
 from drople.errors import SettingsError
 from drople.models.lora import LoraPlan
-from drople.models.prompts import PLAN_COUNTS, PromptPlan
+from drople.models.prompts import PromptPlan
 from drople.ranges import COUNT, FACTOR, SEED, SHARE, Range, check_number, check_ranges
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.tokens.importance import SignalWeights
@@ -116,8 +116,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, _RANGES)
-        for name in PLAN_COUNTS:
-            check_number(f"plan.{name}", vars(self.plan)[name], COUNT)
         if self.gaussian_epochs is not None:
             if len(self.gaussian_epochs) != 2:
                 raise SettingsError(f"gaussian_epochs is {self.gaussian_epochs}; expected two.")
