@@ -22,7 +22,7 @@ from torchvision import datasets as vision
 
 from drople.errors import DataError
 from drople.texts import read_json, read_text
-from drople.training.data import TEST, TRAIN, VAL, Task, draw_parts, join_tasks
+from drople.training.data import Task, draw_parts, join_tasks
 from drople.training.data import load_task as load_path
 from drople.training.folders import distinct_classes
 from drople.training.image_sets import ImageSet, images_of_files
@@ -159,8 +159,7 @@ def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> 
         for part in rows.values()
         if part
     ]
-    train, val, test = _three_parts(sets, classes)
-    return Task(name, classes, train, val, test)
+    return _task_of(name, classes, sets)
 
 
 Rows = dict[str, list[tuple[str, int, str]]]
@@ -202,8 +201,7 @@ def _read_imagenet(name: str, root: Path) -> Task:
     classes, sets = read_imagenet(name, root)
     if len(sets) == 1:
         return Task(name, classes, nothing(sets[0]), nothing(sets[0]), sets[0])
-    train, val, test = _three_parts(sets, classes)
-    return Task(name, classes, train, val, test)
+    return _task_of(name, classes, sets)
 
 
 def _read_aircraft(home: Path) -> Task:
@@ -221,8 +219,7 @@ def _read_aircraft(home: Path) -> Task:
             raise DataError(f"{file} lists {len(missing)} files not in {home}/images: "
                             f"{missing[0].name} ...")  # fmt: skip
         sets.append(images_of_files(files))
-    train, val, test = sets
-    return Task(AIRCRAFT, classes, train, val, test)
+    return _task_of(AIRCRAFT, classes, sets)
 
 
 def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
@@ -248,20 +245,19 @@ def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
         for part in loaded
     ]
     titles = loaded[0].categories if name == "caltech101" else loaded[0].classes
-    classes = _readable(name, titles)
-    train, val, test = _three_parts(sets, classes)
-    task = Task(name, classes, train, val, test)
+    task = _task_of(name, _readable(name, titles), sets)
     kept = np.unique(np.concatenate([part.labels for part in (task.train, task.val, task.test)]))
     return task if len(kept) == len(titles) else task.subset([int(label) for label in kept])
 
 
-def _three_parts(sets: Sequence[ImageSet], classes: Sequence[str]) -> list[ImageSet]:
-    """Training, validation and test sets from the one, two or three that there are."""
-    if len(sets) == 3:
-        return list(sets)
-    drawn = draw_parts(sets[0].labels, classes, (0.5, 0.7) if len(sets) == 1 else (0.8,))
-    wanted = (TRAIN, VAL, TEST) if len(sets) == 1 else (TRAIN, VAL)
-    return [*(sets[0].where(drawn == part) for part in wanted), *sets[1:]]
+def _task_of(name: str, classes: tuple[str, ...], sets: Sequence[ImageSet]) -> Task:
+    """A task of three sets; where there are one or two, the first is dealt out."""
+    if len(sets) < 3:
+        ends = (0.5, 0.7) if len(sets) == 1 else (0.8,)
+        dealt = draw_parts(sets[0].labels, classes, ends)
+        sets = [*(sets[0].where(dealt == part) for part in range(len(ends) + 1)), *sets[1:]]
+    train, val, test = sets
+    return Task(name, classes, train, val, test)
 
 
 def _readable(name: str, titles: Sequence[str | Sequence[str]]) -> tuple[str, ...]:
