@@ -44,13 +44,12 @@ def evaluate_on(
     """
     if test_set.epsilon:
         return _attacked_hits(test_set, model, config)
-    branch_hits = _adapted_hits if config.learns() else _frozen_hits
-    return branch_hits(test_set, model, config, cache=cache)
+    if config.learns():
+        return _adapted_hits(test_set, model, config)
+    return _frozen_hits(test_set, model, config, cache=cache)
 
 
-def _adapted_hits(
-    test_set: EvaluationSet, model: PromptedClip, config: TrainConfig, *, cache: Path | None
-) -> Tensor:
+def _adapted_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainConfig) -> Tensor:
     images = test_set.images
     features = encode_all(
         model.backbone, images, model.encode_image, precision=config.precision, progress="testing"
@@ -80,7 +79,7 @@ def accuracies(
 ) -> tuple[float, float]:
     """Accuracy of the adapted and of the frozen branch on a task's test images, in percent."""
     test_set = EvaluationSet("test", task.classes, task.test, "test")
-    adapted = _adapted_hits(test_set, model, config, cache=cache)
+    adapted = _adapted_hits(test_set, model, config)
     frozen = _frozen_hits(test_set, model, config, cache=cache)
     return percent(adapted), percent(frozen)
 
