@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -85,7 +84,7 @@ def accuracies(
 
 
 def _attacked_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainConfig) -> Tensor:
-    images, names, backbone = test_set.images, test_set.classes, model.backbone
+    names, backbone = test_set.classes, model.backbone
     branch = model if config.learns() else backbone
     if config.learns():
         text = F.normalize(model.encode_text(names), dim=-1)
@@ -100,8 +99,7 @@ def _attacked_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainCo
             return F.normalize(towers.image_features(backbone.visual, record).float(), dim=-1)
 
     right = []
-    for start in range(0, len(images), BATCH):
-        part = images.select(np.arange(start, min(start + BATCH, len(images))))
+    for part in test_set.images.batches(BATCH):
         labels = torch.from_numpy(part.labels).to(backbone.device)
         pixels = torch.from_numpy(crop_all(backbone, part)).to(backbone.device)
         pixels = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)

@@ -107,9 +107,8 @@ def _scored(
     model: PromptedClip, images: ImageSet, dropout: DropoutSettings
 ) -> Iterator[list[LayerTrace]]:
     """The layers of each batch of images."""
-    for start in range(0, len(images), BATCH):
-        index = np.arange(start, min(start + BATCH, len(images)))
-        pixels = crop_all(model.backbone, images.select(index))
+    for some in images.batches(BATCH):
+        pixels = crop_all(model.backbone, some)
         yield scored_layers(model, model.backbone.normalise(pixels), dropout)[1]
 
 

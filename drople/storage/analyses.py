@@ -282,12 +282,9 @@ def _decode(kind: Any, value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if origin is tuple:
         each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_decode(one, part, arrays) for one, part in zip(each, value, strict=True))
-    if not isinstance(value, _scalars(kind)) or (isinstance(value, bool) and kind is not bool):
+    scalars = (int, float) if kind is float else kind
+    if not isinstance(value, scalars) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"expected {kind.__name__}, got {value!r:.60}")
     if isinstance(value, int | float) and not abs(value) < 2**63:
         raise ValueError(f"{value!r:.60} is out of range")
     return value
-
-
-def _scalars(kind: type) -> tuple[type, ...]:
-    return (int, float) if kind is float else (kind,)
