@@ -286,16 +286,17 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
         tokenizer = open_clip.get_tokenizer(source)
     except (SafetensorError, UnpicklingError) as error:
         raise BackboneError(
-            f"The weights of {name} are damaged ({error}). Delete their file and fetch it again."
+            f"The weights of the backbone {name} are damaged ({error}). Delete their file and "
+            "fetch it again."
         ) from error
     except ImportError as error:  # of a repository on the Hub whose config asks for it
         raise refusal(name, f"a part that needs another package ({error.name})") from error
     except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
         logging.getLogger(__name__).info("loading %s failed", name, exc_info=error)
         raise BackboneError(
-            f"The weights of {name} are not in the local cache and could not be downloaded "
-            f"({type(error).__name__}). Connect once to fetch them, or use 'mini', which needs no "
-            "network."
+            f"The weights of the backbone {name} are not in the local cache and could not be "
+            f"downloaded ({type(error).__name__}). Connect once to fetch them, or use 'mini', "
+            "which needs no network."
         ) from error
     return Backbone.of_clip(name, clip.to(device), preprocess, tokenizer)
 

@@ -59,6 +59,20 @@ class ImageLora(nn.Module):
         transformer = SimpleNamespace(resblocks=blocks)
         return cast(VisualTower, _instead(VisualTower, visual, {"transformer": transformer}))
 
+    @torch.no_grad()
+    def merged_weights(self, visual: VisualTower) -> dict[str, Tensor]:
+        """What `merged` changes, (3 D, D) each, by open_clip's names.
+
+        `clip.load_state_dict(..., strict=False)` makes a CLIP of its own of them.
+        """
+        blocks = visual.transformer.resblocks
+        return {
+            f"visual.transformer.resblocks.{layer}.attn.in_proj_weight": self._weight(
+                BlockParts.of(blocks[layer]), place
+            )
+            for place, layer in enumerate(self.plan.layers)
+        }
+
     def _weight(self, block: Block, place: int) -> Tensor:
         """in_proj_weight (3 D, D) of one block: query, key and value rows, two of them changed."""
         query, key, value = block.attn.in_proj_weight.chunk(3)

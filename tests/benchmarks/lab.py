@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 
 import gradio as gr
 import torch
@@ -36,20 +35,20 @@ def main() -> None:
     print(f"torch {torch.__version__}, CPU, {torch.get_num_threads()} threads, ", end="")
     print(f"load {os.getloadavg()[0]:.1f}; seconds to the first output, to the last")
     for fn in build_demo(studio).fns.values():
-        if fn.concurrency_id != "model" or not isinstance(next(iter(fn.inputs), None), gr.State):
+        inputs = [*fn.inputs]
+        if fn.concurrency_id != "model" or not isinstance(inputs[0], gr.State):
             continue
-        # The state given first is the analysis; every other input is as the page starts.
-        given = [analysis, *(_start(one, name) for one in fn.inputs[1:])]
+        # The state is the analysis; every other input is as the page starts.
+        given = [_start(one, name) for one in inputs[1:]]
         began = time.perf_counter()
-        found = fn.fn(*given)
-        first = None
-        if isinstance(found, Iterator):
-            for shown in found:
-                if first is None and any(one is not gr.skip() for one in shown):
-                    first = time.perf_counter() - began
+        steps = fn.fn(gr.Progress(), analysis, *given)
+        next(steps)
+        first = time.perf_counter() - began
+        for _ in steps:
+            pass
         whole = time.perf_counter() - began
-        label = next((one.elem_id for one in fn.outputs if one.elem_id), "a state")
-        print(f"  {label:24s} {first or whole:6.1f} {whole:6.1f}", flush=True)
+        label = next(one.elem_id for one in fn.outputs if one.elem_id)
+        print(f"  {label:24s} {first:6.1f} {whole:6.1f}", flush=True)
 
 
 def _start(component: gr.components.Component, prompts: str) -> object:

@@ -136,7 +136,7 @@ def test_no_network_is_one_clear_sentence(name, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(BackboneError, match="Connect once to fetch them, or use 'mini'") as caught:
         load_backbone(name)
-    assert f"The weights of {name} are not in the local cache" in str(caught.value)
+    assert f"The weights of the backbone {name} are not in the local cache" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from squares import coloured_squares
 
 from drople.errors import SettingsError
+from drople.models.towers import image_features, last
 from drople.storage.prompts import load_prompts, save_prompts
 from drople.tokens.draws import StreamDraws
 from drople.training.config import METHODS, LoraSettings
@@ -73,6 +75,17 @@ def test_what_was_learnt_is_saved_and_loads(backbone, task, tmp_path):
     assert card.lora == model.lora.plan
     pixels = torch.randn(2, 3, model.backbone.image_size, model.backbone.image_size)
     assert torch.equal(loaded.encode_image(pixels), model.encode_image(pixels))
+
+
+def test_merged_into_a_clip_of_its_own_they_are_what_the_branch_computes(backbone, task, pixels):
+    model, _ = trained(backbone, task)
+    clip = deepcopy(backbone.clip)
+    missing = clip.load_state_dict(model.lora.merged_weights(backbone.visual), strict=False)
+    assert not missing.unexpected_keys
+    changed = last(backbone.image_layers(pixels, visual=model.visual))
+    expected = image_features(backbone.visual, changed)
+    torch.testing.assert_close(clip.encode_image(pixels), expected, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(backbone.encode_image(pixels), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_frozen_branch_moves_only_where_it_is_asked_to(backbone, task, pixels):
