@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from scipy.stats import rankdata
 
 from app.figures.names import short_name
 from app.figures.patches import overlay
@@ -16,6 +15,7 @@ from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth
+from drople.statistics.correlation import ranks
 
 RANKS = Scale(0, 1, "rank of a patch within its map, lowest to highest")
 
@@ -27,7 +27,7 @@ def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> np.n
     for depth in found:
         values = depth.maps[name]
         panel = overlay(
-            analysis.pixels, ranks(values), RANKS, opacity=0.75, marked=np.isnan(values)
+            analysis.pixels, shared_ranks(values), RANKS, opacity=0.75, marked=np.isnan(values)
         )
         like = depth.likeness[name].spearman
         said = (
@@ -37,12 +37,12 @@ def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> np.n
     return sheet_of(columns)
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
+def shared_ranks(values: np.ndarray) -> np.ndarray:
     """A map's ranks (G, G) in [0, 1], ties sharing theirs; NaN stays NaN."""
     known = np.isfinite(values)
     ranked = np.full(values.shape, np.nan)
     if known.any():
-        ranked[known] = (rankdata(values[known]) - 0.5) / known.sum()
+        ranked[known] = (ranks(values[known]) - 0.5) / known.sum()
     return ranked
 
 
