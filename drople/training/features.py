@@ -52,7 +52,7 @@ def encode_all(
     """
     parts = []
     batches, count = images.batches(BATCH), -(-len(images) // BATCH)
-    for some in tqdm(batches, progress, count, leave=False, disable=progress is None):
+    for some in tqdm(batches, desc=progress, total=count, leave=False, disable=progress is None):
         pixels = torch.from_numpy(crop_all(backbone, some))
         with autocast(backbone, precision):
             parts.append(F.normalize(encode(backbone.normalise(pixels)).float(), dim=-1).cpu())
