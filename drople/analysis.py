@@ -22,7 +22,7 @@ from drople.errors import SettingsError
 from drople.gradcam import CAM_METHODS
 from drople.models.backbone import Backbone, hash_weights
 from drople.models.prompted_clip import PromptedClip
-from drople.ranges import COUNT, SEED, check_number
+from drople.ranges import COUNT, SEED, check_number, flattened
 from drople.tokens.dropout import STRATEGIES, DropoutSettings, Replay, TokenDrop
 from drople.traces import BranchTrace
 from drople.version import VERSION
@@ -144,7 +144,7 @@ def analyse(
                 settings.dropout, attention=settings.keep_attention
             ).items()
         },
-        texts={branch: classes.trace(branch, settings.dropout) for branch in classes.importance},
+        texts={branch: run.trace(settings.dropout) for branch, run in classes.runs.items()},
         maps=_maps_of(runs, classes.names, settings),
         settings=settings,
         provenance=_provenance(model, settings, prompts_name)
@@ -172,11 +172,10 @@ def _run_adapted(
 
 def _maps_of(runs: Sequence[Run], names: Sequence[str], settings: AnalysisSettings) -> ClassMaps:
     """Maps of the classes an analysis holds, for every condition of its runs."""
-    model = runs[0].model
-    backbone = model.backbone
+    last = runs[0].model.backbone.image_layer_count - 1
     target = names.index(settings.target) if settings.target in names else None
     shown = shown_classes([run.prediction(0) for run in runs], target)
-    layer = backbone.image_layer_count - 1 if settings.cam_layer is None else settings.cam_layer
+    layer = last if settings.cam_layer is None else settings.cam_layer
     values: dict[str, np.ndarray] = {}
     unavailable: dict[str, np.ndarray] = {}
     for run in runs:
@@ -223,19 +222,10 @@ def _question_hash(pixels: np.ndarray, classes: Sequence[str], settings: Analysi
     Some settings change no number (sigma, where nothing is multiplied by noise); this tells them.
     """
     digest = blake2b(pixels.tobytes(), digest_size=8)
-    start = _flat(asdict(AnalysisSettings()))
-    changed = {k: v for k, v in _flat(asdict(settings)).items() if v != start[k]}
+    start = flattened(asdict(AnalysisSettings()))
+    changed = {k: v for k, v in flattened(asdict(settings)).items() if v != start[k]}
     digest.update(json.dumps([pixels.shape, [*classes], changed], sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = isinstance(value, Mapping)
-        flat |= _flat(value, f"{place}{name}.") if nested else {f"{place}{name}": value}
-    return flat
 
 
 def same_question(a: Analysis, b: Analysis) -> bool:

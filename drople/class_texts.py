@@ -47,20 +47,12 @@ class ClassTexts:
 
     names: tuple[str, ...]  # K
     phrases: dict[str, tuple[str, ...]]  # branch -> what it read
-    runs: dict[str, TextRun]
+    runs: dict[str, TextRun]  # by branch
 
     @property
     def features(self) -> dict[str, Tensor]:
         """Branch -> unit features (K, E)."""
         return {branch: run.features for branch, run in self.runs.items()}
-
-    @property
-    def importance(self) -> tuple[str, ...]:
-        """The branches there are."""
-        return tuple(self.runs)
-
-    def trace(self, branch: str, dropout: DropoutSettings) -> BranchTrace:
-        return self.runs[branch].trace(dropout)
 
 
 @torch.no_grad()

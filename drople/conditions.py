@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,13 +49,7 @@ class Prediction:
     @property
     def probabilities(self) -> np.ndarray:
         """softmax(logits), (K,), sums to 1."""
-        return softmax(self.logits)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits (..., K); each row sums to 1."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+        return np.asarray(softmax(self.logits))
 
 
 @dataclass(frozen=True)

@@ -53,17 +53,15 @@ def count_layers(a: Masks, b: Masks) -> list[LayerDecisions]:
     met = a.eligible & b.eligible
     drop_a, drop_b = a.dropped & met, b.dropped & met
     chance = np.where(met, a.probability.astype(np.float64) * b.probability, 0)
-
-    def total(values: np.ndarray) -> list[float]:
-        return [*values.sum(axis=(0, 2)).tolist()]
-
-    columns = zip(
-        total(met), total(drop_a ^ drop_b), total(drop_a), total(drop_b), total(drop_a & drop_b),
-        total(chance), total(drop_a & ~drop_b), total(drop_b & ~drop_a), strict=True,
-    )  # fmt: skip
+    counted = {
+        "decisions": met, "differ": drop_a ^ drop_b, "dropped_a": drop_a, "dropped_b": drop_b,
+        "both": drop_a & drop_b, "chance_both": chance,
+        "only_a": drop_a & ~drop_b, "only_b": drop_b & ~drop_a,
+    }  # fmt: skip
+    totals = {name: values.sum(axis=(0, 2)).tolist() for name, values in counted.items()}
     return [
-        LayerDecisions(int(n), int(x), int(da), int(db), int(both), float(c), int(oa), int(ob))
-        for n, x, da, db, both, c, oa, ob in columns
+        LayerDecisions(**dict(zip(totals, layer, strict=True)))
+        for layer in zip(*totals.values(), strict=True)
     ]
 
 

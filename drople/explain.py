@@ -140,16 +140,15 @@ def _selectivity(layers: list[LayerTrace], p_max: float, count: int) -> dict[str
     """How far IWTD chooses, as means over the layers it acts after."""
     each = [[vars(one) for layer in layers if (one := meter(layer, p_max, image))]
             for image in range(count)]  # fmt: skip
-
-    def means(part: str) -> list[float | None]:
-        return [float(np.mean([one[part] for one in own])) if own else None for own in each]
-
     return {
-        "mean_p": means("mean"),
-        "spread_p": means("spread"),
-        "protected": means("protected"),
-        "divergence": means("divergence"),
+        column: [float(np.mean([one[part] for one in own])) if own else None for own in each]
+        for column, part in _METERED.items()
     }
+
+
+_METERED = {  # column -> field of a `Meter`
+    "mean_p": "mean", "spread_p": "spread", "protected": "protected", "divergence": "divergence",
+}  # fmt: skip
 
 
 @torch.no_grad()

@@ -17,17 +17,16 @@ class Agreement:
     by_chance: float  # the same, expected where both draw with the one u they share
 
 
-def agreement(a: LayerTrace, b: LayerTrace, row: int = 0) -> Agreement:
-    """Compares two runs' drops in one layer.
+def agreement(a: LayerTrace, b: LayerTrace) -> Agreement:
+    """Compares two runs' drops in one layer of one image.
 
     A token is in both sets with probability min(p_a, p_b) and in either with max(p_a, p_b), since
     both compare the same u; the chance value is the ratio of the expected sizes.
     """
     assert a.dropped is not None and b.dropped is not None
     assert a.probability is not None and b.probability is not None
-    both = (a.dropped[row] & b.dropped[row]).sum()
-    either = (a.dropped[row] | b.dropped[row]).sum()
-    p_a, p_b = a.probability[row], b.probability[row]
+    both, either = (a.dropped & b.dropped).sum(), (a.dropped | b.dropped).sum()
+    p_a, p_b = a.probability, b.probability
     expected = np.maximum(p_a, p_b).sum()
     return Agreement(
         float(both / either) if either else 1.0,

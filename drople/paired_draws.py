@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from drople.analysis import Analysis, AnalysisSettings
 from drople.class_texts import ClassTexts
-from drople.conditions import Conditions, Run, rows_of, softmax
+from drople.conditions import Conditions, Run, rows_of
 from drople.errors import SettingsError
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
@@ -41,7 +42,7 @@ class DrawBatch:
 
     def probabilities(self, strategy: str) -> np.ndarray:
         """What one dropout predicts for all classes, (n, K), rows sum to 1."""
-        return softmax(self.cosines[strategy] * self.logit_scale)
+        return np.asarray(softmax(self.cosines[strategy] * self.logit_scale, axis=-1))
 
     def part(self, draws: slice) -> DrawBatch:
         """Some of the draws."""

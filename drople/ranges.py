@@ -1,4 +1,4 @@
-"""The ranges of settings: one check for the page, the API, Python and the command line."""
+"""Settings: their ranges, one check for page, API, Python and command line; their dotted names."""
 
 from __future__ import annotations
 
@@ -39,6 +39,17 @@ def check_number(name: str, value: Any, bounds: Range) -> None:
     what = " and be a whole number" if bounds.whole else ""
     ends = f"[{bounds.least:.10g}, {bounds.most:.10g}]"
     raise SettingsError(f"{name} is {value!r}; it must lie in {ends}{what}.")
+
+
+def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, as JSON holds them."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
 
 
 def check_ranges(settings: object, ranges: Mapping[str, Range]) -> None:

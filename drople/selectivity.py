@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import entr
 
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.normalise import Normalisation
@@ -53,12 +54,8 @@ def effective_number(protection: np.ndarray) -> float:
 
     T tokens protected alike count as T, one token alone as 1, none at all as 0.
     """
-    given = np.clip(protection, 0, None)
-    given = np.where(given > 1e-9, given, 0)
-    if given.sum() <= 0:
-        return 0.0
-    shares = given[given > 0] / given.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    given = np.where(protection > 1e-9, protection, 0)
+    return float(np.exp(entr(given / given.sum()).sum())) if given.any() else 0.0
 
 
 def vanilla_divergence(p: np.ndarray) -> float:
@@ -70,8 +67,7 @@ def vanilla_divergence(p: np.ndarray) -> float:
 
 def _entropy(p: np.ndarray) -> np.ndarray:
     """Entropy of a drop with probability p, in bits."""
-    both = np.stack([p, 1 - p])
-    return -(both * np.log2(np.where(both > 0, both, 1))).sum(axis=0)
+    return (entr(p) + entr(1 - p)) / np.log(2)
 
 
 def what_if(

@@ -13,12 +13,10 @@ from drople.errors import DataError
 
 log = logging.getLogger(__name__)
 # What a file may start with; UTF-32's mark starts with UTF-16's, so it is asked for first.
-MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+MARKS = {
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 
 
 def read_text(path: str | Path) -> str:
@@ -46,7 +44,7 @@ def decode_text(data: bytes, name: str) -> str:
     Raises:
         DataError: it is no text.
     """
-    kind = next((kind for mark, kind in MARKS if data.startswith(mark)), _unmarked(data))
+    kind = next((one for one, marks in MARKS.items() if data.startswith(marks)), _unmarked(data))
     try:
         text = data.decode(kind)
     except UnicodeDecodeError as error:

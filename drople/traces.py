@@ -39,13 +39,9 @@ class LayerTrace:
         """The patches of (R, N) values as a picture (G, G)."""
         return patch_values(values[row], self.grid or (0, 0))
 
-    def hidden_patches(self, row: int = 0) -> np.ndarray:
+    def hidden_patches(self) -> np.ndarray:
         """Patches (G, G) bool that earlier layers have hidden for good; only `hide` hides any."""
-        return ~self.patches(self.eligible, row)
-
-    def prompt_values(self, values: np.ndarray, row: int = 0) -> np.ndarray:
-        """The learned prompts' part (P,) of (R, N) values."""
-        return values[row, slice(*self.prompts)]
+        return ~self.patches(self.eligible)
 
     def evidence(self) -> Evidence:
         """What a strategy would have looked at after this layer."""
@@ -56,12 +52,6 @@ class LayerTrace:
         importance = TokenImportance(tensors(self.shares), tensors(self.totals))
         content, eligible = torch.from_numpy(self.content), torch.from_numpy(self.eligible)
         return Evidence(self.depth, importance, content, eligible)
-
-    def rate(self, row: int = 0) -> float:
-        """Mean p over the tokens a dropout might touch; 0 where none acts."""
-        if self.probability is None or not self.eligible[row].any():
-            return 0.0
-        return float(self.probability[row, self.eligible[row]].mean())
 
 
 @dataclass(frozen=True)

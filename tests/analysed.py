@@ -13,6 +13,7 @@ from drople.analysis import Analysis, AnalysisSettings, analyse
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
+from drople.traces import LayerTrace
 
 torch.set_num_threads(1)
 
@@ -48,6 +49,13 @@ def ask(
     """An analysis of a picture of noise by the prompted tiny model."""
     asked = AnalysisSettings(dropout=dropout or DropoutSettings(), **settings)
     return analyse(prompted(tiny(), plan, bridge=bridge), noise_picture(), names, asked)
+
+
+def mean_p(layer: LayerTrace) -> float:
+    """Mean p over the tokens of a picture that a dropout might touch; 0 where none acts."""
+    if layer.probability is None:
+        return 0.0
+    return float(layer.probability[0, layer.eligible[0]].mean())
 
 
 KINDS: dict[str, Callable[[], Analysis]] = {

@@ -54,7 +54,9 @@ def test_names_are_cleaned_and_distinct(model):
 
 
 def test_prompts_get_a_probability_and_the_name_none(model):
-    layers = describe_classes(model, NAMES).trace(ADAPTED, DropoutSettings(text_depth=2)).layers
+    layers = (
+        describe_classes(model, NAMES).runs[ADAPTED].trace(DropoutSettings(text_depth=2)).layers
+    )
     assert [layer.probability is not None for layer in layers] == [True, True, False, False]
     for row in layers[0].eligible:
         assert row.nonzero()[0].tolist() == [1, 2, 3, 4]
@@ -62,14 +64,14 @@ def test_prompts_get_a_probability_and_the_name_none(model):
 
 
 def test_the_frozen_text_is_never_dropped(model):
-    layers = describe_classes(model, NAMES).trace(FROZEN, DropoutSettings()).layers
+    layers = describe_classes(model, NAMES).runs[FROZEN].trace(DropoutSettings()).layers
     assert all(layer.probability is None for layer in layers)
     assert not any(layer.eligible.any() for layer in layers)
 
 
 def test_a_class_keeps_its_importance_among_other_classes(model):
-    few = describe_classes(model, ["cat", "dog"]).trace(ADAPTED, DropoutSettings())
-    many = describe_classes(model, ["dog", LONG, "cat"]).trace(ADAPTED, DropoutSettings())
+    few = describe_classes(model, ["cat", "dog"]).runs[ADAPTED].trace(DropoutSettings())
+    many = describe_classes(model, ["dog", LONG, "cat"]).runs[ADAPTED].trace(DropoutSettings())
     for ours, theirs in zip(few.layers, many.layers, strict=True):
         N = ours.blend.shape[1]
         for signal in SIGNALS:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from analysed import analysed
+from analysed import analysed, mean_p
 
 from drople.measures import agreement, selectivity
 from drople.traces import LayerTrace
@@ -112,5 +112,5 @@ def test_without_p_nothing_is_said_of_selectivity(depth):
 
 def test_vanilla_drops_at_the_mean_p_of_iwtd():
     vanilla, iwtd_run = (analysed().images[c].layers for c in ("vanilla", "iwtd"))
-    rates = [[layer.rate() for layer in run] for run in (vanilla, iwtd_run)]
+    rates = [[mean_p(layer) for layer in run] for run in (vanilla, iwtd_run)]
     np.testing.assert_allclose(rates[0], rates[1], atol=1e-6)

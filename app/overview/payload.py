@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.special import softmax
 
 from app.figures.importance import SIGNAL_NAMES
 from app.figures.patches import jpeg_uri
@@ -23,7 +24,6 @@ from app.overview.undropped import Importance, Undropped
 from app.wording.paper import methods_text
 from app.wording.sentences import answer_of, provenance_line
 from drople.analysis import Analysis
-from drople.conditions import softmax
 from drople.decisions import Masks, count_layers, count_tokens, mean_p
 from drople.gradcam import CAM_METHODS
 from drople.paired_draws import DrawBatch, first_draw, rate_setter
@@ -91,7 +91,9 @@ class Overview:
             learnt = [name.casefold() in known for name in analysis.classes]
         lens = None
         if analysis.lens is not None:
-            read = {b: softmax(analysis.lens[b] * one.logit_scale) for b, one in said.items()}
+            read = {
+                b: softmax(analysis.lens[b] * one.logit_scale, axis=-1) for b, one in said.items()
+            }
             lens = {branch: floats(p[:, shown]) for branch, p in read.items()}
         best = [f"{b} says {analysis.classes[one.cosines.argmax()]}" for b, one in said.items()]
         signals = [

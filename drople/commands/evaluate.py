@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +23,7 @@ from drople.evaluation.cost import evaluate_costs
 from drople.evaluation.protocols import PROTOCOLS, Setting, columns
 from drople.evaluation.report import write_report
 from drople.evaluation.runs import evaluate, frozen_config
-from drople.evaluation.tables import figures
+from drople.evaluation.tables import figure
 from drople.models.backbone import load_backbone
 from drople.storage.files import check_folder
 from drople.training.config import METHODS, TrainConfig
@@ -67,10 +68,7 @@ def _comparing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def _run(protocol: str, args: argparse.Namespace) -> None:
-    methods, seeds = _methods(args.methods), seeds_of(args.seeds)
-    setting = _setting(args)
-    configure = _configurer(args, setting)
-    planned = [configure(method, seed) for method in methods for seed in seeds]
+    setting, planned = _prepare(args)
     configs = dict.fromkeys([frozen_config(planned[0]), *(c for c in planned if c.learns())])
     for config in configs:
         result = evaluate(
@@ -80,44 +78,37 @@ def _run(protocol: str, args: argparse.Namespace) -> None:
         )  # fmt: skip
         if not setting.processes.main:
             continue
-        values = figures(result, columns(protocol, list(result.accuracy)))
-        shown = "  ".join(f"{title} {value:5.2f}" for title, value in values.items())
+        wanted = columns(protocol, list(result.accuracy))
+        shown = "  ".join(f"{one.title} {figure(result, one):5.2f}" for one in wanted)
         print(f"{config.method:20s} seed {config.seed}  {shown}   ({args.split}, percent)")
 
 
-def _setting(args: argparse.Namespace) -> Setting:
-    """Where the options say that it is carried out."""
+def _prepare(args: argparse.Namespace) -> tuple[Setting, list[TrainConfig]]:
+    """What the options say: where it is carried out, and a configuration a method and seed."""
+    methods, seeds = _methods(args.methods), seeds_of(args.seeds)
     check_folder(args.runs, "--runs")
     task = open_task(args.data, args.root)
     targets = tuple(open_task(name, args.root) for name in args.targets.split(",") if name)
     processes = Processes.started(args.device)
     backbone = load_backbone(args.backbone, device_of(args.device))
-    return Setting(backbone, task, args.split, targets, processes)
-
-
-def _configurer(args: argparse.Namespace, setting: Setting) -> Callable[[str, int], TrainConfig]:
-    """Makes the configuration of a method and seed that the options ask for."""
-    precision = precision_of(args, setting.backbone, setting.processes)
-    return partial(config_of, args, precision=precision)
+    precision = precision_of(args, backbone, processes)
+    configs = [config_of(args, method, seed, precision=precision)
+               for method, seed in product(methods, seeds)]  # fmt: skip
+    return Setting(backbone, task, args.split, targets, processes), configs
 
 
 def _run_choice(args: argparse.Namespace) -> None:
-    setting = _setting(args)
-    configure = _configurer(args, setting)
+    setting, configs = _prepare(args)
     option = _option([setting.task], args.root)
-    for method in _methods(args.methods):
-        for seed in seeds_of(args.seeds):
-            config = configure(method, seed)
-            measured = evaluate_choice(setting, config, args.runs, data_option=option)
-            for one in measured.choices if setting.processes.main else ():
-                print(f"{method:20s} seed {seed}  {one}")
+    for config in configs:
+        measured = evaluate_choice(setting, config, args.runs, data_option=option)
+        for one in measured.choices if setting.processes.main else ():
+            print(f"{config.method:20s} seed {config.seed}  {one}")
 
 
 def _run_cost(args: argparse.Namespace) -> None:
-    setting, seed = _setting(args), seeds_of(args.seeds)[0]
-    configure = _configurer(args, setting)
-    configs = [configure(method, seed) for method in _methods(args.methods)]
-    learnt = [config for config in configs if config.learns()]
+    setting, configs = _prepare(args)
+    learnt = [one for one in configs if one.learns() and one.seed == configs[0].seed]
     option = _option([setting.task], args.root)
     for one in evaluate_costs(setting, learnt, args.runs, data_option=option):
         if setting.processes.main:

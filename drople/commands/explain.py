@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     """
     check_number("--draws", args.draws, Range(0, 1e6, whole=True))
     check_number("--batch", args.batch, Range(1, 1e6, whole=True))
-    rank, world = (int(os.environ.get(name, fallback)) for name, fallback in _SHARE)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     names, template = class_list_of(args.classes), check_template(args.template)
     found = find_images(args.folder)[rank::world]
     check_folder(args.out)
@@ -72,9 +72,6 @@ def run(args: argparse.Namespace) -> None:
                 table.add(rows, left)
                 bar.update(len(rows))
     print(f"{len(images)} images in {table.rows}")
-
-
-_SHARE = (("RANK", 0), ("WORLD_SIZE", 1))
 
 
 def _model(backbone: Backbone, prompts: str) -> tuple[Backbone | PromptedClip, DropoutSettings]:

@@ -24,7 +24,7 @@ from drople.evaluation.reproduction import (
     plan_runs,
 )
 from drople.evaluation.runs import Result
-from drople.evaluation.tables import figures
+from drople.evaluation.tables import figure
 from drople.models.backbone import load_backbone
 from drople.storage.files import check_folder, write_text
 from drople.training.processes import Processes
@@ -86,8 +86,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _say(table: str, result: Result) -> None:
     column = columns(result.protocol, list(result.accuracy))[-1]
-    (value,) = figures(result, [column]).values()
-    made = f"{result.method} seed {result.seed}"
+    made, value = f"{result.method} seed {result.seed}", figure(result, column)
     print(f"{table}  {result.data}  {made}  {column.title} {value:.2f} percent", flush=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -44,13 +43,12 @@ def evaluate_on(
     """
     if test_set.epsilon:
         return _attacked_hits(test_set, model, config)
-    branch_hits = _adapted_hits if config.learns() else _frozen_hits
-    return branch_hits(test_set, model, config, cache=cache)
+    if config.learns():
+        return _adapted_hits(test_set, model, config)
+    return _frozen_hits(test_set, model, config, cache=cache)
 
 
-def _adapted_hits(
-    test_set: EvaluationSet, model: PromptedClip, config: TrainConfig, *, cache: Path | None
-) -> Tensor:
+def _adapted_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainConfig) -> Tensor:
     images = test_set.images
     features = encode_all(
         model.backbone, images, model.encode_image, precision=config.precision, progress="testing"
@@ -80,13 +78,13 @@ def accuracies(
 ) -> tuple[float, float]:
     """Accuracy of the adapted and of the frozen branch on a task's test images, in percent."""
     test_set = EvaluationSet("test", task.classes, task.test, "test")
-    adapted = _adapted_hits(test_set, model, config, cache=cache)
+    adapted = _adapted_hits(test_set, model, config)
     frozen = _frozen_hits(test_set, model, config, cache=cache)
     return percent(adapted), percent(frozen)
 
 
 def _attacked_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainConfig) -> Tensor:
-    images, names, backbone = test_set.images, test_set.classes, model.backbone
+    names, backbone = test_set.classes, model.backbone
     branch = model if config.learns() else backbone
     if config.learns():
         text = F.normalize(model.encode_text(names), dim=-1)
@@ -101,8 +99,7 @@ def _attacked_hits(test_set: EvaluationSet, model: PromptedClip, config: TrainCo
             return F.normalize(towers.image_features(backbone.visual, record).float(), dim=-1)
 
     right = []
-    for start in range(0, len(images), BATCH):
-        part = images.select(np.arange(start, min(start + BATCH, len(images))))
+    for part in test_set.images.batches(BATCH):
         labels = torch.from_numpy(part.labels).to(backbone.device)
         pixels = torch.from_numpy(crop_all(backbone, part)).to(backbone.device)
         pixels = pixels.permute(0, 3, 1, 2).float() / 255  # (B, 3, S, S)

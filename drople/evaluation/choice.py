@@ -107,9 +107,8 @@ def _scored(
     model: PromptedClip, images: ImageSet, dropout: DropoutSettings
 ) -> Iterator[list[LayerTrace]]:
     """The layers of each batch of images."""
-    for start in range(0, len(images), BATCH):
-        index = np.arange(start, min(start + BATCH, len(images)))
-        pixels = crop_all(model.backbone, images.select(index))
+    for some in images.batches(BATCH):
+        pixels = crop_all(model.backbone, some)
         yield scored_layers(model, model.backbone.normalise(pixels), dropout)[1]
 
 
@@ -118,11 +117,9 @@ def choices_of(batches: Iterable[Sequence[LayerTrace]], dropout: DropoutSettings
     measured: dict[Normalisation, list[np.ndarray]] = {name: [] for name in MEASURED}
     for layers in batches:
         for name, batch in measured.items():
-            instead, images = [what_if(layer, dropout, name) for layer in layers], layers[0].blend
-            figures = [
-                [_figures(layer, dropout, i) for i in range(len(images))] for layer in instead
-            ]
-            batch.append(np.array(figures))
+            instead = [what_if(layer, dropout, name) for layer in layers]
+            images = range(len(layers[0].blend))
+            batch.append(np.array([[_figures(one, dropout, i) for i in images] for one in instead]))
     return [_choice(name, np.concatenate(each, axis=1)) for name, each in measured.items()]
 
 

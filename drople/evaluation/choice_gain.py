@@ -57,11 +57,11 @@ def choices_and_gains(
                 key = tuple(config[name] for name in _VARIED)
                 choice = choices[config["dropout.normalisation"]]
                 found.setdefault(key, []).append((row, vanilla, choice, choices["minmax"].mean_p))
-    column = tables[0].columns[-1] if tables else None
     gains = []
     for key, tasks in found.items():
-        if column and len(tasks) == len(tables):
-            gain = mean_difference([resampled(row, other) for row, other, _, _ in tasks], column)
+        if len(tasks) == len(tables):
+            pairs = [resampled(row, vanilla) for row, vanilla, _, _ in tasks]
+            gain = mean_difference(pairs, tables[0].columns[-1])
             measured_on = tuple(task[2] for task in tasks)
             rate = mean(p for _, _, _, p in tasks)
             gains.append(ChoiceAndGain(_in_words(key), measured_on, rate, gain))

@@ -15,16 +15,17 @@ from pathlib import Path
 from statistics import median
 
 from drople.errors import DataError
-from drople.evaluation.protocols import PROTOCOLS
+from drople.evaluation.protocols import PROTOCOLS, TrainingSplit
 from drople.evaluation.reproduction import Planned
 from drople.models.backbone import Backbone
+from drople.models.prompted_clip import PromptedClip
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.datasets import open_task
 from drople.training.features import BATCH, encode_all
 from drople.training.image_sets import ImageSet
 from drople.training.layouts import missing_parts
-from drople.training.loop import build_model, fit
+from drople.training.loop import StepReport, build_model, fit
 from drople.training.processes import Processes
 from drople.training.run import forget_peak_memory, peak_mib
 
@@ -48,9 +49,9 @@ def open_tasks(names: Sequence[str], root: Path) -> tuple[dict[str, Task], list[
     return tasks, missing
 
 
-@dataclass
+@dataclass(frozen=True)
 class Work:
-    """What there is to do for one table."""
+    """What there is to do, for one table or a part of it."""
 
     trainings: int = 0
     steps: int = 0
@@ -91,105 +92,105 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Training:
-    """One training of a protocol, whichever the method and seed."""
+class _Cost:
+    """What a method's trainings take and leave."""
 
-    task: Task
-    shots: int
-    images: ImageSet  # of its first test set
-    tested: int
-
-
-@dataclass(frozen=True)
-class _Measured:
-    seconds: float  # of a step
-    line: int  # bytes that it adds to the log
-    prompts: int  # bytes
-
-
-class _Trainings:
-    """What a planned run trains on; worked out once for all methods and seeds."""
-
-    def __init__(self, backbone: Backbone, tasks: dict[str, Task]) -> None:
-        self._backbone, self._tasks = backbone, tasks
-        self._known: dict[tuple[object, ...], list[_Training]] = {}
-
-    def of(self, one: Planned) -> list[_Training]:
-        key = (one.protocol, one.data, one.targets, one.config.shots)
-        if key not in self._known:
-            setting = one.setting(self._backbone, self._tasks)
-            self._known[key] = [
-                _Training(
-                    split.task, split.config.shots, split.test_sets[0].images,
-                    sum(len(test_set.images) for test_set in split.test_sets),
-                )
-                for split in PROTOCOLS[one.protocol](setting, one.config)
-            ]  # fmt: skip
-        return self._known[key]
+    step: StepTime
+    line_bytes: int  # that a step adds to the log
+    prompt_bytes: int
 
 
 def estimate(
     planned: Sequence[Planned], backbone: Backbone, tasks: dict[str, Task], *, processes: Processes
 ) -> Estimate:
     """Measures this machine and works out what a plan takes on it; writes nothing."""
-    trainings = _Trainings(backbone, tasks)
     told = forget_peak_memory(backbone)
-    steps: dict[str, StepTime] = {}
-    measured: dict[str, _Measured] = {}
-    for method in dict.fromkeys(one.config.method for one in planned if one.config.learns()):
-        mine = [
-            (training, one.config)
-            for one in planned
-            if one.config.method == method
-            for training in trainings.of(one)
-        ]
-        points: dict[int, float] = {}  # classes -> seconds
-        for training, config in (min(mine, key=_classes), max(mine, key=_classes)):
-            classes = len(training.task.classes)
-            if classes not in points:
-                measured[method] = _measure_steps(
-                    backbone, training.task, config, processes=processes
-                )
-                points[classes] = measured[method].seconds
-        steps[method] = StepTime(min(points.items()), max(points.items()))
-    config = planned[-1].config
-    image = _image_seconds(backbone, trainings.of(planned[-1])[0].images, config)
+    splits = _training_splits(planned, backbone, tasks)
+    learnt = [
+        (one.config, split) for one in planned if one.config.learns() for split in splits[one]
+    ]
+    costs = {
+        method: _measure_method(
+            backbone, [pair for pair in learnt if pair[0].method == method], processes=processes
+        )
+        for method in dict.fromkeys(config.method for config, _ in learnt)
+    }
+    last = planned[-1]
+    image_seconds = _image_seconds(backbone, splits[last][0].test_sets[0].images, last.config)
     peak = peak_mib(backbone) if told else None
+    image = Work(seconds=image_seconds, bytes=4 * backbone.joint_width)  # and its feature, kept
     tables = {one.table: Work() for one in planned}
-    row = 4 * backbone.joint_width  # bytes of a kept feature
     seen: set[tuple[object, ...]] = set()
-    largest = 0
     for one in planned:
-        work, config = tables[one.table], one.config
-        for training in trainings.of(one):
-            work.tested += training.tested
-            work.seconds += training.tested * image
-            if not config.learns():
-                work.bytes += training.tested * row
-                continue
-            key = (one.protocol, one.data, training.shots, config)
-            if key in seen:  # cross-dataset and domain share what is learnt
-                continue
+        for split in splits[one]:
+            tables[one.table] += _testing(split, one.config, image)
+            key = (one.protocol, one.data, split.config.shots, one.config)
+            if one.config.learns() and key not in seen:  # cross-dataset and domain share theirs
+                tables[one.table] += _training(split, one.config, image, costs)
             seen.add(key)
-            images, cost = len(training.task.train), measured[config.method]
-            count = config.epochs * -(-images // config.batch)
-            work.trainings += 1
-            work.steps += count
-            work.seconds += count * steps[config.method].at(len(training.task.classes))
-            work.seconds += images * image  # its frozen features
-            work.bytes += cost.prompts + count * cost.line + images * row
-            largest = max(largest, images)
+    largest = max((len(split.task.train) for _, split in learnt), default=0)
     pixels = largest * 3 * backbone.image_size**2 / 2**20
-    return Estimate(tables, steps, image, peak, pixels)
+    steps = {method: cost.step for method, cost in costs.items()}
+    return Estimate(tables, steps, image_seconds, peak, pixels)
 
 
-def _classes(pair: tuple[_Training, TrainConfig]) -> int:
-    return len(pair[0].task.classes)
+def _training_splits(
+    planned: Sequence[Planned], backbone: Backbone, tasks: dict[str, Task]
+) -> dict[Planned, list[TrainingSplit]]:
+    """What each planned run learns and tests; worked out once for all methods and seeds."""
+    known: dict[tuple[object, ...], list[TrainingSplit]] = {}
+    splits = {}
+    for one in planned:
+        key = (one.protocol, one.data, one.targets, one.config.shots)
+        if key not in known:
+            known[key] = PROTOCOLS[one.protocol](one.setting(backbone, tasks), one.config)
+        splits[one] = known[key]
+    return splits
+
+
+def _testing(split: TrainingSplit, config: TrainConfig, image: Work) -> Work:
+    """The images that are tested; the frozen branch's features are kept."""
+    tested = sum(len(test_set.images) for test_set in split.test_sets)
+    kept = 0 if config.learns() else tested * image.bytes
+    return Work(tested=tested, seconds=tested * image.seconds, bytes=kept)
+
+
+def _training(
+    split: TrainingSplit, config: TrainConfig, image: Work, costs: dict[str, _Cost]
+) -> Work:
+    """One training, the frozen features of its images among it."""
+    cost, images = costs[config.method], len(split.task.train)
+    steps = config.epochs * -(-images // config.batch)
+    seconds = steps * cost.step.at(len(split.task.classes)) + images * image.seconds
+    written = cost.prompt_bytes + steps * cost.line_bytes + images * image.bytes
+    return Work(trainings=1, steps=steps, seconds=seconds, bytes=written)
+
+
+def _measure_method(
+    backbone: Backbone, trainings: Sequence[tuple[TrainConfig, TrainingSplit]], *,
+    processes: Processes,
+) -> _Cost:  # fmt: skip
+    """Measures one method on the fewest and on the most classes that it meets."""
+
+    def classes(one: tuple[TrainConfig, TrainingSplit]) -> int:
+        return len(one[1].task.classes)
+
+    ends = {classes(one): one for one in (min(trainings, key=classes), max(trainings, key=classes))}
+    points = {}
+    for count, (config, split) in ends.items():
+        model, reports = _measure_steps(backbone, config, split.task, processes=processes)
+        points[count] = median(report.seconds for report in reports[1:])
+    return _Cost(
+        StepTime(min(points.items()), max(points.items())),
+        line_bytes=len(json.dumps(asdict(reports[-1]))) + 1,
+        prompt_bytes=sum(4 * value.numel() for value in model.state_dict().values()),
+    )
 
 
 def _measure_steps(
-    backbone: Backbone, task: Task, config: TrainConfig, *, processes: Processes
-) -> _Measured:
+    backbone: Backbone, config: TrainConfig, task: Task, *, processes: Processes
+) -> tuple[PromptedClip, list[StepReport]]:
+    """A model after its first steps, and their reports."""
     few = replace(task, train=task.train.some(STEPS * config.batch))
     model = build_model(backbone, config)
     reports, until = [], time.perf_counter() + PATIENCE
@@ -200,11 +201,7 @@ def _measure_steps(
         late = processes.agreed(time.perf_counter() > until)
         if len(reports) == STEPS or (len(reports) > 1 and late):
             break
-    return _Measured(
-        median(report.seconds for report in reports[1:]),
-        len(json.dumps(asdict(reports[-1]))) + 1,
-        sum(4 * value.numel() for value in model.state_dict().values()),
-    )
+    return model, reports
 
 
 def _image_seconds(backbone: Backbone, images: ImageSet, config: TrainConfig) -> float:

@@ -107,7 +107,7 @@ def domain_shift(setting: Setting, config: TrainConfig) -> list[TrainingSplit]:
     whole = setting.task
     if not whole.domains:
         raise DataError(f"{whole.name} has no domains; domain-shift needs data like PACS.")
-    learnt = whole.in_domains([SOURCE_DOMAIN], whole.domains).few(config.shots, config.seed)
+    learnt = whole.learnt_in(SOURCE_DOMAIN).few(config.shots, config.seed)
     images = setting.images(whole)
     test_sets = tuple(
         EvaluationSet(domain, whole.classes, images.where(images.domains == i), domain)

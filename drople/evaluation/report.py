@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
@@ -56,17 +57,13 @@ def write_report(
     check_folder(out.parent / PAGES)
     if notes:
         check_readable(notes)
-    with TemporaryDirectory() as unpacked:
-        folder = runs
-        if runs.suffix == ".zip":
-            folder = Path(unpacked)
-            _unpack(runs, folder)
-        tables = tabulate(read_results(folder))
+    with _unpacked(runs) as made:
+        tables = tabulate(read_results(made))
         if not tables:
             raise DataError(f"No finished run lies in {runs}; `evaluate` makes them.")
-        choices, costs = read_choices(folder), read_costs(folder)
+        choices, costs = read_choices(made), read_costs(made)
         if packed:
-            _pack(folder, packed)
+            _pack(made, packed)
     tested = [table for table in tables if table.one.split == "test"]
     backbones = _by_backbone([t for t in tested if t.one.protocol == "base-to-novel"])
     pages = {
@@ -80,9 +77,8 @@ def write_report(
         write_text(folder / f"{name}.md", "\n".join(lines) + "\n")
     rows = [row for alike in backbones for row in forest_rows(alike)]
     write_text(folder / "forest.svg", forest(rows, _PLOTTED))
-    write_verdicts(
-        folder / "verdict.json", [one for alike in backbones for one in verdicts(alike, choices)]
-    )
+    said = [one for alike in backbones for one in verdicts(alike, choices)]
+    write_verdicts(folder / "verdict.json", said)
     write_text(out, "\n".join(_opening(tested, backbones, choices)) + "\n")
     print(f"wrote {out} and {folder}")
 
@@ -90,14 +86,21 @@ def write_report(
 _PLOTTED = "Harmonic mean of base and novel accuracy: difference in percent points, 95 % interval"
 
 
-def _unpack(file: Path, folder: Path) -> None:
-    if file.exists():
-        check_readable(file)
-    try:
-        with ZipFile(file) as zipped:
-            zipped.extractall(folder)
-    except (OSError, BadZipFile, RuntimeError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} cannot be read as a ZIP of runs: {error}.") from None
+@contextmanager
+def _unpacked(runs: Path) -> Iterator[Path]:
+    """The folder of runs; for a while, where they are a ZIP."""
+    if runs.suffix != ".zip":
+        yield runs
+        return
+    if runs.exists():
+        check_readable(runs)
+    with TemporaryDirectory() as folder:
+        try:
+            with ZipFile(runs) as zipped:
+                zipped.extractall(folder)
+        except (OSError, BadZipFile, RuntimeError, EOFError, zlib.error) as error:
+            raise DataError(f"{runs} cannot be read as a ZIP of runs: {error}.") from None
+        yield Path(folder)
 
 
 def _pack(runs: Path, out: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from drople.devices import Precision
@@ -90,16 +91,13 @@ def plan_runs(
         table = TABLES[name]
         targets = tuple(one for one in table.targets if one in wanted)
         learnt = [one for one in table.data if one in wanted and (targets or not table.targets)]
-        for one in learnt:
-            for method in methods:
-                for seed in seeds:
-                    config = recipe_of(method, name, one)
-                    config = replace(
-                        config, seed=seed, epochs=config.epochs if epochs is None else epochs
-                    )
-                    if not config.learns():
-                        config = frozen_config(config)
-                    planned[Planned(name, one, targets, config)] = None
+        for one, method, seed in product(learnt, methods, seeds):
+            config = replace(recipe_of(method, name, one), seed=seed)
+            if epochs is not None:
+                config = replace(config, epochs=epochs)
+            if not config.learns():
+                config = frozen_config(config)
+            planned[Planned(name, one, targets, config)] = None
     if not planned:
         raise SettingsError(
             f"Nothing is left to run of {', '.join(tables)} on {', '.join(wanted)}: cross-dataset "

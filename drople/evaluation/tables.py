@@ -41,7 +41,7 @@ class Row:
 
     def figures(self, column: Column) -> np.ndarray:
         """One figure a seed, in percent."""
-        return np.array([figures(result, [column])[column.title] for result in self.results])
+        return np.array([figure(result, column) for result in self.results])
 
     def command(self) -> str:
         """What makes this row; DATA and ROOT stand for the reader's folders."""
@@ -97,10 +97,9 @@ def tabulate(results: Sequence[Result]) -> list[Table]:
     return [_table(groups[key]) for key in sorted(groups)]
 
 
-def figures(result: Result, wanted: Sequence[Column]) -> dict[str, float]:
-    """The columns of one run, in percent."""
-    accuracies = {c: np.array([result.accuracy[name] for name in c.every]) for c in wanted}
-    return {c.title: float(figure_of(values, c)) for c, values in accuracies.items()}
+def figure(result: Result, column: Column) -> float:
+    """A column of one run, in percent."""
+    return float(figure_of(np.array([result.accuracy[name] for name in column.every]), column))
 
 
 def shared_seeds(first: Row, second: Row) -> tuple[int, ...]:

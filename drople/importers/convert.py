@@ -16,7 +16,8 @@ from drople.importers.readers import READERS, recognise
 from drople.importers.state import read_state
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.storage.prompts import PromptCard, check_counts, check_values
+from drople.ranges import COUNT, check_number
+from drople.storage.prompts import PromptCard, check_values
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def import_prompts(
         extracted = READERS[found](state)
         if phrase is not None:
             extracted = replace(extracted, plan=replace(extracted.plan, phrase=phrase))
-        check_counts(extracted.plan, extracted.bridge_tokens)
+        check_number("bridge_tokens", extracted.bridge_tokens, COUNT)
     except (KeyError, IndexError, RuntimeError, ValueError, SettingsError) as error:
         raise CheckpointError(f"{path.name} is not complete: {error}.") from error
     check_values(path.name, {key: state[key] for key in extracted.used})

@@ -37,15 +37,11 @@ def attention_layers(
 ) -> dict[str, list[AttentionLayer]]:
     """Branch -> its layers; pixels (S, S, 3) uint8 as the model sees them."""
     steps = {ADAPTED: model.prompts.image_steps()} if isinstance(model, PromptedClip) else {}
-    return {
-        branch: [
-            _layer(record, rollout)
-            for record, rollout in zip(
-                records, roll_out(records, steps.get(branch, ())), strict=True
-            )
-        ]
-        for branch, records in run_branches(model, pixels).items()
-    }
+    layers = {}
+    for branch, records in run_branches(model, pixels).items():
+        rolled = roll_out(records, steps.get(branch, ()))
+        layers[branch] = [_layer(*pair) for pair in zip(records, rolled, strict=True)]
+    return layers
 
 
 def _layer(record: LayerRecord, rollout: Tensor) -> AttentionLayer:

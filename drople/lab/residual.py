@@ -124,32 +124,26 @@ def read_step(step: TrainingStep, lam: float) -> Reading:
         image=_stepped(image, terms["entropy_image"]),
         text=_stepped(text, terms["entropy_text"]),
     )
-    pulls = {
-        name: [
+    pulls = [
+        [
             float(_gradient(weight * terms[term], by).norm())
             for term, weight in ((name, WEIGHTS.residual_entropy), ("cross_entropy", 1.0))
         ]
         for name, by in (("entropy_image", image), ("entropy_text", text))
-    }
+    ]
     with torch.no_grad():
         now, then = (_residual_logits(one, scale, lam) for one in (features, stepped))
         of_image, of_text = (
-            Residual(
-                _probabilities(now[i]), float(losses.entropy(now[i])),
-                _probabilities(then[i]), float(losses.entropy(then[i])),
-                *pulls[name],
-            )
-            for i, name in enumerate(pulls)
-        )  # fmt: skip
-        frozen, adapted = scale * frozen_image @ frozen_text.T, scale * image @ text.T
+            Residual(*_answer(before), *_answer(after), *pull)
+            for before, after, pull in zip(now, then, pulls, strict=True)
+        )
+        frozen, frozen_entropy = _answer(scale * frozen_image @ frozen_text.T)
+        adapted, adapted_entropy = _answer(scale * image @ text.T)
         said = {name: float(value) for name, value in terms.items()}
-        if step.alignment is not None:
-            said["alignment"] = step.alignment
-            said["total"] += WEIGHTS.alignment * step.alignment
-        return Reading(
-            lam, _probabilities(frozen), _probabilities(adapted),
-            float(losses.entropy(frozen)), float(losses.entropy(adapted)), of_image, of_text, said,
-        )  # fmt: skip
+    if step.alignment is not None:
+        said["alignment"] = step.alignment
+        said["total"] += WEIGHTS.alignment * step.alignment
+    return Reading(lam, frozen, adapted, frozen_entropy, adapted_entropy, of_image, of_text, said)
 
 
 def _residual_logits(features: BatchFeatures, scale: Tensor, lam: float) -> tuple[Tensor, Tensor]:
@@ -172,6 +166,6 @@ def _stepped(features: Tensor, value: Tensor) -> Tensor:
     return F.normalize(features.detach() + step, dim=-1)
 
 
-def _probabilities(logits: Tensor) -> np.ndarray:
-    """Of logits (1, K): (K,), sums to 1."""
-    return np.asarray(logits.softmax(dim=-1)[0].numpy())
+def _answer(logits: Tensor) -> tuple[np.ndarray, float]:
+    """What logits (1, K) say: probabilities (K,), which sum to 1, and their entropy in nats."""
+    return np.asarray(logits.softmax(dim=-1)[0].numpy()), float(losses.entropy(logits))

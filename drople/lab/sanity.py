@@ -78,11 +78,11 @@ class Depth:
     likeness: dict[str, Likeness]  # with the maps of depth 0
 
 
-def likeness(a: np.ndarray, b: np.ndarray, share: float = 0.1) -> Likeness:
+def likeness(a: np.ndarray, b: np.ndarray) -> Likeness:
     """Compares two maps (G, G) where both have values."""
     both = np.isfinite(a) & np.isfinite(b)
     x, y = a[both], b[both]
-    count = max(round(share * x.size), 1)
+    count = max(round(0.1 * x.size), 1)
     tops = [set(np.argsort(-one, kind="stable")[:count].tolist()) for one in (x, y)]
     return Likeness(spearman(x, y), len(tops[0] & tops[1]) / count)
 

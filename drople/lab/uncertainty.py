@@ -18,10 +18,10 @@ MINIMUM = 16  # draws before the rule may stop
 BATCH = 8  # draws at a time, after a first one alone so that something is soon to be seen
 
 
-def narrow_enough(hits: int, count: int, width: float, *, minimum: int = MINIMUM) -> bool:
-    """Whether a rate is known to within an interval narrower than `width`."""
+def narrow_enough(hits: int, count: int, width: float) -> bool:
+    """Whether `MINIMUM` draws or more tell a rate to within an interval narrower than `width`."""
     low, high = wilson_interval(hits, count)
-    return count >= minimum and high - low < width
+    return count >= MINIMUM and high - low < width
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class DrawStatistics:
 
 def run_draws(
     model: PromptedClip, pixels: np.ndarray, classes: ClassTexts, *, settings: AnalysisSettings,
-    target: int, plain: int, most: int, width: float, minimum: int = MINIMUM,
+    target: int, plain: int, most: int, width: float,
 ) -> Iterator[dict[str, DrawStatistics]]:  # fmt: skip
     """Yields the running statistics of each strategy, after one draw and then batch by batch.
 
     Seeds count up from the settings' own, so the first draw is the analysis itself. Ends at
-    `most` draws, or from `minimum` on when every flip rate's interval is narrower than `width`.
+    `most` draws, or from `MINIMUM` on when every flip rate's interval is narrower than `width`.
 
     Args:
         pixels: (S, S, 3) uint8, what the model sees.
@@ -98,7 +98,7 @@ def run_draws(
     while done < most:
         size = min(BATCH if done else 1, most - done)
         # Batches end where the rule may first stop, so that it stops there and not later.
-        size = min(size, minimum - done) if done < minimum else size
+        size = min(size, MINIMUM - done) if done < MINIMUM else size
         seeds = range(settings.seed + done, settings.seed + done + size)
         rows = rows_of(settings.strategies, seeds, settings.dropout)
         conditions = Conditions.of(model, rows, settings.dropout, match=settings.matched)
@@ -106,8 +106,7 @@ def run_draws(
         statistics = _added(statistics, run, settings=settings, target=target)
         done += size
         yield statistics
-        every = statistics.values()
-        if all(narrow_enough(one.flips, one.count, width, minimum=minimum) for one in every):
+        if all(narrow_enough(one.flips, one.count, width) for one in statistics.values()):
             return
 
 

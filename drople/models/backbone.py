@@ -19,6 +19,7 @@ from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from drople.errors import BackboneError, ClassListError
@@ -174,10 +175,7 @@ class Backbone:
                     f"“{short}” is {len(row)} tokens long with its template; {self.name} reads "
                     f"{self.context_length}. Shorten the class name or the template."
                 )
-        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        for row, tokens in zip(ids, rows, strict=True):
-            row[: len(tokens)] = torch.tensor(tokens)
-        return ids.to(self.device)
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(self.device)
 
     def words(self, ids: Tensor) -> list[str]:
         """The word pieces of one row of ids (N,), up to and with [EOS]; for display."""
@@ -263,18 +261,16 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
     Raises:
         BackboneError: no such model, no network, or a model the forward does not cover.
     """
-    local = name.startswith("local-dir:")
-    folder = Path(name.removeprefix("local-dir:")) if local else CHECKPOINTS / name
-    if (local or name in BUNDLED) and has_stem(folder):
-        clip, preprocess = load_with_stem(folder)
-        return Backbone.of_clip(name, clip.to(device), preprocess, SimpleTokenizer())
-    if name in BUNDLED:
-        source, weights, tokenizer = f"local-dir:{folder}", None, SimpleTokenizer()
-    elif name.startswith(("hf-hub:", "local-dir:")):
-        source, weights, tokenizer = name, None, None
-    else:
-        source, _, tag = name.partition("/")
-        if (source, tag) not in open_clip.list_pretrained(as_str=False):
+    source = f"local-dir:{CHECKPOINTS / name}" if name in BUNDLED else name
+    weights, quick = None, False
+    if source.startswith("local-dir:"):
+        folder = Path(source.removeprefix("local-dir:"))
+        if has_stem(folder):
+            clip, preprocess = load_with_stem(folder)
+            return Backbone.of_clip(name, clip.to(device), preprocess, SimpleTokenizer())
+    elif not source.startswith("hf-hub:"):
+        source, _, weights = name.partition("/")
+        if (source, weights) not in open_clip.list_pretrained(as_str=False):
             raise BackboneError(
                 f"No backbone is called {name!r}. Use 'mini', 'hf-hub:user/repo', or "
                 "'architecture/weights' from open_clip.list_pretrained(), e.g. 'ViT-B-16/openai'."
@@ -282,15 +278,12 @@ def load_backbone(name: str = "mini", device: str | torch.device = "cpu") -> Bac
         part = uncovered_part(open_clip.get_model_config(source))
         if part is not None:
             raise refusal(name, part)
-        weights, tokenizer = tag, None
-    quick = weights is not None and bool(
-        (open_clip.get_pretrained_cfg(source, weights) or {}).get("quick_gelu")
-    )
+        quick = open_clip.get_pretrained_cfg(source, weights).get("quick_gelu", False)
     try:
         clip, _, preprocess = open_clip.create_model_and_transforms(
             source, pretrained=weights, force_quick_gelu=quick, require_pretrained=True
         )
-        tokenizer = tokenizer or open_clip.get_tokenizer(source)
+        tokenizer = open_clip.get_tokenizer(source)
     except (SafetensorError, UnpicklingError) as error:
         raise BackboneError(
             f"The weights of the backbone {name} are damaged ({error}). Delete their file and "

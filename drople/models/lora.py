@@ -34,12 +34,16 @@ class ImageLora(nn.Module):
         super().__init__()
         self.plan = plan
         count = len(plan.layers)
-        for name in ("query", "value"):
-            down = nn.Parameter(torch.empty(count, plan.rank, width))  # A
-            nn.init.uniform_(down, -(width**-0.5), width**-0.5)  # Kaiming with a = sqrt(5)
-            up = nn.Parameter(torch.zeros(count, width, plan.rank))  # B
-            self.register_parameter(f"{name}_down", down)
-            self.register_parameter(f"{name}_up", up)
+
+        def down() -> nn.Parameter:  # A
+            bound = width**-0.5  # Kaiming with a = sqrt(5)
+            return nn.Parameter(torch.empty(count, plan.rank, width).uniform_(-bound, bound))
+
+        def up() -> nn.Parameter:  # B
+            return nn.Parameter(torch.zeros(count, width, plan.rank))
+
+        self.query_down, self.query_up = down(), up()
+        self.value_down, self.value_up = down(), up()
 
     def merged(self, visual: VisualTower) -> VisualTower:
         """The tower with the changes in its weights; all else is shared with the given one.
@@ -76,11 +80,6 @@ class ImageLora(nn.Module):
         query = query + scale * self.query_up[place] @ self.query_down[place]
         value = value + scale * self.value_up[place] @ self.value_down[place]
         return torch.cat([query, key, value])
-
-    query_down: Tensor
-    query_up: Tensor
-    value_down: Tensor
-    value_up: Tensor
 
 
 def _instead(protocol: type, original: object, parts: dict[str, object]) -> SimpleNamespace:

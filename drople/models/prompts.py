@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from drople.errors import SettingsError
+from drople.ranges import COUNT, check_number
 from drople.tokens.layout import PromptStep
 
 PromptKind = Literal["replace", "coupled", "modular"]
@@ -30,7 +31,7 @@ class PromptPlan:
     `modular`: image prompts are added, removed and carried (MPL, METHOD.md 8.1).
 
     Raises:
-        SettingsError: the counts contradict one another.
+        SettingsError: a count is out of its range, or they contradict one another.
     """
 
     kind: PromptKind = "replace"
@@ -46,9 +47,10 @@ class PromptPlan:
     def __post_init__(self) -> None:
         if self.kind not in PROMPT_KINDS:
             raise SettingsError(f"Prompt kind {self.kind!r}; choose one of {PROMPT_KINDS}.")
-        counts = (self.image_count, self.image_depth, self.text_count, self.text_depth)
-        if min(counts) < 0 or not (self.text_count or self.image_count):
-            raise SettingsError(f"Prompt counts and depths must be at least 0, got {counts}.")
+        for name in ("image_count", "image_depth", "text_count", "text_depth", "n_add", "n_rm"):
+            check_number(f"plan.{name}", vars(self)[name], COUNT)
+        if not (self.text_count or self.image_count):
+            raise SettingsError("Neither tower has prompts; give image_count or text_count.")
         if self.text_count and not self.text_depth:
             raise SettingsError("Text prompts need a text_depth of at least 1, got 0.")
         if "{}" not in self.phrase:

@@ -46,9 +46,6 @@ def corrupt(
     return np.round(changed.clip(0, 1) * 255).astype(np.uint8)
 
 
-# --- noise ---
-
-
 def _gaussian_noise(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     return x + rng.normal(size=x.shape, scale=(0.08, 0.12, 0.18, 0.26, 0.38)[severity - 1])
 
@@ -62,9 +59,6 @@ def _impulse_noise(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels
     amount = (0.03, 0.06, 0.09, 0.17, 0.27)[severity - 1]
     struck, white = rng.random(x.shape) < amount, rng.random(x.shape) < 0.5
     return np.where(struck, white.astype(float), x)
-
-
-# --- blur ---
 
 
 def _defocus_blur(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
@@ -102,9 +96,6 @@ def _zoom_blur(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     return (x + sum(zoom(x, factor) for factor in factors)) / (len(factors) + 1)
 
 
-# --- weather ---
-
-
 def _snow(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     mean, sd, factor, least, radius, sigma, keep = (
         (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
@@ -138,9 +129,6 @@ def _brightness(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:
     value = x.max(axis=2, keepdims=True)
     brighter = (value + 0.1 * severity).clip(0, 1)
     return np.where(value > 0, x * (brighter / np.where(value > 0, value, 1)), brighter)
-
-
-# --- digital ---
 
 
 def _contrast(x: Pixels, severity: int, rng: np.random.Generator) -> Pixels:

@@ -175,7 +175,8 @@ def _check(found: Analysis) -> None:
     for rows, traces in ((1, found.images), (K, found.texts)):
         for name, trace in traces.items():
             _check_trace(name, trace, rows)
-    _check_lens(found)
+    for branch, cosines in (found.lens or {}).items():
+        _check_array(f"lens of {branch}", cosines, (len(found.images[branch].layers), K))
     maps = found.maps
     if not all(0 <= index < K for index in maps.classes):
         raise ValueError(f"maps are of the classes {maps.classes}, of {K}")
@@ -219,17 +220,11 @@ def _check_array(what: str, values: np.ndarray, due: tuple[int, ...], *, kind: s
         raise ValueError(f"{what}: {values.dtype} {values.shape}, expected {due}")
 
 
-def _check_lens(found: Analysis) -> None:
-    """Raises ValueError where the logit lens does not fit the rest."""
-    for branch, cosines in (found.lens or {}).items():
-        due = (len(found.images[branch].layers), len(found.classes))
-        if cosines.shape != due:
-            raise ValueError(f"lens of {branch} has shape {cosines.shape}, expected {due}")
-        _check_array(f"lens of {branch}", cosines, due)
-
-
 def _check_draws(batch: DrawBatch, found: Analysis) -> None:
     """Raises ValueError or KeyError where draws do not fit an analysis or each other."""
+    kept = (batch.dropped, batch.cosines, batch.maps or batch.pair)
+    if any({*names} != {*batch.pair} for names in kept):
+        raise ValueError(f"draws are not of {batch.pair}")
     n = len(batch.seeds)
     tokens = batch.dropped[batch.pair[0]].shape[1:]
     shown = (len(found.maps.classes), *found.maps.values[found.conditions[0]].shape[1:])
@@ -242,16 +237,6 @@ def _check_draws(batch: DrawBatch, found: Analysis) -> None:
             *([(batch.maps[name], "f", (n, *shown))] if batch.maps is not None else []),
         ):
             _check_array(name, values, due, kind=kind)
-        if (
-            not {*batch.dropped}
-            == {*batch.cosines}
-            == {*(batch.maps or batch.pair)}
-            == {*batch.pair}
-        ):
-            raise ValueError(f"draws are not of {batch.pair}")
-
-
-# --- values as JSON and arrays ----------------------------------------------------------------
 
 
 def _encode(value: Any, arrays: list[np.ndarray]) -> Any:
@@ -297,12 +282,9 @@ def _decode(kind: Any, value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if origin is tuple:
         each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_decode(one, part, arrays) for one, part in zip(each, value, strict=True))
-    if not isinstance(value, _scalars(kind)) or (isinstance(value, bool) and kind is not bool):
+    scalars = (int, float) if kind is float else kind
+    if not isinstance(value, scalars) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"expected {kind.__name__}, got {value!r:.60}")
     if isinstance(value, int | float) and not abs(value) < 2**63:
         raise ValueError(f"{value!r:.60} is out of range")
     return value
-
-
-def _scalars(kind: type) -> tuple[type, ...]:
-    return (int, float) if kind is float else (kind,)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from drople.analysis import Analysis, analyse
 from drople.branches import FROZEN
@@ -142,9 +143,6 @@ def _elsewhere(stored: Analysis, fresh: Analysis) -> tuple[str, ...]:
     )
 
 
-# --- fields side by side ----------------------------------------------------------------------
-
-
 def _leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
     """Every scalar and array of nested values, with the names that lead to it."""
     if is_dataclass(value):
@@ -160,22 +158,26 @@ def _leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
         yield place, value
 
 
+def _side_by_side(stored: Any, fresh: Any) -> Iterator[tuple[Place, Any, Any]]:
+    """Every field of either, with both values; `_ABSENT` where one has no such field."""
+    old, new = dict(_leaves(stored)), dict(_leaves(fresh))
+    for place in dict.fromkeys([*old, *new]):
+        yield place, old.get(place, _ABSENT), new.get(place, _ABSENT)
+
+
+_ABSENT = object()  # equals no value
+
+
 def _differences(stored: Analysis, fresh: Analysis) -> dict[str, float]:
     """Quantity -> the largest difference of all fields that belong to it."""
-    old, new = dict(_leaves(stored)), dict(_leaves(fresh))
     worst: dict[str, float] = {}
-    for place in dict.fromkeys([*old, *new]):
-        if place[0] == "provenance" or place == ("lens",):  # lens: none in the first schema
-            continue
-        if place[0] == "lens" and stored.lens is None:
-            continue
-        if "dropped" in place and old.get(place) is not None and new.get(place) is not None:
+    for place, old, new in _side_by_side(stored, fresh):
+        if place[0] == "provenance" or (place[0] == "lens" and stored.lens is None):
+            continue  # the first schema has no lens
+        if "dropped" in place and isinstance(old, np.ndarray) and isinstance(new, np.ndarray):
             continue  # taken from the file; see `replay`
-        gap = np.inf
-        if place in old and place in new:
-            gap = _gap(old[place], new[place], place)
         name = _quantity(place)
-        worst[name] = max(worst.get(name, 0.0), gap)
+        worst[name] = max(worst.get(name, 0.0), _gap(old, new, place))
     return worst
 
 
@@ -220,29 +222,26 @@ def _largest(old: np.ndarray, new: np.ndarray, over: np.ndarray | None = None) -
     return float((gap if over is None else gap / over).max(initial=0.0))
 
 
-# --- drops and draws --------------------------------------------------------------------------
-
-
 def _decisions(stored: Analysis, device: torch.device) -> dict[int, TokenDrop]:
     """The stored drops, layer by layer, a row each for the adapted branch and its strategies."""
     rows = [name for name in stored.conditions if name != FROZEN]
+
+    def joined(parts: Sequence[np.ndarray | None], like: np.ndarray) -> Tensor:
+        """A row (1, N) each, of zeros where there is none."""
+        rows = [np.zeros_like(like) if part is None else part for part in parts]
+        return torch.from_numpy(np.concatenate(rows)).float().to(device)
+
     drops = {}
-    for depth in range(len(stored.images[FROZEN].layers) if rows else 0):
-        layers = [stored.images[name].layers[depth] for name in rows]
+    for depth, layers in enumerate(
+        zip(*(stored.images[name].layers for name in rows), strict=True)
+    ):
         if any(one.dropped is not None for one in layers):
-            parts = (
-                np.concatenate([np.zeros_like(one.blend) if part is None else part
-                                for one, part in zip(layers, kept, strict=True)])
-                for kept in (
-                    [one.probability for one in layers],
-                    [one.uniform for one in layers],
-                    [one.dropped for one in layers],
-                )
-            )  # fmt: skip
-            probability, uniform, dropped = (
-                torch.from_numpy(part).float().to(device) for part in parts
+            blend = layers[0].blend
+            drops[depth] = TokenDrop(
+                joined([one.probability for one in layers], blend),
+                joined([one.uniform for one in layers], blend),
+                joined([one.dropped for one in layers], blend).bool(),
             )
-            drops[depth] = TokenDrop(probability, uniform, dropped.bool())
     return drops
 
 
@@ -265,11 +264,7 @@ def _draw_differences(
             model, stored.pixels, texts, settings=stored.settings, batch=part,
             map_classes=stored.maps.classes,
         )  # fmt: skip
-        old, new = dict(_leaves(part)), dict(_leaves(fresh))
-        for place in dict.fromkeys([*old, *new]):
-            gap = np.inf
-            if place in old and place in new:
-                gap = _gap(old[place], new[place], place)
+        for place, old, new in _side_by_side(part, fresh):
             name = f"draws: {QUANTITIES.get(place[0], place[0])}".replace("_", " ")
-            differences[name] = max(differences.get(name, 0.0), gap)
+            differences[name] = max(differences.get(name, 0.0), _gap(old, new, place))
     return differences

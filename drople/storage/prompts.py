@@ -19,6 +19,7 @@ from drople.models.backbone import CHECKPOINTS, Backbone, other_weights
 from drople.models.lora import ImageLora, LoraPlan
 from drople.models.prompted_clip import PromptedClip
 from drople.models.prompts import PromptPlan, build_prompts
+from drople.ranges import COUNT, check_number
 from drople.storage.files import write_bytes
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.importance import Bridge, SignalWeights
@@ -27,8 +28,6 @@ from drople.version import VERSION
 FORMAT, FORMAT_VERSION = "drople-prompts", 1
 MAX_BYTES = 64 * 2**20  # no set of prompts is larger; a shipped one has under 2 MB
 MAX_HEADER = 2**20
-MAX_COUNT = 1024  # of prompts, layers or bridge tokens
-COUNTS = ("image_count", "image_depth", "text_count", "text_depth", "n_add", "n_rm")
 
 
 @dataclass(frozen=True)
@@ -142,8 +141,8 @@ def _card(name: str, header: Any) -> PromptCard:
         )
     fields = {key: value for key, value in header.items() if not key.startswith("format")}
     try:
-        plan = fields["plan"] = PromptPlan(**fields["plan"])
-        check_counts(plan, fields["bridge_tokens"])
+        fields["plan"] = PromptPlan(**fields["plan"])
+        check_number("bridge_tokens", fields["bridge_tokens"], COUNT)
         dropout = dict(fields["dropout"])
         dropout["weights"] = SignalWeights(**dropout["weights"])
         fields["dropout"] = DropoutSettings(**dropout)
@@ -154,13 +153,6 @@ def _card(name: str, header: Any) -> PromptCard:
         return card
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
         raise CheckpointError(f"The header of {name} is not complete: {error}.") from error
-
-
-def check_counts(plan: PromptPlan, bridge_tokens: int) -> None:
-    """Raises ValueError where a count is no whole number from 0 to MAX_COUNT."""
-    counts = [*(getattr(plan, name) for name in COUNTS), bridge_tokens]
-    if not all(isinstance(n, int) and 0 <= n <= MAX_COUNT for n in counts):
-        raise ValueError(f"counts must be whole numbers up to {MAX_COUNT}, got {counts}")
 
 
 def _check_types(card: PromptCard) -> None:
@@ -182,7 +174,7 @@ def _lora(fields: Mapping[str, Any] | None) -> LoraPlan | None:
     if fields is None:
         return None
     plan = LoraPlan(tuple(int(layer) for layer in fields["layers"]), int(fields["rank"]))
-    if not (0 < plan.rank <= MAX_COUNT and all(0 <= n <= MAX_COUNT for n in plan.layers)):
+    if not (0 < plan.rank <= COUNT.most and all(0 <= n <= COUNT.most for n in plan.layers)):
         raise ValueError(f"low-rank changes of {plan}")
     return plan
 

@@ -116,12 +116,8 @@ class Table:
         damaged = replaced = 0
         for line in lines:
             image = _image_of(line)
-            check = checks.get(image or "")
-            if (
-                image is None
-                or image in kept
-                or (checks and (check or {}).get("row") != _hash(line))
-            ):
+            check = checks.get(image or "", {})
+            if image is None or image in kept or (checks and check.get("row") != _hash(line)):
                 damaged += line.endswith("\n")  # what a kill cut off is no news
             elif check and image in files and not _unchanged(files[image], check):
                 replaced += 1

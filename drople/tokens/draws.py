@@ -48,12 +48,12 @@ class SeededDraws:
     def _rows(
         self, kind: str, depth: int, sample: Callable[[np.random.Generator], np.ndarray]
     ) -> Tensor:
-        names = self.names or [""] * len(self.seeds)
-        drawn: dict[tuple[int, str], np.ndarray] = {}
-        for key in zip(self.seeds, names, strict=True):
-            if key not in drawn:
-                drawn[key] = sample(generator_of(key[0], self.tower, depth, kind, key[1]))
-        return torch.from_numpy(np.stack([drawn[k] for k in zip(self.seeds, names, strict=True)]))
+        rows = [*zip(self.seeds, self.names or [""] * len(self.seeds), strict=True)]
+        drawn = {
+            (seed, name): sample(generator_of(seed, self.tower, depth, kind, name))
+            for seed, name in dict.fromkeys(rows)
+        }
+        return torch.from_numpy(np.stack([drawn[row] for row in rows]))
 
 
 @dataclass(frozen=True)

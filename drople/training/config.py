@@ -55,12 +55,9 @@ class LoraSettings:
         check_ranges(self, _LORA_RANGES)
 
     def plan(self, layers: int) -> LoraPlan | None:
-        """Where the changes sit in a tower of so many blocks."""
-        return (
-            LoraPlan(tuple(range(max(layers - self.layers, 0), layers)), self.rank)
-            if (self.rank)
-            else None
-        )
+        """Where the changes sit in a tower of so many blocks; None of rank 0."""
+        changed = tuple(range(max(layers - self.layers, 0), layers))
+        return LoraPlan(changed, self.rank) if self.rank else None
 
 
 _LORA_RANGES = {
@@ -119,8 +116,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, _RANGES)
-        for name in ("image_count", "image_depth", "text_count", "text_depth", "n_add", "n_rm"):
-            check_number(f"plan.{name}", vars(self.plan)[name], COUNT)
         if self.gaussian_epochs is not None:
             if len(self.gaussian_epochs) != 2:
                 raise SettingsError(f"gaussian_epochs is {self.gaussian_epochs}; expected two.")
@@ -155,8 +150,6 @@ _COOP = replace(
     method="coop",
     plan=PromptPlan(image_count=0, image_depth=0, text_depth=1, phrase="{}.", positioned=True),
 )
-
-
 _MAPLE = PromptPlan(
     "coupled", image_count=2, image_depth=9, text_count=2, phrase="of a {}.", positioned=True
 )

@@ -76,21 +76,17 @@ class Task:
             )
         return -(-len(self.classes) // 2)
 
-    def in_domains(self, train: Sequence[str], test: Sequence[str]) -> Task:
-        """Learns on some domains and tests on others.
+    def learnt_in(self, domain: str) -> Task:
+        """The task with training and validation images of one domain; it is tested on all.
 
         Raises:
             DataError: a domain the data do not have.
         """
-
-        def keep(images: ImageSet, names: Sequence[str]) -> ImageSet:
-            unknown = set(names) - set(self.domains)
-            if unknown:
-                raise DataError(f"{self.name} has the domains {self.domains}, not {unknown}.")
-            return images.where(np.isin(images.domains, [self.domains.index(n) for n in names]))
-
-        learnt, val = keep(self.train, train), keep(self.val, train)
-        return replace(self, train=learnt, val=val, test=keep(self.test, test))
+        if domain not in self.domains:
+            raise DataError(f"{self.name} has the domains {self.domains}, not {domain!r}.")
+        index = self.domains.index(domain)
+        train, val = (part.where(part.domains == index) for part in (self.train, self.val))
+        return replace(self, train=train, val=val)
 
     def few(self, shots: int, seed: int) -> Task:
         """At most `shots` training images a class, drawn with the seed (METHOD.md 5.4).

@@ -22,7 +22,7 @@ from torchvision import datasets as vision
 
 from drople.errors import DataError
 from drople.texts import read_json, read_text
-from drople.training.data import TEST, TRAIN, VAL, Task, draw_parts, join_tasks
+from drople.training.data import Task, draw_parts, join_tasks
 from drople.training.data import load_task as load_path
 from drople.training.folders import distinct_classes
 from drople.training.image_sets import ImageSet, images_of_files
@@ -54,11 +54,20 @@ class NamedDataset:
     """Where a data set lies under the root, and how torchvision reads it."""
 
     folder: str  # torchvision's
-    coop_split: str | None  # split_zhou_NAME.json
+    coop_split: str | None  # the NAME of CoOp's split_zhou_NAME.json; None: it has no such file
     images: tuple[str, ...]  # what paths in the split file start from: CoOp's folder, torchvision's
     kind: Callable[..., Any] | None  # None: torchvision has no still images of it
     files: Callable[[Any], Files] = _images_and_labels
     parts: tuple[str, ...] = ()  # torchvision's: train, val and test; train and test; or none
+
+    @property
+    def split_file(self) -> str:
+        return f"split_zhou_{self.coop_split}.json"
+
+    def find_split(self, root: Path) -> Path | None:
+        """CoOp's file, under the root or in one of its folders."""
+        places = (root / self.split_file, *sorted(root.glob(f"*/{self.split_file}")))
+        return next((path for path in places if path.is_file()), None)
 
 
 _ALL, _TWO = ("train", "val", "test"), ("train", "test")
@@ -122,15 +131,9 @@ def open_task(data: str, root: Path | None = None) -> Task:
     if data == AIRCRAFT and (root / AIRCRAFT).is_dir():
         return _read_aircraft(root / AIRCRAFT)
     dataset = DATASETS[data]
-    if split := _find_split(root, dataset):
+    if split := dataset.find_split(root):
         return _read_coop(data, root, dataset, split=split)
     return _read_torchvision(data, root, dataset)
-
-
-def _find_split(root: Path, dataset: NamedDataset) -> Path | None:
-    file = f"split_zhou_{dataset.coop_split}.json"
-    places = (root / file, *sorted(root.glob(f"*/{file}")))
-    return next((path for path in places if path.is_file()), None)
 
 
 def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> Task:
@@ -156,8 +159,7 @@ def _read_coop(name: str, root: Path, dataset: NamedDataset, *, split: Path) -> 
         for part in rows.values()
         if part
     ]
-    train, val, test = _three_parts(sets, classes)
-    return Task(name, classes, train, val, test)
+    return _task_of(name, classes, sets)
 
 
 Rows = dict[str, list[tuple[str, int, str]]]
@@ -199,8 +201,7 @@ def _read_imagenet(name: str, root: Path) -> Task:
     classes, sets = read_imagenet(name, root)
     if len(sets) == 1:
         return Task(name, classes, nothing(sets[0]), nothing(sets[0]), sets[0])
-    train, val, test = _three_parts(sets, classes)
-    return Task(name, classes, train, val, test)
+    return _task_of(name, classes, sets)
 
 
 def _read_aircraft(home: Path) -> Task:
@@ -218,16 +219,15 @@ def _read_aircraft(home: Path) -> Task:
             raise DataError(f"{file} lists {len(missing)} files not in {home}/images: "
                             f"{missing[0].name} ...")  # fmt: skip
         sets.append(images_of_files(files))
-    train, val, test = sets
-    return Task(AIRCRAFT, classes, train, val, test)
+    return _task_of(AIRCRAFT, classes, sets)
 
 
 def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
     if dataset.kind is None:
         raise DataError(
             f"torchvision has {name} as films only. Put CoOp's {dataset.images[0]} and "
-            f"split_zhou_{dataset.coop_split}.json under {root}, or give --data a folder of frames "
-            "with one folder a class."
+            f"{dataset.split_file} under {root}, or give --data a folder of frames with one folder "
+            "a class."
         )
     expected = root / dataset.folder
     if not expected.is_dir():
@@ -245,20 +245,19 @@ def _read_torchvision(name: str, root: Path, dataset: NamedDataset) -> Task:
         for part in loaded
     ]
     titles = loaded[0].categories if name == "caltech101" else loaded[0].classes
-    classes = _readable(name, titles)
-    train, val, test = _three_parts(sets, classes)
-    task = Task(name, classes, train, val, test)
+    task = _task_of(name, _readable(name, titles), sets)
     kept = np.unique(np.concatenate([part.labels for part in (task.train, task.val, task.test)]))
     return task if len(kept) == len(titles) else task.subset([int(label) for label in kept])
 
 
-def _three_parts(sets: Sequence[ImageSet], classes: Sequence[str]) -> list[ImageSet]:
-    """Training, validation and test sets from the one, two or three that there are."""
-    if len(sets) == 3:
-        return list(sets)
-    drawn = draw_parts(sets[0].labels, classes, (0.5, 0.7) if len(sets) == 1 else (0.8,))
-    wanted = (TRAIN, VAL, TEST) if len(sets) == 1 else (TRAIN, VAL)
-    return [*(sets[0].where(drawn == part) for part in wanted), *sets[1:]]
+def _task_of(name: str, classes: tuple[str, ...], sets: Sequence[ImageSet]) -> Task:
+    """A task of three sets; where there are one or two, the first is dealt out."""
+    if len(sets) < 3:
+        ends = (0.5, 0.7) if len(sets) == 1 else (0.8,)
+        dealt = draw_parts(sets[0].labels, classes, ends)
+        sets = [*(sets[0].where(dealt == part) for part in range(len(ends) + 1)), *sets[1:]]
+    train, val, test = sets
+    return Task(name, classes, train, val, test)
 
 
 def _readable(name: str, titles: Sequence[str | Sequence[str]]) -> tuple[str, ...]:

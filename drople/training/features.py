@@ -51,10 +51,9 @@ def encode_all(
         progress: what a progress bar says; None for no bar.
     """
     parts = []
-    starts = range(0, len(images), BATCH)
-    for start in tqdm(starts, desc=progress, disable=progress is None, leave=False):
-        index = np.arange(start, min(start + BATCH, len(images)))
-        pixels = torch.from_numpy(crop_all(backbone, images.select(index)))
+    batches, count = images.batches(BATCH), -(-len(images) // BATCH)
+    for some in tqdm(batches, desc=progress, total=count, leave=False, disable=progress is None):
+        pixels = torch.from_numpy(crop_all(backbone, some))
         with autocast(backbone, precision):
             parts.append(F.normalize(encode(backbone.normalise(pixels)).float(), dim=-1).cpu())
     return torch.cat(parts) if parts else torch.empty(0, backbone.joint_width)

@@ -62,15 +62,9 @@ def labelled(root: Path, labels: Mapping[str, int]) -> ImageSet:
             known class, and images in no folder, are not read, and the log says so.
     """
     known = {name_of(Path(folder)).casefold(): label for folder, label in labels.items()}
-    mine: dict[str, int] = {}
-    others = []
-    for folder in class_folders(root):
-        label = known.get(name_of(folder).casefold())
-        if label is None:
-            others.append(folder)
-        else:
-            mine[folder.name] = label
-    if others:
+    found = {folder: known.get(name_of(folder).casefold()) for folder in class_folders(root)}
+    mine = {folder.name: label for folder, label in found.items() if label is not None}
+    if others := [folder for folder, label in found.items() if label is None]:
         log.warning("%s: passed over, since they are no class: %s.", root, _named(others))
     if loose := sum(one.suffix.lower() in SUFFIXES for one in root.iterdir() if visible(one)):
         log.warning("%s: passed over %d images that are in no class folder.", root, loose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -74,6 +74,11 @@ class ImageSet:
     def where(self, mask: np.ndarray) -> ImageSet:
         """The images of a mask (I,) bool."""
         return self.select(np.flatnonzero(mask))
+
+    def batches(self, size: int) -> Iterator[ImageSet]:
+        """All images in their order, at most so many at a time."""
+        for start in range(0, len(self), size):
+            yield self.select(np.arange(start, min(start + size, len(self))))
 
     def some(self, count: int) -> ImageSet:
         """At most so many images, always the same ones, in their order."""

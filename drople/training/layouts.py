@@ -25,10 +25,8 @@ def missing_parts(data: str, root: Path) -> list[str]:
         dataset = DATASETS[data]
         there = [place for place in dataset.images if (root / place).is_dir()]
         folders = (there or [*dataset.images])[:1]
-        split = f"split_zhou_{dataset.coop_split}.json"
-        found = (root / split).is_file() or any(root.glob(f"*/{split}"))
         home = dataset.images[0].partition("/")[0]  # CoOp's
-        files = [] if found else [f"{home}/{split}"]
+        files = [] if dataset.find_split(root) else [f"{home}/{dataset.split_file}"]
     return [
         *(f"{data}: no folder {root / one}" for one in folders if not (root / one).is_dir()),
         *(f"{data}: no file {root / one}" for one in files if not (root / one).is_file()),

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from drople.errors import SettingsError
+from drople.ranges import flattened
 from drople.training.config import METHODS, TrainConfig
 
 
@@ -93,14 +94,3 @@ def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of a field's type, or of one of those it may have."""
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     return any(type(value) is (get_origin(kind) or kind) for kind in kinds)
-
-
-def flattened(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name, as JSON holds them."""
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat

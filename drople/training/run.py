@@ -19,12 +19,13 @@ from tqdm import tqdm
 from drople.errors import DataError, printable
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
+from drople.ranges import flattened
 from drople.storage.files import locked, write_text
 from drople.storage.prompts import PromptCard, load_prompts, save_prompts
 from drople.training.config import TrainConfig
 from drople.training.data import Task
 from drople.training.loop import build_model, fit
-from drople.training.overrides import contradictions, flattened, named
+from drople.training.overrides import contradictions, named
 from drople.training.processes import ALONE, Processes
 
 logger = logging.getLogger(__name__)

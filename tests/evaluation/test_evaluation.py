@@ -14,7 +14,7 @@ from drople.errors import DataError
 from drople.evaluation import runs
 from drople.evaluation.protocols import PROTOCOLS, Setting, columns
 from drople.evaluation.runs import evaluate, frozen_config, read_results
-from drople.evaluation.tables import figures
+from drople.evaluation.tables import figure
 from drople.models.prompts import PromptPlan
 from drople.storage.prompts import load_prompts, save_prompts
 from drople.tokens.dropout import DropoutSettings
@@ -143,7 +143,8 @@ def test_every_corruption_is_in_one_family_column():
 
 def test_the_harmonic_mean_is_that_of_the_two_halves(tested):
     result = tested("base-to-novel", frozen_config(CONFIG))
-    found = figures(result, columns("base-to-novel", list(result.accuracy)))
+    wanted = columns("base-to-novel", list(result.accuracy))
+    found = {column.title: figure(result, column) for column in wanted}
     a, b = found["base"], found["novel"]
     assert found["harmonic mean"] == pytest.approx(2 * a * b / (a + b))
 

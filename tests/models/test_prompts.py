@@ -221,8 +221,8 @@ def test_mpls_deeper_maps_start_as_clones_of_one(backbone):
     ("changes", "message"),
     [
         ({"kind": "shallow"}, r"'shallow'; choose one of \('replace', 'coupled', 'modular'\)"),
-        ({"image_depth": -1}, r"at least 0, got \(4, -1, 4, 9\)"),
-        ({"image_count": 0, "text_count": 0}, r"at least 0, got \(0, 6, 0, 9\)"),
+        ({"image_depth": -1}, r"plan\.image_depth is -1; it must lie in \[0, 1024\]"),
+        ({"image_count": 0, "text_count": 0}, "Neither tower has prompts"),
         ({"text_depth": 0}, "Text prompts need a text_depth of at least 1, got 0"),
         ({"phrase": "a photo"}, r"'a photo' has no \{\} for the class name"),
     ],

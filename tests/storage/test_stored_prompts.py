@@ -239,11 +239,11 @@ def test_a_header_that_makes_no_sense_is_refused(backbone, file, field, value):
 @pytest.mark.parametrize(
     "header",
     [
-        {"plan": asdict(PromptPlan(image_count=10**9))},
+        {"plan": asdict(PromptPlan()) | {"image_count": 10**9}},
         {"plan": asdict(PromptPlan()) | {"image_count": 4.0}},
         {"plan": asdict(PromptPlan()) | {"phrase": 3}},
         {"plan": asdict(PromptPlan()) | {"text_depth": 0}},
-        {"plan": asdict(PromptPlan("modular", n_add=10**9))},
+        {"plan": asdict(PromptPlan("modular")) | {"n_add": 10**9}},
         {"plan": asdict(PromptPlan(image_count=1000))},
         {"plan": asdict(PromptPlan("coupled")) | {"image_depth": 0}},
         {"bridge_tokens": 10**12},

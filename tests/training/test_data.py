@@ -70,17 +70,17 @@ def test_a_subset_follows_the_order_given():
     }  # fmt: skip
 
 
-def test_a_domain_split_learns_on_some_and_tests_on_others():
+def test_a_domain_split_learns_in_one_and_is_tested_in_all():
     images = image_set([0, 0, 1, 1], domains=[0, 1, 0, 1])
     whole = Task("toys", ("a", "b"), images, images, images, ("photo", "sketch"))
-    split = whole.in_domains(["photo"], ["sketch"])
+    split = whole.learnt_in("photo")
     assert split.train.keys == split.val.keys == ("0", "2")
-    assert split.test.keys == ("1", "3")
+    assert split.test.keys == ("0", "1", "2", "3")
 
 
 def test_a_domain_the_data_do_not_have_is_refused():
-    with pytest.raises(DataError, match=r"toys has the domains \(\), not \{'photo'\}"):
-        task().in_domains(["photo"], [])
+    with pytest.raises(DataError, match=r"toys has the domains \(\), not 'photo'"):
+        task().learnt_in("photo")
 
 
 # --- samples ----------------------------------------------------------------------------------
