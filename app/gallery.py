@@ -17,7 +17,7 @@ from PIL import Image
 from app.export.standalone import standalone_page
 from app.figures.patches import jpeg_uri
 from app.overview.payload import Overview
-from app.wording.sentences import answer_of, headline
+from app.wording.sentences import headline
 from drople.analysis import Analysis
 from drople.errors import DropleError
 from drople.storage.analyses import load_analysis
@@ -73,7 +73,7 @@ def write_gallery(out: Path, files: Sequence[Path], title: str) -> None:
 
 def page_of(analysis: Analysis, target: int | None = None) -> str:
     """The page of an analysis; of its likeliest class with a map, where no other is named."""
-    wanted = answer_of(analysis) if target is None else target
+    wanted = analysis.answer if target is None else target
     payload = Overview(analysis, wanted=1).payload()
     return standalone_page(payload, {"class": analysis.classes[wanted]})
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from drople.branches import ADAPTED
+from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts, describe_classes
 from drople.conditions import Conditions, Prediction, Run, rows_of
 from drople.errors import SettingsError
@@ -98,6 +98,16 @@ class Analysis:
     def adapted(self) -> bool:
         """Whether trained prompts were there; else only the frozen branch is shown."""
         return ADAPTED in self.predictions
+
+    @property
+    def branch(self) -> str:
+        """The branch that answers and drops: the adapted one where there is one."""
+        return ADAPTED if self.adapted else FROZEN
+
+    @property
+    def answer(self) -> int:
+        """Index of the class that this branch finds likeliest."""
+        return int(self.predictions[self.branch].cosines.argmax())
 
 
 def analyse(

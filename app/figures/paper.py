@@ -17,7 +17,6 @@ from app.figures.importance import scale_of, values_of
 from app.figures.patches import grey
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, Scale, number
 from drople.analysis import Analysis
-from drople.branches import ADAPTED, FROZEN
 
 FORMATS = ("pdf", "svg")
 
@@ -49,7 +48,7 @@ def paper_figure(analysis: Analysis, layer: int, index: int) -> Figure:
 
 def _upper_row(figure: Figure, cells: list[Axes], analysis: Analysis, *, layer: int) -> None:
     """The photograph, the importance, and what the dropouts drop."""
-    shown = ADAPTED if analysis.adapted else FROZEN
+    shown = analysis.branch
     one = analysis.images[shown].layers[layer]
     cells[0].imshow(analysis.pixels, extent=_extent(one.grid), interpolation="bilinear")
     _title(cells[0], "photograph")

@@ -12,7 +12,6 @@ from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, ZERO, Scale, plain
 from drople.analysis import Analysis
-from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth
 from drople.statistics.correlation import ranks
@@ -22,7 +21,7 @@ RANKS = Scale(0, 1, "rank of a patch within its map, lowest to highest")
 
 def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> np.ndarray:
     """One map at every depth, its patches by rank, since ranks are what is compared; RGBA."""
-    condition = name if name in CONDITION_COLOURS else ADAPTED if analysis.adapted else FROZEN
+    condition = name if name in CONDITION_COLOURS else analysis.branch
     columns = []
     for depth in found:
         values = depth.maps[name]

@@ -14,7 +14,6 @@ from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
 from app.wording.modes import HEADERS, modes_rows, modes_sentence
-from app.wording.sentences import answer_of
 from drople.analysis import Analysis
 from drople.lab.modes import ModeEffect, mode_effect, variants
 
@@ -55,7 +54,7 @@ def draw(
     analysis: Analysis, target: int, effects: list[ModeEffect]
 ) -> tuple[Any, str, dict[str, Any]]:
     """The bars, the sentence and the table."""
-    answer = analysis.classes[answer_of(analysis)]
+    answer = analysis.classes[analysis.answer]
     sentence = f"One draw (seed {analysis.settings.seed}), for {analysis.classes[target]}. "
     sentence += modes_sentence(effects, answer, analysis.classes)
     table = table_of(HEADERS, modes_rows(effects, analysis.classes))

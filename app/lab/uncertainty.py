@@ -15,7 +15,6 @@ from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture
 from app.wording import draws as wording
-from app.wording.sentences import answer_of
 from drople.analysis import Analysis
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
 
@@ -67,7 +66,7 @@ def compute(
     progress((0, int(most)), desc="first draw")
     for statistics in run_draws(
         question.prompted, analysis.pixels, question.texts, settings=analysis.settings,
-        target=question.target, plain=answer_of(analysis),
+        target=question.target, plain=analysis.answer,
         most=int(most), width=width,
     ):  # fmt: skip
         count = next(iter(statistics.values())).count

@@ -22,7 +22,7 @@ from app.overview import sentences
 from app.overview.encoding import bits, floats, steps
 from app.overview.undropped import Importance, Undropped
 from app.wording.paper import methods_text
-from app.wording.sentences import answer_of, provenance_line
+from app.wording.sentences import provenance_line
 from drople.analysis import Analysis
 from drople.decisions import Masks, count_layers, count_tokens, mean_p
 from drople.gradcam import CAM_METHODS
@@ -225,7 +225,7 @@ class Overview:
             "differ": floats(tokens.differ),
             "rate": {self.pair[0]: floats(tokens.rate_a), self.pair[1]: floats(tokens.rate_b)},
             "layers": [asdict(one) for one in drawn.layers],
-            "flips": drawn.flips(answer_of(self.analysis)),
+            "flips": drawn.flips(self.analysis.answer),
         }
 
     def _sentences(self, drawn: sentences.Drawn | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.figures.theme import CONDITION_NAMES
-from app.wording.sentences import answer_of, place
+from app.wording.sentences import place
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.conditions import Prediction
@@ -61,7 +61,7 @@ def answer_sentence(analysis: Analysis, pair: tuple[str, str], drawn: Drawn | No
     answer = ", ".join(said) + "."
     if drawn is None:
         return answer
-    plain = answer_of(analysis)
+    plain = analysis.answer
     decisions = sum(one.decisions for one in drawn.layers)
     if not decisions:
         return f"{answer} With these settings no dropout acts on the picture."

@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 
-from app.wording.sentences import branch_of
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.paired_draws import would_drop
@@ -30,7 +29,7 @@ class Undropped:
     @property
     def branch(self) -> str:
         """The branch that the dropouts act on."""
-        return branch_of(self.analysis)
+        return self.analysis.branch
 
     @property
     def layers(self) -> tuple[LayerTrace, ...]:

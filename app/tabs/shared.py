@@ -10,7 +10,6 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from app.wording.sentences import answer_of
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
@@ -78,7 +77,7 @@ def target_index(analysis: Analysis, target: str | None) -> int:
     """The class looked at; where it is not listed, the adapted (else frozen) answer."""
     if target in analysis.classes:
         return analysis.classes.index(target)
-    return answer_of(analysis)
+    return analysis.answer
 
 
 def picture(label: str, elem_id: str) -> gr.Image:

@@ -9,7 +9,6 @@ import numpy as np
 
 from app.figures.names import map_name
 from app.figures.theme import CONDITION_NAMES
-from app.wording.sentences import branch_of
 from drople.analysis import Analysis
 from drople.lab.faithfulness import MEASURES, Faithfulness, Quantity
 from drople.lab.patch_maps import CENTRE, EDGES, RANDOM
@@ -64,7 +63,7 @@ def faithfulness_sentence(
     analysis: Analysis, found: Faithfulness, target: int, *, quantity: Quantity
 ) -> str:
     """Which maps are evidence at all, and where the measures contradict each other."""
-    branch = CONDITION_NAMES[branch_of(analysis)]
+    branch = CONDITION_NAMES[analysis.branch]
     first = {m: next(iter(of.values())) for m, of in found.curves.items() if of}
     ends = [
         f"{curve.values(quantity)[-1]:.2f} wholly replaced by the {measure.replacement}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from app.figures.theme import CONDITION_NAMES
-from app.wording.sentences import branch_of
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
 from drople.tokens.importance import SIGNALS
@@ -26,7 +25,7 @@ def caption(analysis: Analysis, layer: int, index: int) -> str:
         )
     return (
         "Top: the photograph as the model sees it; token importance of the "
-        f"{branch_of(analysis)} branch after layer {layer + 1}, in multiples of an even share"
+        f"{analysis.branch} branch after layer {layer + 1}, in multiples of an even share"
         f"{drawn}. Bottom: {CAM_METHODS[maps.method].label} of the cosine with "
         f"“{analysis.classes[maps.classes[index]]}” at the input of block {maps.layer + 1}, all on "
         "one colour scale; p is the probability of that class among "

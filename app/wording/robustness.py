@@ -8,7 +8,6 @@ import numpy as np
 
 from app.figures.robustness import drops_of, kind_name
 from app.figures.theme import CONDITION_NAMES
-from app.wording.sentences import answer_of, branch_of
 from drople.analysis import Analysis
 from drople.lab.robustness import Version, drop_likeness, map_likeness
 
@@ -19,7 +18,7 @@ def strip_headers(analysis: Analysis, condition: str) -> list[str]:
     """Headers of `strip_rows`."""
     dropping = drops_of(analysis, condition)
     given = [f"{CONDITION_NAMES[c]}: class looked at" for c in analysis.conditions]
-    headers = ["picture", *given, f"answer ({CONDITION_NAMES[branch_of(analysis)]})",
+    headers = ["picture", *given, f"answer ({CONDITION_NAMES[analysis.branch]})",
                f"map of {CONDITION_NAMES[condition]}: Spearman with clean"]  # fmt: skip
     if dropping:
         headers.append(f"drops of {CONDITION_NAMES[dropping]}: overlap with clean (by chance)")
@@ -37,7 +36,7 @@ def strip_rows(
         said = one.analysis.predictions
         alike = map_likeness(clean, one.analysis, condition=condition, target=target)
         row = [one.name, *(f"{said[c].probabilities[target]:.3f}" for c in clean.conditions),
-               clean.classes[answer_of(one.analysis)],
+               clean.classes[one.analysis.answer],
                "–" if alike is None else f"{alike:.2f}"]  # fmt: skip
         if dropping:
             drops = drop_likeness(clean, one.analysis, condition=dropping, layer=layer)
@@ -49,14 +48,14 @@ def strip_rows(
 def strip_sentence(found: Sequence[Version], kind: str, condition: str, *, target: int) -> str:
     """Where the answer changes, and where the map is least like the clean one."""
     clean = found[0].analysis
-    plain_answer = clean.classes[answer_of(clean)]
+    plain_answer = clean.classes[clean.answer]
     said = f"{kind_name(kind)}, one draw of what is random (seed {clean.settings.seed}). "
     flips = [
-        f"{clean.classes[answer_of(one.analysis)]} at {one.name}"
+        f"{clean.classes[one.analysis.answer]} at {one.name}"
         for one in found[1:]
-        if answer_of(one.analysis) != answer_of(clean)
+        if one.analysis.answer != clean.answer
     ]
-    branch = CONDITION_NAMES[branch_of(clean)]
+    branch = CONDITION_NAMES[clean.branch]
     if len(found) == 1:
         return said + f"Clean, the {branch} branch answers {plain_answer}."
     said += f"The {branch} branch answers {plain_answer} on the clean picture"

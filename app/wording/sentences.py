@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 from drople.analysis import Analysis
-from drople.branches import ADAPTED, FROZEN
 from drople.measures import selectivity
 from drople.traces import LayerTrace
-
-
-def branch_of(analysis: Analysis) -> str:
-    """The branch that answers: the adapted one where there is one."""
-    return ADAPTED if analysis.adapted else FROZEN
-
-
-def answer_of(analysis: Analysis) -> int:
-    """The class that this branch finds likeliest."""
-    return int(analysis.predictions[branch_of(analysis)].cosines.argmax())
 
 
 def headline(analysis: Analysis) -> dict[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from drople.analysis import Analysis
-from drople.branches import ADAPTED, FROZEN
+from drople.branches import FROZEN
 from drople.images import luma
 
 IMPORTANCE = "importance"
@@ -34,7 +34,7 @@ def importance_layers(analysis: Analysis) -> int:
 
 def importance_map(analysis: Analysis) -> np.ndarray:
     """Undropped importance blend (G, G), averaged over `importance_layers`."""
-    trace = analysis.images[ADAPTED if analysis.adapted else FROZEN]
+    trace = analysis.images[analysis.branch]
     layers = trace.layers[: importance_layers(analysis)]
     return np.asarray(np.mean([one.patches(one.blend) for one in layers], axis=0))
 

@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from drople.analysis import Analysis, analyse
-from drople.branches import ADAPTED, FROZEN
 from drople.class_texts import ClassTexts
 from drople.lab.branch import Branch
 from drople.lab.patch_maps import target_map
@@ -46,7 +45,7 @@ def run_versions(
         kind: a key of CORRUPTIONS.
     """
     settings = replace(clean.settings, target=clean.classes[target])
-    answer = int(clean.predictions[answering(clean)].cosines.argmax())
+    answer = clean.answer
 
     def version(name: str, pixels: np.ndarray) -> Version:
         return Version(name, analyse(branch.model, Image.fromarray(pixels), texts, settings))
@@ -60,11 +59,6 @@ def run_versions(
 
 
 VERSIONS = 1 + len(SEVERITIES) + len(EPSILONS)
-
-
-def answering(analysis: Analysis) -> str:
-    """The condition whose answer is attacked and counted: adapted, else frozen."""
-    return ADAPTED if analysis.adapted else FROZEN
 
 
 def map_likeness(clean: Analysis, other: Analysis, *, condition: str, target: int) -> float | None:
@@ -91,7 +85,7 @@ def run_kinds(branch: Branch, clean: Analysis, target: int) -> Iterator[tuple[st
 
     Rows are the severities 0 to 5; the second column is 1 where the clean answer stays.
     """
-    answer = int(clean.predictions[answering(clean)].cosines.argmax())
+    answer = clean.answer
     for kind in CORRUPTIONS:
         pictures = [
             corrupted_picture(clean.pixels, kind, severity, seed=clean.settings.seed)

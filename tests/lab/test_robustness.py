@@ -25,7 +25,6 @@ from app.wording.robustness import (
     strip_rows,
     strip_sentence,
 )
-from app.wording.sentences import answer_of
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
@@ -102,7 +101,7 @@ def test_the_branch_says_what_the_analysis_said():
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_an_attack_stays_within_its_distance_and_takes_the_answer_down(steps):
-    label = answer_of(analysed())
+    label = analysed().answer
     moved = BRANCH.attacked(PIXELS, label, steps / 255)
     assert moved.dtype == np.uint8
     assert 0 < np.abs(moved.astype(int) - PIXELS).max() <= steps
@@ -164,7 +163,7 @@ def test_strip_and_table_have_a_place_for_every_version(strip, condition):
 def test_a_changed_answer_is_said(strip):
     stays = [strip[0], Version("severity 1", strip[0].analysis)]
     assert "on all others so far" in strip_sentence(stays, "fog", "adapted", target=1)
-    other = next(i for i in range(3) if i != answer_of(analysed()))
+    other = next(i for i in range(3) if i != analysed().answer)
     said = analysed().predictions["adapted"]
     flipped = replace(said, cosines=np.eye(3)[other].astype(np.float32))
     changed = replace(analysed(), predictions={**analysed().predictions, "adapted": flipped})
