@@ -77,7 +77,7 @@ json.dump({
     "weighed": settings_of(form, trained=DropoutSettings()).dropout.weights.s_others,
     "shown": dropout_values(DropoutSettings())["w_others"],
     "terms": step,
-    "method": METHODS["drople-halve"].dropout.mode,
+    "method": METHODS["drople-post"].dropout.placement,
 }, sys.stdout)
 """
 
@@ -130,7 +130,22 @@ def copy(tmp_path_factory):
             file.write_text(lines)
         else:
             file.write_text(inserted(file.read_text(), where, lines))
+    add_tab(copy)
     return copy
+
+
+def add_tab(copy):
+    """Follows the recipe of a tab, with the lab view's file for it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    opened, shown = re.findall(r"`(with gr\.Tab\(.+?|views \+= .+?)`", text)
+    view = (copy / "app" / "lab" / "norms.py").read_text()
+    view = view.replace("from app.lab.bench import Bench\n", "").replace("bench: Bench", "")
+    (copy / "app" / "tabs" / "norms.py").write_text(view)
+    file = copy / "app" / "demo.py"
+    demo = file.read_text().replace("import batch, method,", "import batch, method, norms,")
+    lab = '            with gr.Tab("Lab",'
+    demo = demo.replace(lab, f"{' ' * 12}{opened}\n{' ' * 16}{shown}\n{lab}")
+    file.write_text(demo)
 
 
 def run(copy, *command):
@@ -177,8 +192,8 @@ def test_a_mode_is_in_the_form_the_api_and_the_lab(said):
     assert said["meaning"] == "halve: A dropped token is halved."
 
 
-def test_a_lab_view_is_a_tab_of_the_lab(said):
-    assert "Norms" in said["labels"]
+def test_a_lab_view_is_a_tab_of_the_lab_and_a_tab_is_one_of_the_page(said):
+    assert said["labels"].count("Norms") == 2
 
 
 def test_a_signal_has_a_share_a_choice_and_a_weight(said):
@@ -196,12 +211,16 @@ def test_a_loss_is_a_term_and_part_of_the_total(said):
 
 
 def test_a_method_is_known(said):
-    assert said["method"] == "halve"
+    assert said["method"] == "post"
 
 
 def test_the_copy_keeps_the_layers(copy):
     law = "test_imports_go_down_the_table_of_layers"
     run(copy, "-c", f"import test_architecture as t; [*map(t.{law}, t.MODULES)]")
+
+
+def test_the_copy_keeps_the_rules_of_ruff(copy):
+    run(copy, "-m", "ruff", "check", "--no-cache", "app", "drople")
 
 
 def test_a_folder_of_two_files_is_a_backbone_with_a_stem(tmp_path):

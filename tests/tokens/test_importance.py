@@ -180,7 +180,7 @@ def test_a_weight_that_is_none_is_refused_by_its_name(weight):
 
 
 def test_weights_that_are_all_zero_are_refused():
-    with pytest.raises(SettingsError, match="s_self, s_cls, s_cross are all 0"):
+    with pytest.raises(SettingsError, match=f"{', '.join(SIGNALS)} are all 0"):
         SignalWeights(0, 0, 0)
 
 
