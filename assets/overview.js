@@ -1302,9 +1302,10 @@ function mount(root, options = {}) {
   page.observe = (node, act) => { watched.set(node, act); resized.observe(node); };
 
   let colours = new Map();
-  page.variable = name => `var(--${name}, var(--soft))`;
+  page.variable = name => `var(--${name}, var(--spare))`;
   page.colour = name => {
-    if (!colours.has(name)) colours.set(name, getComputedStyle(root).getPropertyValue(`--${name}`).trim() || "#64748b");
+    const style = getComputedStyle(root), given = one => style.getPropertyValue(`--${one}`).trim();
+    if (!colours.has(name)) colours.set(name, given(name) || given("spare"));
     return colours.get(name);
   };
 
