@@ -29,4 +29,4 @@ def test_memory_stays_after_many_analyses_with_their_draws(tmp_path):
         peak = space.peak()
     assert grown(sizes) < 0.1
     assert max(sizes) < 1.1 * min(sizes[7:])
-    assert peak < 2.25 * 2**30
+    assert peak < 2.0 * 2**30
