@@ -12,6 +12,8 @@ from app.glossary import listed
 from app.wording.formulas import formulas_text
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "METHOD.md"
+FINE_PRINT = "Fine print"  # what is known from where, and what differs
+ABSTRACT = "The abstract, sentence by sentence"
 DRAWN = """
 ## The method, drawn
 Drawn from the code, not from the paper. Each box opens the view that shows it; the small words are the function that computes it.
@@ -79,12 +81,15 @@ def build() -> None:
     gr.HTML(
         diagram(WIDE) + diagram(NARROW), js_on_load=OPEN, elem_id="method-diagram", padding=False
     )
-    closing = f"## Fine print\n{fine_print()}\n## Words\n{listed()}"
-    gr.Markdown("\n".join([TEXT, formulas_text(), LIMITS, closing]), elem_classes="lens-method")
+    quoted = [f"## {title}\n{section(title)}" for title in (FINE_PRINT, ABSTRACT)]
+    words = f"## Words\n{listed()}"
+    gr.Markdown(
+        "\n".join([TEXT, formulas_text(), LIMITS, *quoted, words]), elem_classes="lens-method"
+    )
 
 
-def fine_print(document: Path = DOCUMENT) -> str:
-    """What the document of the method has under *Fine print*: of what is known, and what differs."""
+def section(title: str, document: Path = DOCUMENT) -> str:
+    """What the document of the method has under one of its headings."""
     text = document.read_text(encoding="utf-8") if document.is_file() else ""
-    found = re.search(r"^## [\d]+ Fine print$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    found = re.search(rf"^## \d+ {title}$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
     return found[1].strip() if found else "docs/ is not in this copy of the app."

@@ -33,7 +33,7 @@ from drople.models.prompts import PromptPlan
 CLASSES = ("cat", "dog", "car", "tree", "house", "boat", "bird", "flower", "horse", "chair")
 PHRASES = [f"a photo of a {name}." for name in open_clip.IMAGENET_CLASSNAMES]
 Run = Callable[[], None]
-SLOWEST_ANALYSIS, SLOWEST_TEXT, WIDEST_GAP = 2.5, 1 / 4, 1e-5  # the targets
+SLOWEST_ANALYSIS, SLOWEST_TEXT, WIDEST_GAP = 1.4, 1 / 6, 1e-5  # the targets
 
 
 def main() -> None:

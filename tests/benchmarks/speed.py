@@ -6,6 +6,7 @@ prints ratios (targets in brackets):
 - an analysis (frozen, adapted, vanilla, IWTD; maps of 10 classes and of 1) against the same
   pictures made the usual way: for each condition pytorch-grad-cam once a class, one forward for
   the attention and one for the prediction [at least 3 times faster; 1.5 times with 1 class];
+- what tests.benchmarks.analysis does;
 - 32 draws of IWTD against one plain `encode_image` of a batch of 32 [at most 1.0];
 - the overview's 32 draws of IWTD and vanilla dropout against one `encode_image` of 64 [at most
   1.25 without maps];
@@ -48,7 +49,14 @@ from drople.models.towers import image_features, last
 from drople.paired_draws import run_paired
 from drople.tokens.draws import SeededDraws
 from drople.tokens.dropout import DropoutSettings, TokenDropout, with_strategy
-from tests.benchmarks.analysis import CLASSES, Run, alternate, random_vit
+from tests.benchmarks.analysis import (
+    CLASSES,
+    Run,
+    alternate,
+    compare_analysis,
+    compare_texts,
+    random_vit,
+)
 
 DRAWS = 32
 AT_ONCE = 8
@@ -276,6 +284,8 @@ def main() -> None:
             print("  | | text, cold | time | most memory |")
             for row in growth(backbone):
                 print(f"  {row}")
+        compare_analysis(backbone, given.repeats)
+        compare_texts(backbone, given.repeats)
         compare_usual(backbone, given.repeats)
         compare_draws(backbone, given.repeats)
         compare_pairs(backbone, given.repeats)

@@ -13,7 +13,7 @@ from furnished import FurnishedStudio
 from app.demo import build_demo
 from app.figures.method_diagram import ARROWS, BOXES, NARROW, WIDE, diagram, mathematics
 from app.lab.lab import VIEWS
-from app.tabs.method import DOCUMENT, fine_print
+from app.tabs.method import ABSTRACT, DOCUMENT, FINE_PRINT, section
 from app.wording.formulas import FORMULAS, TAGS, formulas_text
 from drople.training.config import LossWeights
 from drople.training.losses import lambda_at
@@ -44,7 +44,12 @@ def test_a_box_opens_a_view_and_names_a_function(name, tabs):
     box = BOXES[name]
     assert callable(resolved(box.function))
     assert box.section in SECTIONS
-    first, _, second = box.view.partition(" / ")
+    check_view(box.view, tabs)
+
+
+def check_view(view, tabs):
+    """The page has the tab, and the tab the panel or view."""
+    first, _, second = view.partition(" / ")
     assert first in tabs
     if first == "Overview" and second:
         panels = re.findall(
@@ -122,10 +127,39 @@ def test_lambda_is_said_as_it_is():
 
 
 def test_the_fine_print_is_the_documents(tmp_path):
-    said = fine_print()
+    said = section(FINE_PRINT)
     assert said in DOCUMENT.read_text()
     assert "full text was not available" in said
     rows = [line for line in said.splitlines() if line.startswith("| ")]
     assert len(rows) > 15
     assert {line.count("|") for line in rows} == {5}
-    assert "not in this copy" in fine_print(tmp_path / "METHOD.md")
+    assert "not in this copy" in section(FINE_PRINT, tmp_path / "METHOD.md")
+
+
+def abstract_rows():
+    lines = [line for line in section(ABSTRACT).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+
+
+@pytest.mark.parametrize("row", abstract_rows(), ids=lambda row: row[0][:30])
+def test_a_sentence_of_the_abstract_has_its_view(row, tabs):
+    assert len(row) == 3
+    for view in row[1].split("; "):
+        check_view(view, tabs)
+    methods = re.findall(r"`(drople-[a-z]+(?:-[a-z]+)*)`", row[2])
+    report = (ROOT / "RESULTS.md").read_text()
+    assert all(f"| {name} |" in report for name in methods)
+    assert all(f"## {part}" in report for part in re.findall(r"\*(.+?)\*", row[2]))
+
+
+def test_what_is_said_of_kgcoop_and_promptsrc_is_what_the_report_has():
+    text = (ROOT / "RESULTS.md").read_text()
+    table = text[text.index("## Base-to-novel by task") :]
+    means = {}
+    for line in table.split("\n## ")[0].splitlines():
+        name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        means[name] = [float(cell.split("/")[-1]) if "/" in cell else None for cell in cells]
+    for other in ("kgcoop", "promptsrc"):
+        pairs = [(a, b) for a, b in zip(means["drople"], means[other], strict=True) if b]
+        assert pairs
+        assert all(a < b for a, b in pairs)
