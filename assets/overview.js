@@ -151,6 +151,7 @@ function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+const BRACKETS = { "[": -1, "]": 1 };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** Hears a node's arrow keys, as steps to the right and down, before what is around it does. */
@@ -275,8 +276,9 @@ function read(payload) {
     /** One scale for all layers, cut where sinks begin, which would darken the rest. */
     timesScale: (branch, signal) => kept(`ts ${branch} ${signal}`, () => {
       const all = Float32Array.from(layers.flatMap(layer => [...model.times(branch, signal, layer)]));
-      const top = largest(all), usual = largestUsual(all);
-      return upTo(usual, top > usual);
+      // At least twice an even share: what is far below one must not look important.
+      const top = largest(all), high = Math.max(2, largestUsual(all));
+      return upTo(high, top > high);
     }),
     ranked: (branch, signal, layer) => kept(`r ${branch} ${signal} ${layer}`, () => ranking(model.times(branch, signal, layer))),
 
@@ -686,8 +688,7 @@ function mattersPanel(page) {
       outlined: top.filter(token => token < model.patches) }, {
       label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${model.told(values, times)}.`,
       value: token => ["Times an even share", three(values[token])] });
-    const even = scale.high >= 1;
-    bar.scale(scale, ["0", even ? "tick: an even share" : "an even share is 1×", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], even ? 1 / scale.high : null);
+    bar.scale(scale, ["0", "tick: an even share", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], 1 / scale.high);
     prompts.show(branch, values, scale, value => (missing(value) ? "–" : times(value)));
     list.replaceChildren(...top.map(token => el("li", { onpointerenter: () => page.mark(token), onpointerleave: () => page.mark(null),
       onclick: event => page.drawer.open(token, event.currentTarget) }, el("span", {}, model.shortName(token)), el("b", {}, times(values[token])))));
@@ -841,7 +842,7 @@ function droppedPanel(page) {
     const why = payload.sentences.reason[layer];
     const of = [one && `draws 1 to ${model.count}`, elsewhere && `the ${elsewhere} branch`].filter(Boolean).join(", ");
     say(reason, state.ranked ? "Expected on the undropped forward. Only this panel and the film strip change."
-      : why && of ? `${why} (Of ${of}.)` : why);
+      : why && of ? `Of ${of}: ${why}` : why);
   }
   return { node, render };
 }
@@ -1061,14 +1062,14 @@ function hoverCard(page) {
 /** A small line chart over layers; lines of [name, colour, values]. */
 function lineChart(title, lines, layers, chosen) {
   const width = 340, height = 118, top = Math.max(1e-9, ...lines.map(([, , values]) => largest(values)));
-  const x = layer => 34 + layer * (width - 42) / Math.max(1, layers - 1), y = value => 100 - 88 * value / top;
+  const x = layer => 40 + layer * (width - 48) / Math.max(1, layers - 1), y = value => 100 - 88 * value / top;
   const path = values => Array.from(values, (value, i) =>
     (missing(value) ? "" : `${i && !missing(values[i - 1]) ? "L" : "M"}${x(i)} ${y(value)}`)).join("");
   const at = (px, py, text, anchor = "end") => svg("text", { x: px, y: py, fill: "var(--soft)", "text-anchor": anchor }, text);
   return el("figure", {}, el("figcaption", {}, title), svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title },
     svg("line", { x1: x(chosen), x2: x(chosen), y1: 8, y2: 100, stroke: "var(--line)", "stroke-width": 6 }),
-    svg("line", { x1: 34, x2: width - 8, y1: 100, y2: 100, stroke: "var(--line)" }), at(30, 16, three(top)), at(30, 103, "0"),
-    at(34, 115, "layer 1", "start"), at(width - 8, 115, String(layers)),
+    svg("line", { x1: 40, x2: width - 8, y1: 100, y2: 100, stroke: "var(--line)" }), at(36, 16, three(top)), at(36, 103, "0"),
+    at(40, 115, "layer 1", "start"), at(width - 8, 115, String(layers)),
     ...lines.map(([, colour, values, dash]) =>
       svg("path", { d: path(values), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash ?? "none" }))),
   el("p", { class: "keys soft" }, ...lines.map(([name, colour]) => legend({ class: "dash", style: `background:${colour}` }, name))));
@@ -1113,13 +1114,14 @@ function tokenDrawer(page) {
     if (model.depth && payload.draws) charts.push(chart("Dropped, as a share of the draws in which it was still there", sides, rate));
     const drops = (side, layer) => (layer < model.depth
       ? `${model.tally(layer).dropped[side][token]} of ${model.tally(layer).there[side][token]}` : "–"), counted = payload.draws ? sides : [];
-    const head = ["layer", ...signals, ...sides.map(side => `p ${model.short(side)}`), ...counted.map(side => `${model.short(side)} drops it, of the draws in which it was still there`)];
+    const head = ["layer", ...signals, ...sides.map(side => `p ${model.short(side)}`), ...counted.map(side => `${model.short(side)} drops it`)];
     const rows = model.layers.map(layer => el("tr", { class: layer === state.layer ? "on" : "" },
       el("th", { scope: "row" }, String(layer + 1)), ...signals.map(signal => el("td", {}, three(share(signal, layer)))),
       ...sides.map(side => el("td", {}, three(p(side, layer)))), ...counted.map(side => el("td", {}, drops(side, layer)))));
     const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map(text => el("th", { scope: "col" }, text)))),
       el("tbody", {}, ...rows));
-    body.replaceChildren(...charts, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers of this token" }, table));
+    const note = counted.length ? [el("p", { class: "soft" }, "Dropped: of the draws in which it was still there.")] : [];
+    body.replaceChildren(...charts, ...note, el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Numbers of this token" }, table));
   }
   return { node, open, shut, render };
 }
@@ -1138,7 +1140,7 @@ function guidedTour(page) {
   const before = go("Back", () => move(at - 1)), next = go("Next", () => move(at + 1)), skip = go("Skip", () => shut());
   const node = el("div", { class: "guide", role: "dialog", "aria-label": "Guide", hidden: true, tabindex: -1 },
     el("div", {}, count, title, text), el("div", { class: "row" }, before, skip, next));
-  let at = 0, back = null;
+  let at = 0, back = null, left = null;
   const unpoint = () => page.root.querySelector(".pointed")?.classList.remove("pointed");
   function move(to) {
     if (to >= STEPS.length) return shut();
@@ -1146,6 +1148,7 @@ function guidedTour(page) {
     const [where, name, words] = STEPS[at], target = page.root.querySelector(`.${where}`), { model } = page;
     if (where === "differ" && model?.depth) {
       const differing = Float32Array.from({ length: model.depth }, (_, layer) => total(sizes(model.differing(layer, page.state.ranked))));
+      left ??= { layer: page.state.layer, draw: page.state.draw };
       page.set({ layer: ranking(differing)[0] ?? 0, draw: "all" });
     }
     unpoint();
@@ -1168,6 +1171,8 @@ function guidedTour(page) {
     node.hidden = true;
     page.root.classList.remove("guided");
     unpoint();
+    if (left) page.set(left);
+    left = null;
     try { localStorage.setItem("drople-lens-guide", "seen"); } catch { /* a private window keeps nothing */ }
     page.hint.hidden = true;
     if (page.narrow) window.scrollTo({ top: 0 });
@@ -1325,8 +1330,8 @@ function mount(root, options = {}) {
   const panels = [saysPanel, mattersPanel, droppedPanel, looksPanel].map(build => build(page));
   const parts = leader ? [...panels, page.drawer] : [bar, ...panels, strip, page.drawer];
   root.replaceChildren(el("div", { class: "answer" }, said, el("div", { class: "beside" }, page.hint, el("div", { class: "row" }, chips, pin)), verdict),
-    ...(leader ? [] : [bar.node]), el("div", { class: "panels" }, ...panels.map(one => one.node)), ...(leader ? [] : [aside, strip.node]),
-    foot, live, page.card.node, page.drawer.node, page.guide.node);
+    ...(leader ? [] : [bar.node]), el("div", { class: "panels" }, ...panels.map(one => one.node)), ...(leader ? [] : [strip.node]),
+    foot, aside, live, page.card.node, page.drawer.node, page.guide.node);
   page.observe(root, ({ width }) => { page.narrow = width < 700; });
 
   page.mark = token => page.maps.forEach(map => map.mark(token));
@@ -1360,7 +1365,7 @@ function mount(root, options = {}) {
     if ("draw" in change) page.later = null;
     page.state = fitted({ ...before, ...change, ...(known ? {} : { class: before.class }) }, page.model);
     render();
-    if (!leader && ["layer", "class", "draw"].some(name => page.state[name] !== before[name])) say(live, spoken(page));
+    if (!leader && ["layer", "class", "draw", "signal", "branch"].some(name => page.state[name] !== before[name])) say(live, spoken(page));
   }
   let pinned = null;
   /** Moves the state; everything follows at once, and no server is asked. */
@@ -1387,14 +1392,14 @@ function mount(root, options = {}) {
     page.set(what === "layer" ? { layer: page.state.layer + way } : { class: shown[clamp(at + way, 0, shown.length - 1)] });
   };
 
+  const brackets = event => {
+    const step = BRACKETS[event.key];
+    if (step && root.offsetParent && (event.target === document.body || root.contains(event.target))) page.step("layer", step);
+  };
+  if (!leader) document.addEventListener("keydown", brackets);
   root.addEventListener("keydown", event => {
-    const step = { "[": -1, "]": 1 }[event.key];
-    if (step) {
-      event.stopPropagation();
-      page.step("layer", step);
-    }
     // Sliders and lists move by these keys themselves.
-    if (event.target.matches("input, select")) event.stopImmediatePropagation();
+    if (event.target.matches("input, select") && !BRACKETS[event.key]) event.stopImmediatePropagation();
   });
   onArrows(root, (right, down) => page.step(right ? "layer" : "class", right || down));
   const escape = event => {
@@ -1459,7 +1464,7 @@ function mount(root, options = {}) {
     /** A panel ("says", "matters", "dropped", "looks") as SVG text. */
     picture: id => panelSvg(page, root.querySelector(`.panel.${id}`)),
     destroy() {
-      document.removeEventListener("keydown", escape);
+      for (const heard of [escape, brackets]) document.removeEventListener("keydown", heard);
       looks.disconnect();
       resized.disconnect();
       root.replaceChildren();
@@ -1471,8 +1476,8 @@ function mount(root, options = {}) {
 /** What a change of layer, class or draw means, in a sentence for who does not see it. */
 function spoken(page) {
   const { model, state } = page, { layer } = state, top = model.ranked(state.branch, state.signal, layer)[0];
-  const said = [`After layer ${layer + 1}, class ${state.class}.`,
-    `Most important: ${model.tokenName(top)}, ${times(model.times(state.branch, state.signal, layer)[top])} an even share.`];
+  const said = [`Class looked at: ${state.class}. After layer ${layer + 1}, by ${model.payload.signal_labels[state.signal]}, ${model.label(state.branch)}, most important: `
+    + `${model.tokenName(top)}, ${times(model.times(state.branch, state.signal, layer)[top])} an even share.`];
   const counts = model.payload.draws?.summary.layers[layer];
   if (layer >= model.depth) said.push("No dropout here.");
   else if (counts && state.draw === "all") said.push(`${counts.differ} of ${counts.decisions} decisions differ.`);

@@ -67,8 +67,8 @@ def answer_sentence(analysis: Analysis, pair: tuple[str, str], drawn: Drawn | No
         return f"{answer} With these settings no dropout acts on the picture."
     differ = sum(one.differ for one in drawn.layers)
     return (
-        f"{answer} {drawn.over()} {inside(pair[0])} decides like {inside(pair[1])} in "
-        f"{_share(decisions - differ, decisions)} decisions; "
+        f"{answer} {drawn.over()}, given the same random numbers, {inside(pair[0])} decides like "
+        f"{inside(pair[1])} in {_share(decisions - differ, decisions)} decisions; "
         f"{_flips(analysis.classes, pair, drawn, plain=plain)}"
     )
 

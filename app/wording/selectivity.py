@@ -51,8 +51,13 @@ def warnings_of(analysis: Analysis, layers: list[LayerTrace], row: int) -> str:
     if not hit:
         return f"In none of {acting} layers is IWTD vanilla dropout in disguise."
     numbers = ", ".join(str(i + 1) for i in hit)
-    said = f"Nearly one p for all in {len(hit)} of {acting} layers ({numbers})."
-    return f"{said} {disguise_sentence(analysis, layers[hit[0]])}" if layers[0].grid else said
+    said = (
+        f"In {len(hit)} of {acting} layers ({numbers}) more than 90 % of the tokens get nearly "
+        "p_max, within 5 % of the range below it."
+    )
+    if layers[0].grid is None:
+        return said
+    return f"{said} Layer {hit[0] + 1}: {disguise_sentence(analysis, layers[hit[0]])}"
 
 
 def mean_meter(given: list[Meter]) -> str:

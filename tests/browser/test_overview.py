@@ -226,21 +226,30 @@ def test_layers_and_classes_are_announced(look):
     page = look()
     looking(page, layer=2, **{"class": "bird"})
     press("ArrowRight")(page)
-    expect(page.locator(".drople-lens .live")).to_have_text(
-        re.compile("^After layer 4, class bird. Most important: .* decisions differ.$")
+    live = page.locator(".drople-lens .live")
+    expect(live).to_have_text(
+        re.compile(
+            "^Class looked at: bird. After layer 4, by All signals .* Adapted, most important: "
+            ".* decisions differ.$"
+        )
     )
+    page.locator(".field.branch").get_by_text("Frozen", exact=True).click()
+    expect(live).to_have_text(re.compile("by All signals .* Frozen, most important: "))
 
 
 def test_the_guide_leads_a_newcomer_through_five_steps(visit):
     page = visit(guide=True)
     guide = page.locator(".drople-lens .guide")
     expect(guide).to_be_hidden()
+    layer = page.locator(".drople-lens .field.layer input")
+    before = layer.input_value()
     page.get_by_role("button", name="New here? Take the five-step guide").click()
     for step in ("Says", "Matters", "Dropped", "Where they differ", "Looks at"):
         expect(guide.locator("h2")).to_have_text(step)
         assert page.locator(".drople-lens .pointed").count() == 1
         guide.get_by_role("button", name=re.compile("Next|Done")).click()
     expect(guide).to_be_hidden()
+    assert layer.input_value() == before
     page.locator("#help").click()
     expect(guide).to_be_visible()
     page.keyboard.press("Escape")

@@ -104,7 +104,9 @@ def test_a_planted_sink_raises_the_warning_and_is_cured_without_it(flat):
     sink[40] = 60.0
     one = analysed()
     hit = what_if(layer_of(sink), PUBLISHED, "minmax")
-    assert "Nearly one p for all in 1 of 1 layers" in warnings_of(one, [hit], 0)
+    assert "In 1 of 1 layers (1) more than 90 % of the tokens get nearly p_max" in warnings_of(
+        one, [hit], 0
+    )
     cured = what_if(layer_of(sink), PUBLISHED, "no_sinks")
     assert "In none of 1 layers" in warnings_of(one, [cured], 0)
     assert cured.probability[0, 41] == pytest.approx(0.1)

@@ -49,14 +49,14 @@ def test_the_answer_names_both_branches_and_the_decisions():
     assert said.startswith(f"Frozen: {CLASSES[0]} ")
     assert f", adapted: {CLASSES[0]} " in said
     assert said.endswith(
-        "Over 32 draws IWTD decides like vanilla dropout in 99.0 % of 400 decisions; the answer "
-        "never changes."
+        "Over 32 draws, given the same random numbers, IWTD decides like vanilla dropout in 99.0 % "
+        "of 400 decisions; the answer never changes."
     )
 
 
 def test_one_draw_is_called_one_draw():
     said = answer(drawn(1))
-    assert "In one draw (seed 0) IWTD decides" in said
+    assert "In one draw (seed 0), given the same random numbers, IWTD decides" in said
     assert said.endswith("neither changes the answer.")
     flipped = answer(drawn(1, flips=(1, 0)))
     assert flipped.endswith(f"IWTD changes the answer to {CLASSES[1]}, vanilla dropout keeps the "
