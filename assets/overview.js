@@ -703,7 +703,8 @@ function droppedPanel(page) {
   const what = choice("What the left map shows", value => page.set({ shows: value }));
   const ranked = el("input", { type: "checkbox", onchange: () => page.set({ ranked: ranked.checked }) });
   const turn = el("label", { class: "switch", title: "Changes this panel and the film strip alone" }, ranked, "What if ranked (ours)");
-  const captions = [el("figcaption"), el("figcaption")], keys = el("p", { class: "keys soft" });
+  const there = "Of the draws in which a token was still there: point at it for how many";
+  const captions = [el("figcaption", { title: there }), el("figcaption", { title: there })], keys = el("p", { class: "keys soft" });
   const sentence = el("p", { class: "sentence" }), reason = el("p", { class: "soft" });
   const { node, subtitle } = panel(page, "dropped", "Dropped", {}, el("div", { class: "row" }, what.node, turn),
     el("div", { class: "pair" }, el("figure", {}, captions[0], first.node, bar.node, prompts.node),

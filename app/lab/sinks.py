@@ -27,9 +27,10 @@ from drople.analysis import Analysis
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 
 INTRO = (
-    "A few tokens with a huge norm often take the attention of all others (Darcet et al. 2024) "
-    "and then set the scale of p: here they are framed, and IWTD is run again without them on its "
-    "scale. Far out is above Q3 + 3 (Q3 − Q1) of the layer’s patches and prompts."
+    "In large ViTs a few tokens with a huge norm take the attention of all others (Darcet et al. "
+    "2024). Framed here, each by itself: norms and attention that are far out, above "
+    "Q3 + 3 (Q3 − Q1) of the layer’s patches and prompts. IWTD is then run again without the "
+    "tokens of far-out importance on its scale."
 )
 PRESS = "Press Find sinks: it takes about two seconds with mini."
 # The sinks of each branch; and the analysis without them on the scale, which is None until it is
