@@ -23,9 +23,9 @@ INTRO = (
 TERMS = (
     "Protection spread over: exp of the entropy of (p_max − p) shared out over the tokens (the "
     "Hill number of order 1). Divergence: Jensen–Shannon, of keep or drop, from one p for all at "
-    "the same mean; averaged over the tokens. Decisions that differ: expected on the undropped run, "
-    "where both compare the same random number; the overview counts those of its draws, in which "
-    "tokens have gone. The what-ifs are ours, not the released code's; a sink lies above "
+    "the same mean; averaged over the tokens. Decisions that differ: expected on the undropped "
+    "run, where both compare the same random number; the overview counts those of its draws, in "
+    "which tokens have gone. The what-ifs are ours, not the released code's; a sink lies above "
     "Q3 + 3 (Q3 − Q1) of the importance."
 )
 METER_HEADERS = ("normalisation", *wording.HEADERS)
