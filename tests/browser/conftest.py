@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +52,7 @@ class CountingStudio(Studio):
         super().__init__("cpu")
         self.asked = 0  # analyses wanted so far, remembered ones too
         self.turns = 0  # pieces of long work so far
+        self.pace = 0.0  # seconds that each piece takes beside its work
         self.free = threading.Event()  # while not set, nothing is computed
         self.free.set()
 
@@ -61,6 +63,7 @@ class CountingStudio(Studio):
 
     def in_turn(self, work):
         self.turns += 1
+        time.sleep(self.pace)
         self.free.wait()
         return super().in_turn(work)
 

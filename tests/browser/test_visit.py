@@ -97,12 +97,13 @@ def test_stop_ends_an_analysis(stay, held):
     answer(stay, "teapot, cat")
 
 
-def test_stop_ends_the_draws(stay, site):
+def test_stop_ends_the_draws(stay, site, monkeypatch):
+    monkeypatch.setattr(site.studio, "pace", 0.5)  # all draws are there within seconds
     answer(stay, "walrus, teapot, rabbit")
     wait_for_draws(stay, 1)
     stay.locator("#stop").click()
     expect(stay.locator("#stop")).to_be_hidden()
-    stay.wait_for_timeout(1000)  # what was under way arrives
+    stay.wait_for_timeout(2500)  # what was under way arrives
     before, turns = results(stay), site.studio.turns
     stay.wait_for_timeout(1500)
     assert (results(stay), site.studio.turns) == (before, turns)
