@@ -98,16 +98,17 @@ def test_stop_ends_an_analysis(stay, held):
 
 
 def test_stop_ends_the_draws(stay, site, monkeypatch):
-    monkeypatch.setattr(site.studio, "pace", 0.5)  # all draws are there within seconds
+    monkeypatch.setattr(site.studio, "pace", 2.0)  # else all draws are there before the click
     answer(stay, "walrus, teapot, rabbit")
     wait_for_draws(stay, 1)
     stay.locator("#stop").click()
     expect(stay.locator("#stop")).to_be_hidden()
-    stay.wait_for_timeout(2500)  # what was under way arrives
+    stay.wait_for_timeout(5000)  # what was under way arrives
     before, turns = results(stay), site.studio.turns
-    stay.wait_for_timeout(1500)
+    stay.wait_for_timeout(3000)
     assert (results(stay), site.studio.turns) == (before, turns)
     assert stay.evaluate("given.at(-1).draws") < 32
+    monkeypatch.undo()
     answer(stay, "walrus, cat")
     wait_for_draws(stay, 2)
 
