@@ -100,7 +100,7 @@ def test_stop_ends_an_analysis(stay, held):
 def test_stop_ends_the_draws(stay, site, monkeypatch):
     monkeypatch.setattr(site.studio, "pace", 2.0)  # else all draws are there before the click
     answer(stay, "walrus, teapot, rabbit")
-    wait_for_draws(stay, 1)
+    wait_for_draws(stay, 2)  # the first is the analysis's own
     stay.locator("#stop").click()
     expect(stay.locator("#stop")).to_be_hidden()
     stay.wait_for_timeout(5000)  # what was under way arrives
