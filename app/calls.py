@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
@@ -98,3 +99,66 @@ def model_call(
 
     borrowing: Callable[..., Any] = spaces.GPU(duration=gpu_seconds)(bounded)
     return borrowing
+
+
+def sent_once(call: Callable[..., Iterator[tuple[Any, ...]]]) -> Callable[..., Any]:
+    """A callback whose last step is sent once, as an event takes it.
+
+    Gradio (6.31) sends what a call yielded last a second time as the call ends: a whole overview,
+    and perhaps over a newer one. So the last it yields is nothing new.
+    """
+
+    @wraps(call)
+    def sending(*asked: Any, **values: Any) -> Iterator[tuple[Any, ...]]:
+        step: tuple[Any, ...] = ()
+        for step in call(*asked, **values):
+            yield step
+        if step:
+            yield (gr.skip(),) * len(step)
+
+    return sending
+
+
+class Newest:
+    """Lets what runs for a visitor end as soon as the visitor asks for something newer, or stops.
+
+    Gradio (6.31) cancels too, but forgets a run that begins while it cancels another of its event.
+    """
+
+    VISITORS = 1024  # who are remembered
+
+    def __init__(self) -> None:
+        self._marks: dict[str, object] = {}
+        self._lock = threading.Lock()
+
+    def mark(self, request: gr.Request | None) -> None:
+        """The visitor has asked for something: what was asked before is old."""
+        self._set(request, object())
+
+    def stop(self, request: gr.Request | None) -> None:
+        """The visitor wants nothing more, until the next mark."""
+        self._set(request, None)
+
+    def only(
+        self, request: gr.Request | None, steps: Generator[Step, None, None]
+    ) -> Iterator[Step]:
+        """Passes steps on as long as nothing newer is asked for."""
+        session = _session_of(request)
+        mark = self._marks.get(session, self)
+        with closing(steps):
+            while mark is not None:
+                step = next(steps, None)
+                if step is None or self._marks.get(session, self) is not mark:
+                    return
+                yield step
+
+    def _set(self, request: gr.Request | None, mark: object) -> None:
+        with self._lock:
+            self._marks.pop(session := _session_of(request), None)
+            self._marks[session] = mark
+            if len(self._marks) > self.VISITORS:
+                del self._marks[next(iter(self._marks))]
+
+
+def _session_of(request: gr.Request | None) -> str:
+    return (request and request.session_hash) or ""

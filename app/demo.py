@@ -14,7 +14,7 @@ from gradio.events import Dependency
 
 from app import permalink
 from app.asked import StrictBlocks, asked_components
-from app.calls import MODEL, on_zero_gpu
+from app.calls import MODEL, on_zero_gpu, sent_once
 from app.export.standalone import ASSETS
 from app.hardening import middleware
 from app.host import Host
@@ -58,6 +58,8 @@ const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"
 const show = () => {
     if (!props.value?.id && !props.value?.message) return
     lens.update(props.value)
+    const { draws, draws_wanted: wanted } = props.value
+    tell({ drawing: (draws?.count ?? 0) < (wanted ?? 0) })
     if (props.value.shown?.some(i => props.value.classes[i] === lens.asked)) {
         lens.set({ class: lens.asked })
         lens.asked = null
@@ -66,18 +68,16 @@ const show = () => {
 watch("value", show)
 show()
 """
-STALE, FRESH = "() => markOld(true)", "() => markOld(false)"
 CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
 CLASS_SHOWN = "() => window.lens?.state().class ?? null"
 GUIDE = "() => { window.lens?.guide() }"
-# Stop is there from the press until the last draw; draws that end meanwhile are of a former result.
-RUNNING = "() => { document.body.classList.add('lens-running', 'lens-analysing') }"
-ANALYSED = "() => { document.body.classList.remove('lens-analysing') }"
-DONE = "() => { document.body.classList.remove('lens-running', 'lens-analysing') }"
-DRAWN = """() => {
-    const { classList } = document.body
-    if (!classList.contains("lens-analysing")) classList.remove("lens-running")
-}"""
+# What runs and what is shown, as the page's line under the bar and its Stop button tell it.
+RUNNING = "() => tell({ analysing: true, drawing: false, stopped: false })"
+ANALYSED = "() => tell({ analysing: false })"
+STOPPED = "() => tell({ analysing: false, drawing: false, stopped: true })"
+GOING_ON = "() => tell({ stopped: false })"
+DRAWN = "() => tell({ drawing: false })"
+STALE, FRESH = "() => tell({ old: true })", "() => tell({ old: false, stopped: false })"
 VISITED = "() => { setTimeout(visited, 50) }"  # once the tab is there
 
 
@@ -218,19 +218,25 @@ def _run(page: Page, inputs: Inputs, shown: Shown, *, restored: Dependency) -> l
     }  # fmt: skip
     computing = {**opening, **MODEL, "trigger_mode": "multiple"}
     opened = [
-        event(page.open, **opening) for event in (restored.then, inputs.example_chosen.success)
+        event(sent_once(page.open), **opening)
+        for event in (restored.then, inputs.example_chosen.success)
     ]
-    analysed = [one.success(page.analyse, **computing) for one in checked]
+    analysed = [one.success(sent_once(page.analyse), **computing) for one in checked]
     drawing = _draw_after([*opened, *analysed], page, inputs, shown=shown)
     stopped = [*checked, *opened, *analysed, *drawing]
     inputs.stop.click(None, None, None, cancels=stopped, api_visibility="private")
+    independent_event(inputs.stop.click)(
+        page.stop, None, None, show_progress="hidden", api_visibility="private", **CHECKING
+    )
     for event, script in (
-        (inputs.stop.click, DONE),  # after what it cancels, not the analysis pressed next
+        (inputs.stop.click, STOPPED),
         *((start, RUNNING) for start in starts),
         *((one.success, ANALYSED) for one in analysed),
-        *((one.failure, DONE) for one in (*checked, *analysed)),
+        *((one.failure, ANALYSED) for one in (*checked, *analysed)),
+        # Draws of a former result may end after the first of the new one; its next say so again.
         *((one.then, DRAWN) for one in drawing),
         *((one.success, FRESH) for one in (*opened, *analysed)),
+        *((one.select, GOING_ON) for one in inputs.pair),
     ):
         in_browser(event, script)
     return [*opened, *analysed]
@@ -250,7 +256,8 @@ def _draw_after(
     compared = independent_event(*chosen)(page.compare, trigger_mode="always_last", **drawing)
     # "multiple", since those just cancelled may still count as running.
     draws = [
-        one.success(page.draw, trigger_mode="multiple", **drawing) for one in (*results, compared)
+        one.success(sent_once(page.draw), trigger_mode="multiple", **drawing)
+        for one in (*results, compared)
     ]
     for stopping in (inputs.run.click, *chosen):
         stopping(None, None, None, cancels=draws, api_visibility="private")

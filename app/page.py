@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from app.calls import model_call, user_errors
+from app.calls import Newest, model_call, user_errors
 from app.examples import precomputed
 from app.export.files import stem_of
 from app.form import Form, settings_of
@@ -55,19 +55,24 @@ class Page:
     def __init__(self, studio: Studio, draws: int | None = None):
         self.studio = studio
         self.draws = draws  # of each compared dropout; None: see `draws_for`
+        self.newest = Newest()
         self._analysing = model_call(self._steps, gpu_seconds=gpu_seconds_of)
         self._drawing = model_call(self._draws)
 
     def open(
         self,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio puts its own here
+        request: gr.Request | None = None,
         **values: Any,
     ) -> Iterator[tuple[Any, ...]]:
         """Shows what was computed beforehand for what the form holds, or else analyses it.
 
         The class looked at is the answer, whatever it was before.
         """
-        form = replace(Form(**values), target=None)
+        yield from self._newer(request, self._opened(Form(**values), progress))
+
+    def _opened(self, form: Form, progress: gr.Progress) -> Iterator[tuple[Any, ...]]:
+        form = replace(form, target=None)
         with user_errors():
             card = self.studio.prompts_for(form.backbone).get(form.prompts)
             stored = precomputed(form, card)
@@ -80,8 +85,9 @@ class Page:
         else:
             yield from self._analysing(form, progress)
 
-    def check(self, **values: Any) -> None:
+    def check(self, request: gr.Request | None = None, **values: Any) -> None:
         """Refuses what cannot be analysed, as far as it is known without a model."""
+        self.newest.mark(request)
         with user_errors():
             self._question(Form(**values))
 
@@ -101,10 +107,21 @@ class Page:
     def analyse(
         self,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  # Gradio puts its own here
+        request: gr.Request | None = None,
         **values: Any,
     ) -> Iterator[tuple[Any, ...]]:
         """Analyses what the form holds; the old result stays where something is wrong."""
-        yield from self._analysing(Form(**values), progress)
+        yield from self._newer(request, self._analysing(Form(**values), progress))
+
+    def _newer(self, request: gr.Request | None, steps: Iterator[Any]) -> Iterator[Any]:
+        """Ends draws of the former result before there is a new one."""
+        for step in steps:
+            self.newest.mark(request)
+            yield step
+
+    def stop(self, request: gr.Request) -> None:
+        """Ends the draws, whatever Gradio cancels."""
+        self.newest.stop(request)
 
     def _steps(self, form: Form, progress: gr.Progress) -> Iterator[tuple[Any, ...]]:
         """Where it yields nothing new, an analysis can be stopped."""
@@ -123,9 +140,12 @@ class Page:
             count = self.draws or draws_for(loaded.model.backbone)
             yield self._shown(analysis, loaded.card, form, count=count)
 
-    def compare(self, drawn: Drawn | None, **values: Any) -> tuple[Any, Any]:
+    def compare(
+        self, drawn: Drawn | None, request: gr.Request | None = None, **values: Any
+    ) -> tuple[Any, Any]:
         """The same analysis for another pair of dropouts, before their draws."""
         form = Form(**values)
+        self.newest.mark(request)
         with user_errors():
             if len(set(form.pair)) < 2:
                 raise SettingsError("Choose two different dropouts to compare.")
@@ -134,7 +154,9 @@ class Page:
             overview = replace(drawn[0], pair=form.pair)
             return (overview, ()), overview.payload()
 
-    def draw(self, drawn: Drawn | None, **values: Any) -> Iterator[tuple[Drawn, dict[str, Any]]]:
+    def draw(
+        self, drawn: Drawn | None, request: gr.Request | None = None, **values: Any
+    ) -> Iterator[tuple[Drawn, dict[str, Any]]]:
         """Draws of the compared dropouts for the overview that is shown, a batch at a time.
 
         Each batch takes its own turn at the model, so that other visitors compute in between.
@@ -145,7 +167,7 @@ class Page:
         if form.pair != drawn[0].pair and len(set(form.pair)) == 2:  # chosen meanwhile
             drawn = replace(drawn[0], pair=form.pair), ()
         if sum(len(one.seeds) for one in drawn[1]) < drawn[0].wanted:
-            yield from self._drawing(drawn, form)
+            yield from self.newest.only(request, self._drawing(drawn, form))
 
     def _draws(self, drawn: Drawn, form: Form) -> Iterator[tuple[Drawn, dict[str, Any]]]:
         with user_errors():

@@ -27,10 +27,14 @@ new MutationObserver(showThumbnail).observe(document, {
   subtree: true, childList: true, attributes: true, attributeFilter: ["src"],
 });
 
-/** Marks all that is shown, on every tab, as of the former form, or as of this one. */
-function markOld(old) {
-  document.body.classList.toggle("lens-old", old);
-  document.querySelector("#progress p").textContent = old ? "The form has changed since: press Analyse." : "";
+// Stop is there while an analysis or draws are to come; what is shown may answer a former form.
+const now = { analysing: false, drawing: false, stopped: false, old: false };
+function tell(news) {
+  Object.assign(now, news);
+  const marks = { "lens-running": now.analysing || (now.drawing && !now.stopped), "lens-analysing": now.analysing, "lens-old": now.old };
+  for (const [name, on] of Object.entries(marks)) document.body.classList.toggle(name, on);
+  document.querySelector("#progress p").textContent =
+    [now.stopped ? "Stopped." : "", now.old ? "The form has changed since: press Analyse." : ""].join(" ").trim();
 }
 
 // A plot drawn on a closed tab has no width yet. A link leads to the tab before the one that makes links.

@@ -12,7 +12,7 @@ import gradio as gr
 import pytest
 
 from app.asked import StrictBlocks
-from app.calls import GPU_SECONDS, model_call, time_limited
+from app.calls import GPU_SECONDS, Newest, model_call, sent_once, time_limited
 from app.demo import build_demo
 from app.studio import Studio
 from drople.errors import ImageError, SettingsError
@@ -170,3 +170,41 @@ def test_a_callback_that_exits_or_fails_is_a_sentence_and_ends_no_server():
     for event in demo.fns.values():
         with pytest.raises(gr.Error, match="went wrong on our side"):
             asyncio.run(demo.call_function(event, []))
+
+
+def visitor(name):
+    return SimpleNamespace(session_hash=name)
+
+
+@pytest.mark.parametrize("end", ["mark", "stop"])
+def test_steps_end_when_their_visitor_asks_for_something_newer_or_stops(end):
+    newest, one, other, ended = Newest(), visitor("one"), visitor("other"), []
+    newest.mark(one)
+    steps = newest.only(one, counting(ended))
+    assert next(steps) == 0
+    getattr(newest, end)(other)
+    assert next(steps) == 1
+    getattr(newest, end)(one)
+    assert [*steps] == []
+    assert ended == ["ended"]
+
+
+def test_after_a_stop_nothing_begins_until_the_visitor_asks_again():
+    newest, one = Newest(), visitor("one")
+    newest.stop(one)
+    assert [*newest.only(one, counting([]))] == []
+    newest.mark(one)
+    assert len([*newest.only(one, counting([]))]) == 5
+
+
+def test_only_the_visitors_of_late_are_remembered():
+    newest = Newest()
+    for i in range(newest.VISITORS + 1):
+        newest.stop(visitor(str(i)))
+    assert len([*newest.only(visitor("0"), counting([]))]) == 5
+    assert [*newest.only(visitor("1"), counting([]))] == []
+
+
+def test_what_a_call_shows_last_is_sent_once():
+    assert [*sent_once(lambda: iter([(1, 2), (3, 4)]))()][2:] == [(gr.skip(), gr.skip())]
+    assert [*sent_once(lambda: iter([]))()] == []

@@ -74,6 +74,7 @@ def test_stop_leaves_the_rows_there_are(stay, site, pictures):
     stay.locator("#batch-stop").click()
     site.studio.free.set()
     expect(stay.locator(f"{NOTE} .progress-text")).to_have_count(0)
+    stay.wait_for_timeout(1000)  # what was under way arrives
     said = stay.locator(NOTE).inner_text()
     assert re.match("[47] of 7 pictures", said)
     turns = site.studio.turns

@@ -21,6 +21,7 @@ from tiny import noise_picture
 
 # Pandas warns Gradio, in the threads of the server.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio")
+OLD = "The form has changed since: press Analyse."
 LAB = {
     "Choice and sinks": "#meter-plot .scatterlayer .point",
     "Many draws": "#draws-run",
@@ -94,7 +95,10 @@ def test_stop_ends_an_analysis(stay, held):
     held.set()
     expect(stay.locator("#stop")).to_be_hidden()
     assert stay.locator(SAID).inner_text() == said
+    expect(stay.locator("#progress p")).to_have_text(f"Stopped. {OLD}")
+    expect(stay.locator("#progress")).not_to_contain_text("Error")
     answer(stay, "teapot, cat")
+    expect(stay.locator("#progress p")).to_have_text("")
 
 
 def test_stop_ends_the_draws(stay, site, monkeypatch):
@@ -108,6 +112,7 @@ def test_stop_ends_the_draws(stay, site, monkeypatch):
     stay.wait_for_timeout(3000)
     assert (results(stay), site.studio.turns) == (before, turns)
     assert stay.evaluate("given.at(-1).draws") < 32
+    expect(stay.locator("#progress p")).to_have_text("Stopped.")
     monkeypatch.undo()
     answer(stay, "walrus, cat")
     wait_for_draws(stay, 2)
@@ -144,6 +149,32 @@ def test_draws_of_a_former_result_never_cover_the_new_one(visit):
     wait_for_draws(page)
     assert page.evaluate("lens.state().class") in ("walrus", "teapot")
     expect(page.locator(ROWS)).to_have_count(2)
+
+
+def test_draws_end_when_an_example_is_chosen(stay, site, monkeypatch):
+    monkeypatch.setattr(site.studio, "pace", 1.0)
+    answer(stay, "walrus, teapot")
+    wait_for_draws(stay, 2)
+    take_example(stay, "pizza")
+    turns = site.studio.turns
+    stay.wait_for_timeout(4000)
+    assert stay.evaluate("given.at(-1).payload.classes[0]") == "pizza"
+    assert site.studio.turns <= turns + 1  # the one that was under way
+    expect(stay.locator("#stop")).to_be_hidden()
+
+
+def test_stop_ends_draws_that_began_while_others_were_cancelled(stay, site, monkeypatch):
+    monkeypatch.setattr(site.studio, "pace", 1.0)
+    answer(stay, "walrus, teapot")
+    wait_for_draws(stay, 2)
+    answer(stay, "walrus, anchor")
+    wait_for_draws(stay, 2)
+    stay.locator("#stop").click()
+    stay.wait_for_timeout(3000)  # what was under way arrives
+    before, turns = results(stay), site.studio.turns
+    stay.wait_for_timeout(3000)
+    assert (results(stay), site.studio.turns) == (before, turns)
+    assert stay.evaluate("given.at(-1).draws") < 32
 
 
 def test_every_tab_of_the_lab_opens_on_the_class_looked_at(stay):
