@@ -101,24 +101,6 @@ def model_call(
     return borrowing
 
 
-def sent_once(call: Callable[..., Iterator[tuple[Any, ...]]]) -> Callable[..., Any]:
-    """A callback whose last step is sent once, as an event takes it.
-
-    Gradio (6.31) sends what a call yielded last a second time as the call ends: a whole overview,
-    and perhaps over a newer one. So the last it yields is nothing new.
-    """
-
-    @wraps(call)
-    def sending(*asked: Any, **values: Any) -> Iterator[tuple[Any, ...]]:
-        step: tuple[Any, ...] = ()
-        for step in call(*asked, **values):
-            yield step
-        if step:
-            yield (gr.skip(),) * len(step)
-
-    return sending
-
-
 class Newest:
     """Lets what runs for a visitor end as soon as the visitor asks for something newer, or stops.
 
@@ -142,13 +124,21 @@ class Newest:
     def only(
         self, request: gr.Request | None, steps: Generator[Step, None, None]
     ) -> Iterator[Step]:
-        """Passes steps on as long as nothing newer is asked for."""
+        """Passes steps on as long as nothing newer is asked for.
+
+        Raises:
+            gr.Error: something is; nobody sees it. As a call ends well, Gradio sends what it
+                yielded last once more, here over the newer result.
+        """
         session = _session_of(request)
         mark = self._marks.get(session, self)
         with closing(steps):
             while mark is not None:
                 step = next(steps, None)
-                if step is None or self._marks.get(session, self) is not mark:
+                if self._marks.get(session, self) is not mark:
+                    raise gr.Error("Something newer is asked for.", visible=False,
+                                   print_exception=False)  # fmt: skip
+                if step is None:
                     return
                 yield step
 

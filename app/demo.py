@@ -14,7 +14,7 @@ from gradio.events import Dependency
 
 from app import permalink
 from app.asked import StrictBlocks, asked_components
-from app.calls import MODEL, on_zero_gpu, sent_once
+from app.calls import MODEL, on_zero_gpu
 from app.export.standalone import ASSETS
 from app.hardening import middleware
 from app.host import Host
@@ -218,10 +218,9 @@ def _run(page: Page, inputs: Inputs, shown: Shown, *, restored: Dependency) -> l
     }  # fmt: skip
     computing = {**opening, **MODEL, "trigger_mode": "multiple"}
     opened = [
-        event(sent_once(page.open), **opening)
-        for event in (restored.then, inputs.example_chosen.success)
+        event(page.open, **opening) for event in (restored.then, inputs.example_chosen.success)
     ]
-    analysed = [one.success(sent_once(page.analyse), **computing) for one in checked]
+    analysed = [one.success(page.analyse, **computing) for one in checked]
     drawing = _draw_after([*opened, *analysed], page, inputs, shown=shown)
     stopped = [*checked, *opened, *analysed, *drawing]
     inputs.stop.click(None, None, None, cancels=stopped, api_visibility="private")
@@ -256,8 +255,7 @@ def _draw_after(
     compared = independent_event(*chosen)(page.compare, trigger_mode="always_last", **drawing)
     # "multiple", since those just cancelled may still count as running.
     draws = [
-        one.success(sent_once(page.draw), trigger_mode="multiple", **drawing)
-        for one in (*results, compared)
+        one.success(page.draw, trigger_mode="multiple", **drawing) for one in (*results, compared)
     ]
     for stopping in (inputs.run.click, *chosen):
         stopping(None, None, None, cancels=draws, api_visibility="private")

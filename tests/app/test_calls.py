@@ -12,7 +12,7 @@ import gradio as gr
 import pytest
 
 from app.asked import StrictBlocks
-from app.calls import GPU_SECONDS, Newest, model_call, sent_once, time_limited
+from app.calls import GPU_SECONDS, Newest, model_call, time_limited
 from app.demo import build_demo
 from app.studio import Studio
 from drople.errors import ImageError, SettingsError
@@ -185,7 +185,9 @@ def test_steps_end_when_their_visitor_asks_for_something_newer_or_stops(end):
     getattr(newest, end)(other)
     assert next(steps) == 1
     getattr(newest, end)(one)
-    assert [*steps] == []
+    with pytest.raises(gr.Error) as raised:
+        next(steps)
+    assert not raised.value.visible
     assert ended == ["ended"]
 
 
@@ -203,8 +205,3 @@ def test_only_the_visitors_of_late_are_remembered():
         newest.stop(visitor(str(i)))
     assert len([*newest.only(visitor("0"), counting([]))]) == 5
     assert [*newest.only(visitor("1"), counting([]))] == []
-
-
-def test_what_a_call_shows_last_is_sent_once():
-    assert [*sent_once(lambda: iter([(1, 2), (3, 4)]))()][2:] == [(gr.skip(), gr.skip())]
-    assert [*sent_once(lambda: iter([]))()] == []
