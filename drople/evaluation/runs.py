@@ -32,6 +32,9 @@ from drople.version import VERSION
 
 Kept = TypeVar("Kept", bound="Made")
 FROZEN = "zero-shot"  # the method that is the frozen branch
+# The settings that tables and verdicts name.
+DROPOUT = ("mode", "p_min", "p_max", "normalisation")
+REPORTED = ("precision", *(f"dropout.{name}" for name in DROPOUT))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,17 @@ class Made:
     method: str
     seed: int
     config: dict[str, Any]  # every setting by dotted name
+
+    def __post_init__(self) -> None:
+        """Refuses a record whose settings lack what tables and verdicts say of it.
+
+        Raises:
+            TypeError: they do, or hold something else there than a word or a number.
+        """
+        if isinstance(self.config, dict):
+            for name in REPORTED:
+                if not isinstance(self.config.get(name), (str, int, float)):
+                    raise TypeError(f"{name} is {self.config.get(name)!r}")
 
     @property
     def on(self) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 from drople.evaluation.bootstrap import mean_difference
 from drople.evaluation.choice import ChoiceResult
+from drople.evaluation.runs import DROPOUT
 from drople.evaluation.tables import Row, Table, resampled, shared_seeds
 from drople.storage.verdicts import Verdict
 
-DROPOUT = ("mode", "p_min", "p_max", "normalisation")
 _OF_THE_KEY = {f"dropout.{name}" for name in DROPOUT}
 
 

@@ -11,6 +11,7 @@ from reports import row
 
 from drople.errors import DataError
 from drople.evaluation.report import write_report
+from drople.evaluation.runs import REPORTED
 from drople.training.config import METHODS
 
 
@@ -205,10 +206,13 @@ def test_published_numbers_are_labelled_as_published(finished, report):
     assert row(after, "PromptSRC")[3] == "79.97"
 
 
-def test_a_run_of_another_version_is_named(finished, report, tmp_path):
+@pytest.mark.parametrize(
+    "change", [{"settings": {}}, {"config": {}}, {"config": {name: ["x"] for name in REPORTED}}]
+)
+def test_a_run_of_another_version_is_named(finished, report, tmp_path, change):
     finished("drople", 20, 20)
     (file,) = (tmp_path / "runs").rglob("*.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"settings": {}}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(DataError, match=rf"{file.name} was written by another version"):
         report()
 
