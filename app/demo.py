@@ -58,8 +58,8 @@ const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"
 const show = () => {
     if (!props.value?.id && !props.value?.message) return
     lens.update(props.value)
-    const { draws, draws_wanted: wanted } = props.value
-    tell({ drawing: (draws?.count ?? 0) < (wanted ?? 0) })
+    const { id, draws, draws_wanted: wanted } = props.value
+    if (id === lens.id()) tell({ drawing: (draws?.count ?? 0) < (wanted ?? 0) })
     if (props.value.shown?.some(i => props.value.classes[i] === lens.asked)) {
         lens.set({ class: lens.asked })
         lens.asked = null
@@ -233,7 +233,7 @@ def _run(page: Page, inputs: Inputs, shown: Shown, *, restored: Dependency) -> l
         *((one.success, ANALYSED) for one in analysed),
         *((one.failure, ANALYSED) for one in (*checked, *analysed)),
         # Draws of a former result may end after the first of the new one; its next say so again.
-        *((one.then, DRAWN) for one in drawing),
+        *((end, DRAWN) for one in drawing for end in (one.success, one.failure)),
         *((one.success, FRESH) for one in (*opened, *analysed)),
         *((one.select, GOING_ON) for one in inputs.pair),
     ):
