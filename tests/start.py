@@ -1,6 +1,6 @@
 """Where the time goes before the first analysis, and in a step of training.
 
-    python -m tests.benchmarks.start
+    python tests/start.py
 
 Prints the seconds until the page of a fresh app answers and, in another process, those of its
 parts (median of four); and seconds and page faults of a training step of `mini`, with the C
@@ -20,13 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from serving import served
+from squares import coloured_squares
+
 from drople import load_backbone
 from drople.training.config import METHODS
 from drople.training.loop import build_model, fit
-from tests.serving import served
-from tests.squares import coloured_squares
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TURNS = 4
 # What is imported one after the other, as app.py does.
 PARTS = {
@@ -36,7 +37,7 @@ PARTS = {
     "Gradio": "import gradio",
     "all other packages and our modules": "import app.demo",
     "building the page": "app.demo.build_demo(app.demo.Studio('cpu'))",
-    "weights of mini": "import drople; model = drople.load_backbone('mini')",
+    "and, while the page is there, weights of mini": "import drople; model = drople.load_backbone('mini')",
 }
 SKIPPED, STEPS = 3, 9  # steps not counted, steps in all; each has all twelve pictures
 KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**33)}
@@ -51,11 +52,9 @@ def main() -> None:
     print(f"until the page answers: {median(page for page, _ in turns):.1f} s, of which")
     for name in PARTS:
         print(f"  {name}: {median(parts[name] for _, parts in turns):.1f} s")
-    for method in ("drople", "none"):
+    for method in ("drople", "drople-none"):
         for how, memory in (("freed", {}), ("kept", KEPT)):
-            seconds, system, faults = json.loads(
-                python("-m", "tests.benchmarks.start", method, **memory)
-            )
+            seconds, system, faults = json.loads(python(__file__, method, **memory))
             print(
                 f"a step of {method}, memory {how}: {seconds:.2f} s, of which {system:.2f} s in "
                 f"the system; {faults:,.0f} page faults"
