@@ -48,8 +48,8 @@ def build(
     """
     kept = inputs.kept()
     with gr.Row():
-        copy = gr.Button("Copy link", elem_id="copy-link", size="sm", min_width=90)
-        reset = gr.Button("Reset settings", elem_id="reset", size="sm", min_width=90)
+        copy = gr.Button("Copy link", elem_id="copy-link", scale=0, min_width=220)
+        reset = gr.Button("Reset settings", elem_id="reset", scale=0, min_width=220)
     link = gr.Textbox(
         label="Link to these settings", elem_id="link", interactive=False, buttons=["copy"],
         placeholder=" ", max_lines=2,

@@ -57,7 +57,7 @@ def build(bench: Bench) -> list[View]:
     sheet = picture("Trained with", "trained-sheet")
     bar = gr.HTML(elem_id="trained-bar")
     note = gr.Markdown(elem_id="trained-note", elem_classes="lens-note")
-    table = numbers("trained-table", wording.HEADERS, (120, 80, 80, 100, 90, 90, 90, 80, 160))
+    table = numbers("trained-table", wording.HEADERS, (120, 90, 80, 100, 100, 100, 100, 100, 180))
     views = Computation(
         compute, [View(partial(draw, bench.studio), [task], [sheet, bar, note, table])], note,
         press=None, run=run, stop=stop, inputs=[task], binding=[task], same=same_picture,

@@ -41,7 +41,8 @@ LOOKED_AT = """async (analysis, draws) => {
 def build(state: gr.State, draws: gr.State) -> None:
     """Lays the button out; what it saves shows the layer and class that the overview shows."""
     gr.Markdown(INTRO, elem_classes="lens-intro")
-    button = gr.Button("Save this analysis", elem_id="take-away", elem_classes="lens-one")
+    with gr.Row():
+        button = gr.Button("Save this analysis", elem_id="take-away", scale=0, min_width=220)
     looked, panels = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
     download(button, taken_away, [state, draws, looked, panels], js=LOOKED_AT)
 

@@ -43,8 +43,8 @@ def draw(analysis: Analysis, target: int, signal: str, branch: str) -> tuple[str
     scale = scale_of(analysis, trace, signal, layer=None, row=None)
     shown = dict.fromkeys([target, *analysis.maps.classes])
     strips = [
-        f'<h2 style="font-size: 1rem">{escape(analysis.classes[i])}</h2>'
-        + text_table(trace, i, signal, scale=scale)
+        f"<section><h2>{escape(analysis.classes[i])}</h2>"
+        f"{text_table(trace, i, signal, scale=scale)}</section>"
         for i in shown
     ]
-    return colour_bar(scale), "".join(strips)
+    return colour_bar(scale), f'<div class="lens-texts">{"".join(strips)}</div>'
