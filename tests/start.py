@@ -37,7 +37,7 @@ PARTS = {
     "Gradio": "import gradio",
     "all other packages and our modules": "import app.demo",
     "building the page": "app.demo.build_demo(app.demo.Studio('cpu'))",
-    "and, while the page is there, weights of mini": "import drople; model = drople.load_backbone('mini')",
+    "and, while the page is there, weights of mini": "import drople; drople.load_backbone('mini')",
 }
 SKIPPED, STEPS = 3, 9  # steps not counted, steps in all; each has all twelve pictures
 KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**33)}
