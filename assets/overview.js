@@ -557,13 +557,13 @@ function mapView(page, caption) {
 /** The prompts of a layer as coloured cells beside their map. */
 function promptCells(page, what) {
   const node = el("div", { class: "prompts" });
-  const show = (branch, values, scale, write) => {
+  const show = (branch, values, scale, write, cardRow) => {
     const { patches } = page.model, count = page.model.prompts(branch, page.state.layer);
     const cells = Array.from({ length: count }, (_, i) => {
       const token = patches + i, value = values?.[token], none = missing(value);
       return el("button", { type: "button", class: "cell", "aria-label": `${what}, prompt ${i + 1}: ${write(value)}`,
         style: none ? "" : `background:${cssColour(scale, value)};color:${inkOn(scale, value)}`,
-        onpointerenter: event => page.point(token, { node: event.currentTarget }),
+        onpointerenter: event => page.point(token, { node: event.currentTarget, value: cardRow }),
         onpointerleave: () => page.point(null),
         onclick: event => page.drawer.open(token, event.currentTarget) }, `P${i + 1} ${write(value)}`);
     });
@@ -682,14 +682,14 @@ function mattersPanel(page) {
   function render() {
     const { model, state, photo } = page, { branch, signal, layer } = state;
     const values = model.times(branch, signal, layer), scale = model.timesScale(branch, signal), top = model.ranked(branch, signal, layer).slice(0, 10);
-    const name = model.payload.signal_labels[signal];
+    const name = model.payload.signal_labels[signal], share = token => ["Times an even share", three(values[token])];
     say(subtitle, `layer ${layer + 1}`);
     map.show({ grid: [model.rows, model.columns], photo, colours: tint(values, scale, state.opacity, model.patches),
       outlined: top.filter(token => token < model.patches) }, {
       label: `${name} after layer ${layer + 1}, ${model.label(branch)}, in multiples of an even share. Most important: ${model.told(values, times)}.`,
-      value: token => ["Times an even share", three(values[token])] });
+      value: share });
     bar.scale(scale, ["0", "tick: an even share", `${scale.clipped ? "≥ " : ""}${times(scale.high)}`], 1 / scale.high);
-    prompts.show(branch, values, scale, value => (missing(value) ? "–" : times(value)));
+    prompts.show(branch, values, scale, value => (missing(value) ? "–" : times(value)), share);
     list.replaceChildren(...top.map(token => el("li", { onpointerenter: () => page.mark(token), onpointerleave: () => page.mark(null),
       onclick: event => page.drawer.open(token, event.currentTarget) }, el("span", {}, model.shortName(token)), el("b", {}, times(values[token])))));
   }
@@ -1036,8 +1036,9 @@ function tokenDetails(page, token, layer, value) {
       : counted ? model.meanP(b, layer)[token] + (name === a ? difference : 0) : model.p(name, layer, draw)[token]);
     rows.push([undropped ? `Undropped forward, ${acted}${ranked ? ", ranked" : ""}`
       : counted ? `Over ${many(model.count, "draw")}, ${acted}` : `Draw ${draw}, ${acted}`]);
-    for (const name of [a, b]) rows.push([`p(${ranked && name === a ? "ranked" : model.inBrackets(name)})`, missing(p(name)) ? "–" : p(name).toFixed(3)]);
-    rows.push(["Difference of p", signed(difference)]);
+    const gone = name => (missing(model.expected(name, layer, false)[token]) ? "–" : "dropped earlier");
+    for (const name of [a, b]) rows.push([`p(${ranked && name === a ? "ranked" : model.inBrackets(name)})`, missing(p(name)) ? gone(name) : p(name).toFixed(3)]);
+    if (!missing(difference)) rows.push(["Difference of p", signed(difference)]);
     if (counted) {
       const { there, dropped, met, differ } = model.tally(layer);
       for (const name of [a, b]) rows.push([`${model.short(name)} drops it`, `${dropped[name][token]} of ${there[name][token]} still there`]);

@@ -167,6 +167,27 @@ def test_signed_maps_turn_at_zero(look):
         assert (red > blue) == warm
 
 
+def test_the_card_of_a_token_that_is_gone_says_so(look):
+    page = look()
+    looking(page, layer=5, draw=1, ranked=False, signal="blend", branch="adapted")
+    canvas = page.locator(CANVAS.format("dropped")).first
+    gone = page.evaluate("""() => {
+        const { draws, pair } = given.at(-1).payload
+        return { draws, pair }
+    }""")
+    batch = gone["draws"]["batches"][0]
+    may = decoded(batch["eligible"][gone["pair"][0]])[0, 5]
+    side = page.evaluate("given.at(-1).payload.grid[0]")
+    patch = int(np.flatnonzero(~may[: side**2].astype(bool))[0])
+    box = canvas.bounding_box()
+    at = [(patch % side + 0.5) / side * box["width"], (patch // side + 0.5) / side * box["height"]]
+    canvas.hover(position={"x": at[0], "y": at[1]})
+    expect(page.locator(".drople-lens .card")).to_contain_text("dropped earlier")
+    page.locator(".drople-lens .matters .prompts .cell").first.hover()
+    expect(page.locator(".drople-lens .card")).to_contain_text("Times an even share")
+    looking(page, draw="all")
+
+
 def test_keys_alone_lead_to_the_decisions_that_differ(visit):
     page = visit()
 
