@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from steps import SHOWN, start_over
+from steps import SHOWN, come_to_rest, start_over
 
 from app.demo import build_demo, launch
 from app.studio import Studio
@@ -194,6 +194,7 @@ def onlookers(chromium, site):
         key = tuple(screen.items())
         if key not in pages:
             pages[key] = visitors.arrive(**screen)
+            come_to_rest(pages[key])
         return pages[key]
 
     yield look, visitors.problems

@@ -115,3 +115,14 @@ def requests_of(page):
     asked = []
     page.on("request", lambda one: asked.append(one.url) if one.url.startswith("http") else None)
     return asked
+
+
+def come_to_rest(page):
+    """Waits until the page asks for nothing more."""
+    asked = requests_of(page)
+    for _ in range(20):
+        before = len(asked)
+        page.wait_for_timeout(1500)
+        if len(asked) == before:
+            return
+    raise AssertionError(f"The page goes on asking: {asked[-3:]}")

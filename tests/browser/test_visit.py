@@ -9,6 +9,7 @@ from steps import (
     SAID,
     analyse,
     answer,
+    come_to_rest,
     expect,
     open_tab,
     results,
@@ -192,14 +193,7 @@ def test_the_page_comes_to_rest_after_a_choice_in_the_lab(stay):
     open_tab(stay, "Lab")
     stay.locator("#target input").click()
     stay.get_by_role("option", name="dog").click()
-    asked = []
-    stay.on("request", lambda request: asked.append(request.url))
-    for _ in range(20):
-        before = len(asked)
-        stay.wait_for_timeout(1500)
-        if len(asked) == before:
-            return
-    raise AssertionError(f"The page goes on asking: {asked[-3:]}")
+    come_to_rest(stay)
 
 
 def test_a_box_of_the_method_opens_its_view(stay):
