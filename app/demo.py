@@ -147,10 +147,14 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
                     elem_id="overview", apply_default_css=False,
                 )  # fmt: skip
             with gr.Tab("Text", id="text", elem_classes="lens-answers"):
-                views = savable("text", texts.build(), state, target=inputs.target)
+                views = savable("text", texts.build(), state, target=inputs.target, dropout=False)
             with gr.Tab("Trained with", id="trained-with", elem_classes="lens-answers"):
                 views += savable(
-                    "trained-with", trained_with.build(bench), state, target=inputs.target
+                    "trained-with",
+                    trained_with.build(bench),
+                    state,
+                    target=inputs.target,
+                    dropout=False,
                 )
             with gr.Tab("Lab", id="lab", elem_classes="lens-answers"):
                 inputs.target.render()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from app.examples import EXAMPLES
 from app.form import SETTINGS, dropout_values
 from app.inputs import CUSTOM, KNOBS, QUIET, TRAINED, Inputs, named_prompts
 from app.studio import BACKBONES, NO_PROMPTS, Studio, own_file
-from app.tabs.shared import independent_event
+from app.tabs.shared import in_browser, independent_event
 from drople.errors import CheckpointError
 from drople.storage.hub import is_hub_id
 
@@ -59,6 +60,9 @@ def build(
     linked = {"example": inputs.example, "classes": inputs.form["classes"], **kept}
     copying = COPY % (json.dumps([*linked]), MAX_CLASSES)
     copy.click(None, [*linked.values()], link, js=copying, **QUIET)
+    # A link of former settings is gone.
+    changed = [*inputs.edited(), *(one.select for one in inputs.pair)]
+    in_browser(partial(gr.on, changed), "() => ''", link)
     pressed = independent_event(inputs.run.click)
     pressed(None, [*kept.values()], stored, js=KEEP % json.dumps([*kept]), **QUIET)
     defaults = [{}, *(one.value for one in kept.values()), TRAINED]

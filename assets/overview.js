@@ -739,8 +739,8 @@ function droppedPanel(page) {
     say(captions[0], title.length > 21 ? title : `${title}, ${where}`);
     first.show({ ...spec, veil: "", colours }, { label: `${title} after layer ${layer + 1}, ${where}. Largest: ${model.told(values, signed)}.`,
       value: token => (one ? [title, signed(values[token])] : null) });
-    const end = `${scale.clipped ? "≥ " : ""}`, high = Number(scale.high.toPrecision(2));
-    bar.scale(scale, [`${end}−${three(high)} spared`, "0", `${end}+${three(high)} exposed`]);
+    const high = Number(scale.high.toPrecision(2)), [least, most] = scale.clipped ? ["≤ ", "≥ "] : ["", ""];
+    bar.scale(scale, [`${least}−${three(high)} spared`, "0", `${most}+${three(high)} exposed`]);
     prompts.show(model.payload.pair_branch, values, scale, value => (missing(value) ? "–"
       : `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(Math.abs(value) < 0.0995 ? 3 : 2)}`));
   }
@@ -771,7 +771,7 @@ function droppedPanel(page) {
 
   function oneDraw(spec, layer, draw) {
     const { model } = page, decisions = model.decisions(layer, draw), count = what => decisions.filter(one => one === what).length;
-    const [a, b] = [model.a, model.b].map(model.inText), asked = decisions.length - count("gone");
+    const [a, b] = [model.a, model.b].map(name => model.inText(name).replace(/ alone$/, "")), asked = decisions.length - count("gone");
     const colours = kept(i => decisions[i], () => 1);
     darken(colours, patchesThat("gone", decisions));
     decided.show({ ...spec, colours, hatched: patchesThat("both", decisions) }, {
@@ -1230,7 +1230,7 @@ function panelSvg(page, panelNode) {
   const { payload } = page.model, { layer, signal, branch, class: name, draw } = page.state;
   const provenance = [payload.title, `layer ${layer + 1}`, `${signal}, ${branch}`, `class ${name}`,
     draw === "all" ? many(page.model.count, "draw") : `draw ${draw}`, payload.provenance].join(" · ");
-  const wide = Math.max(20, Math.floor((frame.width - 20) / 5.2)), soft = { fontSize: "10px", fontWeight: 400, color: "var(--soft)" };
+  const wide = Math.max(20, Math.floor((frame.width - 20) / 5.8)), soft = { fontSize: "10px", fontWeight: 400, color: "var(--soft)" };
   const rows = provenance.match(new RegExp(`.{1,${wide}}(\\s|$)|\\S{${wide}}`, "g")) ?? [];
   rows.forEach((text, i) => write(text.trim(), 10, frame.height + 10 + 13 * i, soft));
   const height = frame.height + 14 + 13 * rows.length;

@@ -40,6 +40,7 @@ function tell(news) {
 // A plot drawn on a closed tab has no width yet. A link leads to the tab before the one that makes links.
 const looked = {};
 function visited() {
+  tell({ stopped: false });
   dispatchEvent(new Event("resize"));
   const open = id => document.querySelector(`#${id} > .tab-wrapper [role="tab"][aria-selected="true"]`)?.textContent.trim();
   if (open("tabs") !== "Save") looked.tab = open("tabs");

@@ -56,9 +56,9 @@ def read_bars(html: str) -> list[Bar]:
 
 
 def read_cells(html: str) -> list[list[str]]:
-    """The rows of coloured cells, as `importance.text_table` wrote them."""
-    rows = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
-    found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    """The rows of coloured cells, as `importance.text_table` wrote them, under each one's title."""
+    rows = re.findall(r"<h2>.*?</h2>|<tr>.*?</tr>", html, re.DOTALL)
+    found = [re.findall(r"<(?:h2|th|td)[^>]*>(.*?)</(?:h2|th|td)>", row, re.DOTALL) for row in rows]
     return [[_text(cell) for cell in row] for row in found]
 
 

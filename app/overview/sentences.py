@@ -128,6 +128,7 @@ def dropped_sentence(layer: int, pair: tuple[str, str], drawn: Drawn) -> str:
     verb = "differs" if one.differ == 1 else "differ"
     differ = f"{one.differ:,} of {one.decisions:,} decisions {verb}"
     if one.differ:
+        a, b = a.removesuffix(" alone"), b.removesuffix(" alone")  # of "s_cls alone"
         differ += f": {a} alone drops {one.only_a:,}, {b} alone {one.only_b:,}"
     chance = f"{one.chance_both:,.0f}" if one.chance_both >= 10 else f"{one.chance_both:.1f}"
     return f"{over} {differ}; both drop {one.both:,} (by chance {chance})."
@@ -201,8 +202,8 @@ def _cause(
     if found.kind == "one_token":
         assert found.token is not None
         return (
-            f"one token, {place(found.token, grid)}, takes {100 * found.share:.0f} % of the range "
-            "from least to most important: all others get nearly one p"
+            f"one token, {place(found.token, grid)}, takes {100 * found.share:.0f} % of the "
+            "min-max range: all others get nearly one p"
         )
     low, high = limits
     near_top = high - mean < (high - low) / 4

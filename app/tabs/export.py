@@ -24,8 +24,15 @@ from drople.analysis import Analysis
 from drople.errors import SettingsError
 
 
-def savable(name: str, views: list[View], state: gr.State, *, target: gr.Dropdown) -> list[View]:
-    """The same views, with the button under them; `name` is what its archive is called."""
+def savable(
+    name: str, views: list[View], state: gr.State, *, target: gr.Dropdown, dropout: bool = True
+) -> list[View]:
+    """The same views, with the button under them.
+
+    Args:
+        name: what the archive is called.
+        dropout: whether what they show ran with dropout.
+    """
     button = gr.Button(
         "Save pictures and tables (PNG, SVG, CSV)", size="sm", elem_classes="lens-save",
         elem_id=f"save-{re.sub(r'[^a-z]+', '-', name.lower())}",
@@ -35,7 +42,7 @@ def savable(name: str, views: list[View], state: gr.State, *, target: gr.Dropdow
     asked = [plots, state, target, *own]
     ids = [one.elem_id for view in views for one in view.outputs if isinstance(one, gr.Plot)]
     js = f"(...values) => handOver({json.dumps(ids)}, values.slice(0, {len(asked)}))"
-    download(button, partial(saved, name, tuple(views)), asked, js=js)
+    download(button, partial(saved, name, tuple(views), dropout), asked, js=js)
     return views
 
 
@@ -60,6 +67,7 @@ def zipped(stem: str, files: dict[str, bytes]) -> dict[str, str]:
 def saved(
     name: str,
     views: Sequence[View],
+    dropout: bool,
     plots: str | None,
     analysis: Analysis | None,
     target: str | None,
@@ -69,6 +77,7 @@ def saved(
     with user_errors():
         analysis = required(analysis)
         index = target_index(analysis, target)
+        source = provenance_line(analysis, 0 if dropout else None)
         files: dict[str, bytes] = {}
         notes: dict[str, None] = {}  # in order, each once
         rest = iter(values)
@@ -76,12 +85,14 @@ def saved(
             drawn = view.parts(view.drawn(analysis, target, *islice(rest, len(view.own))))
             shown = _Shown([*zip(view.outputs, map(_value, drawn), strict=True)])
             notes |= dict.fromkeys([*(bar.line for bar in shown.bars), *shown.notes])
-            for what, ending, content in _files(analysis, index, shown, plots=read_object(plots)):
+            for what, ending, content in _files(
+                analysis, index, shown, plots=read_object(plots), source=source
+            ):
                 files[f"{stem_of(analysis, index, what)}.{ending}"] = content
         if not files:
             raise SettingsError("There is nothing to save here yet: compute it first.")
         whole = stem_of(analysis, index, f"drople-{name}")
-        files[f"{whole}.txt"] = "\n\n".join([*notes, provenance_line(analysis)]).encode()
+        files[f"{whole}.txt"] = "\n\n".join([*notes, source]).encode()
         return zipped(whole, files)
 
 
@@ -112,10 +123,15 @@ def read_object(sent: str | None) -> dict[str, Any]:
 
 
 def _files(
-    analysis: Analysis, target: int, shown: _Shown, *, plots: dict[str, dict[str, str]]
+    analysis: Analysis,
+    target: int,
+    shown: _Shown,
+    *,
+    plots: dict[str, dict[str, str]],
+    source: str,
 ) -> Iterator[tuple[str, str, bytes]]:
     """What, file ending and content of each picture and table of a view."""
-    notes = [*shown.notes, provenance_line(analysis)]
+    notes = [*shown.notes, source]
     for one, value in shown.pairs:
         what = one.elem_id or "unnamed"
         if isinstance(one, gr.Image) and isinstance(value, np.ndarray):

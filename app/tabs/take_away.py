@@ -14,7 +14,7 @@ from app.figures.paper import FORMATS, figure_bytes, paper_figure
 from app.overview.payload import Overview
 from app.tabs.export import download, drawn_files, read_object, zipped
 from app.tabs.shared import required, target_index
-from app.wording.paper import caption, methods_text
+from app.wording.paper import caption
 from drople.analysis import Analysis
 from drople.paired_draws import DrawBatch
 from drople.storage.analyses import analysis_bytes
@@ -69,9 +69,9 @@ def taken_away(
         depth = min(max(state.get("layer", 0), 0), layers - 1)
         stem = stem_of(analysis, shown[index], "drople-analysis")
         figure = paper_figure(analysis, depth, index)
-        words = f"{caption(analysis, depth, index)}\n\n{methods_text(analysis)}"
         overview, batches = drawn or (Overview(analysis), ())
         payload = overview.payload(batches)
+        words = f"{caption(analysis, depth, index)}\n\n{payload['methods']}"
         first = {"layer": depth, "class": analysis.classes[shown[index]]}
         drawn_there = read_object(panels)
         pictures = {

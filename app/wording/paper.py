@@ -39,27 +39,27 @@ def methods_text(analysis: Analysis) -> str:
     lines = [
         f"We used the frozen CLIP {known['backbone']} (weights {known['backbone_hash']}) through "
         f"open_clip {known['open_clip']}, PyTorch {known['torch']} and DroPLe Lens "
-        f"{known['drople']} on {known['device']}. Images were resized to "
+        f"{known['drople']} on {known['device']}. Images were resized and cropped to "
         f"{analysis.pixels.shape[0]} pixels. The frozen branch read the classes as "
         f"“{settings.template}”; the classes were {', '.join(analysis.classes)}."
     ]
     if analysis.adapted:
         strategies = ", ".join(CONDITION_NAMES[name] for name in analysis.conditions[2:])
         rate = (
-            "every other dropout at IWTD's mean rate, layer by layer"
+            "vanilla dropout at IWTD's mean rate, layer by layer"
             if settings.matched
             else f"vanilla dropout at p = {dropout.p:g}"
         )
         lines.append(
             f"The adapted branch carried the prompts {known['prompts']} (weights "
-            f"{known['prompts_hash']}). Dropouts compared: {strategies}, acting after each of the "
-            f"first {dropout.image_depth} layers of the image tower"
+            f"{known['prompts_hash']}). The figure shows one draw of {strategies}, acting after "
+            f"each of the first {dropout.image_depth} layers of the image tower"
             + (" and on the text prompts" if settings.drop_text else "")
             + f", mode {dropout.mode}, placement {dropout.placement}, IWTD's p from "
             f"{dropout.p_min:g} to {dropout.p_max:g} with {dropout.normalisation} normalisation "
             f"and signal weights {', '.join(f'{w:g}' for w in vars(dropout.weights).values())} "
-            f"({', '.join(SIGNALS)}); {rate}. All dropouts shared "
-            f"one uniform draw a token and layer (seed {settings.seed})."
+            f"({', '.join(SIGNALS)}); {rate}. Both shared one "
+            f"uniform number a token and layer (seed {settings.seed})."
         )
     method = CAM_METHODS[analysis.maps.method]
     lines.append(

@@ -41,17 +41,20 @@ def disguise_sentence(analysis: Analysis, layer: LayerTrace) -> str:
     )
 
 
-def provenance_line(analysis: Analysis, draws: int = 0) -> str:
+def provenance_line(analysis: Analysis, draws: int | None = 0) -> str:
     """Where the pictures come from, in one line.
 
     Args:
-        draws: of each dropout; 0: none but the one that an analysis with prompts holds itself.
+        draws: of each dropout; 0: none but the one that an analysis with prompts holds itself;
+            None: what is shown ran without dropout.
     """
     known, dropout = analysis.provenance, analysis.settings.dropout
     parts = [f"{known['backbone']}@{known['backbone_hash'][:6]}"]
     if "prompts" in known:
         parts.append(f"{known['prompts']}@{known['prompts_hash'][:6]}")
-    if "prompts" in known or draws:
+    if draws is None:
+        parts.append("no dropout")
+    elif "prompts" in known or draws:
         first, last = analysis.settings.seed, analysis.settings.seed + draws - 1
         parts.append("A: dropout applied now, to fixed weights")
         parts.append(f"{dropout.mode}, p {dropout.p_min:g} to {dropout.p_max:g}")

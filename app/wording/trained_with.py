@@ -8,8 +8,8 @@ from drople.branches import FROZEN
 from drople.lab.trained_with import TRAINED_WITH, Answer, Comparison
 
 HEADERS = (
-    "trained with", "class looked at", "cosine", "answer", "base accuracy", "novel accuracy",
-    "harmonic mean", "learnt for (epochs)", "prompts",
+    "trained with", "p of the class looked at", "cosine", "answer", "base accuracy",
+    "novel accuracy", "harmonic mean", "learnt for (epochs)", "prompts",
 )  # fmt: skip
 
 

@@ -107,6 +107,8 @@ def test_a_link_leads_to_the_tab_it_was_made_for(visit, path):
              "Lab": "#rates-note"}[path[0]]  # fmt: skip
     expect(other.locator(shown).first).to_be_visible()
     expect(other.locator(shown).first).not_to_be_empty()
+    page.locator(CLASSES).fill("walrus, teapot")  # the link is of former settings now
+    expect(page.locator("#link")).to_be_hidden()
 
 
 def test_a_link_made_for_an_uploaded_picture_asks_for_it(visit):

@@ -57,7 +57,7 @@ def tabs():
 def saved(views, analysis, plots="{}"):
     """The archive of a tab, its controls as they stand at first: file name -> content."""
     values = [c.value for view in views for c in view.own]
-    found = export.saved("tab", views, plots, analysis, None, *values)
+    found = export.saved("tab", views, True, plots, analysis, None, *values)
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(found["data"]))) as packed:
         return {name: packed.read(name) for name in packed.namelist()}
 
@@ -111,6 +111,9 @@ def test_cells_are_read_as_rows():
     assert len(rows) == len(trace.layers)
     assert rows[0][0] == "layer 1"
     assert [cell.split()[0] for cell in rows[0][1:6]] == [*trace.words[0][:5]]
+    _, strips = texts.draw(analysis, 0, "blend", "adapted")
+    titles = [row[0] for row in read_cells(strips) if len(row) == 1]
+    assert titles == [analysis.classes[i] for i in analysis.maps.classes]
 
 
 @pytest.mark.parametrize("target", range(len(ODD_NAMES)))

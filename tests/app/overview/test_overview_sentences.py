@@ -129,7 +129,7 @@ WIDE = np.linspace(0.1, 0.5, 20)
 
 
 def test_the_reason_is_chosen_from_the_numbers():
-    assert "one token, row 2, column 3, takes 100 % of the range" in reason(SINK, even(SINK))
+    assert "one token, row 2, column 3, takes 100 % of the min-max" in reason(SINK, even(SINK))
     narrow = reason(CLOSE, even(CLOSE), limits=(0.28, 0.3))
     assert "p may only lie between 0.28 and 0.3: however" in narrow
     assert "no more than 1.0 % of the decisions would differ" in narrow

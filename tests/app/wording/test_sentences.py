@@ -29,6 +29,7 @@ def test_what_rests_on_one_seed_is_called_one_draw():
     assert "one draw, seed 0" in provenance_line(analysed())
     assert "8 draws, seeds 0 to 7" in provenance_line(analysed(), 8)
     assert "draw" not in provenance_line(analysed("frozen only"))
+    assert "no dropout" in provenance_line(analysed(), None)
 
 
 def test_the_provenance_names_weights_and_versions():
