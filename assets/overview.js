@@ -1297,6 +1297,8 @@ function coloured(page, text) {
   });
 }
 
+const PIN = "Pin this result";
+
 /** Builds the overview in `root`, with its places reserved, and returns its handle.
  *  A pinned one (`leader`) is panels alone, which look where its leader does. */
 function mount(root, options = {}) {
@@ -1322,7 +1324,8 @@ function mount(root, options = {}) {
   const said = el("p", { class: "said" }), verdict = el("p", { class: "verdict soft" }), chips = el("div", { class: "chips" });
   page.hint = el("button", { type: "button", class: "hint soft", hidden: true, onclick: () => page.guide.open() }, "New here? Take the five-step guide");
   const pin = el("button", { type: "button", class: "hint soft", hidden: !options.pins && !leader,
-    title: leader ? "" : "Keeps this result beside the next one", onclick: () => (leader ? leader.pin(null) : page.pin(page.model?.payload)) }, leader ? "Unpin" : "Pin this result");
+    title: leader ? "" : "Keeps this result beside the next one", onclick: () => (leader ? leader.pin(null) : page.pin(page.model?.payload)) }, leader ? "Unpin" : PIN);
+  const namePin = () => { if (!leader) pin.textContent = pinned && pinned.id() === page.id ? "Pinned below" : PIN; };
   const aside = el("section", { class: "aside", "aria-label": "Pinned result", hidden: true });
   const foot = el("p", { class: "foot soft" }), live = el("p", { class: "live", "aria-live": "polite" });
   page.card = hoverCard(page);
@@ -1385,7 +1388,8 @@ function mount(root, options = {}) {
     pinned = payload && mount(aside.appendChild(el("div")), { leader: page, state: page.state });
     // The page patches what it was given when the next result comes.
     pinned?.update(JSON.parse(JSON.stringify(payload)));
-    say(live, payload ? "Pinned: it stays here beside the next result." : "Unpinned.");
+    namePin();
+    say(live, payload ? "Pinned below: it stays there beside the next result." : "Unpinned.");
     pin.focus();
   };
   page.step = (what, way) => {
@@ -1449,6 +1453,7 @@ function mount(root, options = {}) {
       root.classList.add("filled");
       render();
       page.hint.hidden = !options.guide || page.guide.seen();
+      namePin();
       if (pinned?.id() === payload.id) pinned.update(JSON.parse(JSON.stringify(payload)));
       return undefined;
     },

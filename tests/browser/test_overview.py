@@ -222,6 +222,7 @@ def test_a_result_is_pinned_beside_the_next(stay):
     pin = stay.get_by_role("button", name="Pin this result")
     pin.press("Enter")
     pinned = stay.locator(".drople-lens.pinned")
+    expect(stay.get_by_role("button", name="Pinned below")).to_be_visible()
     expect(pinned.locator(".said")).to_have_text(said)
     expect(pinned.locator(".panel")).to_have_count(4)
     looking(stay, layer=2, draw="all", **{"class": "dog"})
