@@ -52,7 +52,7 @@ def methods_text(analysis: Analysis) -> str:
         )
         lines.append(
             f"The adapted branch carried the prompts {known['prompts']} (weights "
-            f"{known['prompts_hash']}). The figure shows one draw of {strategies}, acting after "
+            f"{known['prompts_hash']}). The dropouts of the one draw were {strategies}, after "
             f"each of the first {dropout.image_depth} layers of the image tower"
             + (" and on the text prompts" if settings.drop_text else "")
             + f", mode {dropout.mode}, placement {dropout.placement}, IWTD's p from "
