@@ -783,7 +783,7 @@ function droppedPanel(page) {
       ...(count("gone") ? [legend({ class: "box gone", title: "dropped earlier: nothing is left to decide" }, "gone")] : []));
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
     const differ = count("a") + count("b");
-    say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}. `
+    say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}: `
       + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
   }
 
