@@ -86,10 +86,13 @@ class Page:
             yield from self._analysing(form, progress)
 
     def check(self, request: gr.Request | None = None, **values: Any) -> None:
-        """Refuses what cannot be analysed, as far as it is known without a model."""
-        self.newest.mark(request)
+        """Refuses what cannot be analysed, as far as it is known without a model.
+
+        Only what can be ends the draws of the result shown.
+        """
         with user_errors():
             self._question(Form(**values))
+        self.newest.mark(request)
 
     def _question(self, form: Form) -> tuple[tuple[str, ...], Image.Image, AnalysisSettings]:
         """What a form asks: classes, picture and settings.
@@ -145,10 +148,10 @@ class Page:
     ) -> tuple[Any, Any]:
         """The same analysis for another pair of dropouts, before their draws."""
         form = Form(**values)
-        self.newest.mark(request)
         with user_errors():
             if len(set(form.pair)) < 2:
                 raise SettingsError("Choose two different dropouts to compare.")
+            self.newest.mark(request)
             if drawn is None:
                 return gr.skip(), gr.skip()
             overview = replace(drawn[0], pair=form.pair)

@@ -780,7 +780,7 @@ function droppedPanel(page) {
         gone: "dropped earlier" }[decisions[token]] ?? "both keep it"] });
     say(captions[1], `Decisions, draw ${draw}`);
     keys.replaceChildren(...keepers(), legend({ class: "box hatch" }, "both drop"),
-      ...(count("gone") ? [legend({ class: "box gone" }, "gone")] : []));
+      ...(count("gone") ? [legend({ class: "box gone" }, "dropped earlier")] : []));
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
     const differ = count("a") + count("b");
     say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}. `
@@ -960,7 +960,7 @@ function controls(page) {
     klass.show([...model.shown.map(name => [name, name]), ...rest.map(name => [name, `${name} (asks for its maps)`])], state.class);
     const signals = payload.signals.filter(name => payload.importance[state.branch][name]);
     // The list is narrow: "Class (s_cls)" for "Class attention (s_cls)".
-    signal.show(signals.map(name => [name, payload.signal_labels[name].replace(/[ -]attention/, "")]), state.signal);
+    signal.show(signals.map(name => [name, payload.signal_labels[name].replace(/[ -]attention| signals/, "")]), state.signal);
     branch.show(payload.branches.map(name => [name, model.label(name)]), state.branch);
     const single = Array.from({ length: model.count }, (_, i) => [i + 1, `draw ${i + 1}`]);
     draw.show([["all", model.count > 1 ? `all ${model.count}, mean` : model.count ? "the one so far" : "no draw yet"], ...single], state.draw);

@@ -23,9 +23,15 @@ QUIET: dict[str, Any] = {
 }
 
 
-def in_browser(event: Callable[..., Any], script: str, output: Component | None = None) -> Any:
-    """Runs a script on an event, with no request; `output` takes what it gives."""
-    return event(None, None, output, js=script, api_visibility="private")
+def in_browser(
+    event: Callable[..., Any],
+    script: str,
+    output: Component | None = None,
+    *,
+    given: Sequence[Component] = (),
+) -> Any:
+    """Runs a script on an event, with no request; `output` takes what it makes of the given."""
+    return event(None, [*given], output, js=script, api_visibility="private")
 
 
 def independent_event(*events: Callable[..., Any]) -> Callable[..., Any]:
