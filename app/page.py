@@ -34,8 +34,6 @@ from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DROP_MODES, PLACEMENTS
 from drople.traces import LayerTrace
 
-# What the endpoints `/analyse` and `/evidence` take; all else is as the prompts were trained.
-API_FIELDS = ("image", "classes", "backbone", "prompts", "seed")
 NOTHING_NEW = (gr.skip(),) * 4  # what `analyse` yields between its steps
 PICTURE_MISSING = (
     "The link you followed has settings and classes, but not the picture they were for. Add it "
@@ -201,7 +199,7 @@ class Page:
         """Analyses a picture with default settings.
 
         Args:
-            values: of `API_FIELDS`.
+            values: image, classes, backbone, prompts, seed; all else is as trained.
 
         Returns:
             classes; for each condition its cosines, probabilities and logit scale; importance and
@@ -214,7 +212,7 @@ class Page:
         """Analyses a picture with default settings and gives all of it as one file.
 
         Args:
-            values: of `API_FIELDS`.
+            values: image, classes, backbone, prompts, seed; all else is as trained.
 
         Returns:
             name and, in base64, data of an .npz file, which `drople.load_analysis` and

@@ -62,10 +62,13 @@ class Overview:
         if shown and shown[0].maps is not None:
             maps |= {name: one[0] for name, one in shown[0].maps.items()}
         drawn = self._drawn(batches) if batches else None
+        method = CAM_METHODS[self.analysis.maps.method]
         return self._question | {
             "maps": {
                 "layer": self.analysis.maps.layer,
-                "method": CAM_METHODS[self.analysis.maps.method].label,
+                "method": method.label,
+                "signed": method.signed,
+                "caveat": method.caveat,
                 "values": {name: steps(_flat(values)) for name, values in maps.items()},
             },
             "draws": self._draws(batches, drawn) if drawn else None,
