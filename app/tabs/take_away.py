@@ -75,7 +75,7 @@ def taken_away(
         payload = overview.payload(batches)
         described = caption(analysis, draws, layer=depth, index=index)
         words = f"{described}\n\n{payload['methods']}"
-        first = {"layer": depth, "class": analysis.classes[shown[index]]}
+        first = state | {"layer": depth, "class": analysis.classes[shown[index]]}
         drawn_there = read_object(panels)
         pictures = {
             f"panel-{name}.{ending}": content

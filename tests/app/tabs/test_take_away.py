@@ -354,7 +354,7 @@ def unpacked(packed):
 def test_the_button_packs_numbers_draws_page_figure_and_words(tmp_path):
     analysis = analysed()
     overview, batches = Overview(analysis), drawn(analysis)
-    looked = json.dumps({"layer": 1, "class": analysis.classes[1], "opacity": 0.5})
+    looked = json.dumps({"layer": 1, "class": analysis.classes[1], "draw": 2, "opacity": 0.5})
     files = unpacked(taken_away(analysis, (overview, batches), looked, panels=None))
     kinds = {name.rpartition(".")[2]: file for name, file in files.items() if name != "README.txt"}
     assert {"npz", "json", "html", "pdf", "svg", "txt"} == {*kinds}
@@ -363,7 +363,7 @@ def test_the_button_packs_numbers_draws_page_figure_and_words(tmp_path):
     payload = json.loads(kinds["json"])
     assert payload == json.loads(json.dumps(overview.payload(batches)))
     assert payload["draws"]["count"] == 3
-    state = {"layer": 1, "class": analysis.classes[1]}
+    state = {"layer": 1, "class": analysis.classes[1], "draw": 2}
     assert data_of(kinds["html"].decode()) == {"payload": payload, "state": state}
     assert f"“{analysis.classes[1]}”" in kinds["txt"].decode()
     assert "after layer 2" in kinds["txt"].decode()
