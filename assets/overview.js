@@ -797,7 +797,8 @@ function droppedPanel(page) {
     decided.show({ ...spec, colours: kept(i => (counts[i] > 0 ? "a" : counts[i] < 0 ? "b" : ""), i => strength(counts[i] / top)) }, {
       label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. Most: ${model.told(sizes(counts), write)}.`,
       value: () => null });
-    say(captions[1], expected ? "Draws expected to differ" : `Draws in which they differ, of ${model.count}`);
+    const prompted = expected ? 0 : total(sizes(counts).subarray(model.patches));
+    say(captions[1], expected ? "Draws expected to differ" : `Draws that differ, of ${model.count}${prompted ? `; prompts: ${prompted}` : ""}`);
     const colours = new Uint8ClampedArray(1024), panelColour = rgbOf(page.colour("panel"));
     for (let i = 0; i < 256; i++) {
       const at = i / 127.5 - 1, ends = rgbOf(page.colour(at < 0 ? model.b : model.a)), full = strength(expected || Math.abs(at) * top >= 0.5 ? at : 0);
@@ -805,8 +806,7 @@ function droppedPanel(page) {
     }
     const end = expected ? percent(top) : String(top);
     countBar.show(colours, [end, "0", end]);
-    const prompted = expected ? 0 : total(sizes(counts).subarray(model.patches));
-    keys.replaceChildren(...keepers(), ...(prompted ? [el("span", {}, `+ ${prompted} prompts`)] : []));
+    keys.replaceChildren(...keepers());
   }
 
   function render() {
@@ -1208,13 +1208,15 @@ function linesOf(node) {
 /** What a panel shows, as an SVG document: its maps as pictures, the rest as shapes and text. */
 function panelSvg(page, panelNode) {
   const frame = panelNode.getBoundingClientRect(), parts = [], style = getComputedStyle(page.root);
-  const place = box => ({ x: box.left - frame.left, y: box.top - frame.top, width: box.width, height: box.height });
+  // The row of choices under the title is left out, and what is below it moves up.
+  const row = panelNode.querySelector(":scope > .row")?.getBoundingClientRect(), away = row ? row.height + 4 : 0;
+  const place = box => ({ x: box.left - frame.left, y: box.top - frame.top - (row && box.top > row.top ? away : 0), width: box.width, height: box.height });
   const write = (text, x, y, { fontSize, fontWeight, color }) =>
     parts.push(svg("text", { x, y, fill: color, "font-size": fontSize, "font-weight": fontWeight }, text));
   const visit = node => {
     if (node.nodeType === Node.TEXT_NODE) {
       const look = getComputedStyle(node.parentElement);
-      for (const { text, box } of linesOf(node)) write(text.trimEnd(), box.left - frame.left, box.top - frame.top + 0.79 * box.height, look);
+      for (const { text, box } of linesOf(node)) write(text.trimEnd(), place(box).x, place(box).y + 0.79 * box.height, look);
       return;
     }
     if (node.nodeType !== Node.ELEMENT_NODE || node.matches("[data-screen], [aria-checked='false']:not(g), .switch, .row, .spot")) return;
@@ -1237,8 +1239,8 @@ function panelSvg(page, panelNode) {
     ...(draw === "all" ? [] : [`draw ${draw}`]), payload.provenance].join(" · ");
   const wide = Math.max(20, Math.floor((frame.width - 20) / 5.8)), soft = { fontSize: "10px", fontWeight: 400, color: "var(--soft)" };
   const rows = provenance.match(new RegExp(`.{1,${wide}}(\\s|$)|\\S{${wide}}`, "g")) ?? [];
-  rows.forEach((text, i) => write(text.trim(), 10, frame.height + 10 + 13 * i, soft));
-  const height = frame.height + 14 + 13 * rows.length;
+  rows.forEach((text, i) => write(text.trim(), 10, frame.height - away + 10 + 13 * i, soft));
+  const height = frame.height - away + 14 + 13 * rows.length;
   const picture = svg("svg", { xmlns: "http://www.w3.org/2000/svg", width: frame.width, height, viewBox: `0 0 ${frame.width} ${height}`,
     "font-family": "system-ui, sans-serif", "font-size": style.getPropertyValue("--small") },
   svg("title", {}, provenance), svg("rect", { width: frame.width, height, fill: style.getPropertyValue("--panel") }), ...parts);
