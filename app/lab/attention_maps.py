@@ -10,7 +10,7 @@ import gradio as gr
 from app.figures import attention_maps as figures
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question, Result
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
@@ -42,7 +42,6 @@ def build(bench: Bench) -> list[View]:
         row = gr.Slider(1, 14, 7, step=1, label="Row", min_width=120)
         column = gr.Slider(1, 14, 7, step=1, label="Column, prompt", min_width=120)
     with gr.Row(elem_classes="lens-controls"):
-        layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="attention-layer", min_width=160)
         run = gr.Button("Read attention", elem_id="attention-run", min_width=120)
         play = gr.Button("Play", elem_id="attention-play", min_width=90)
         stop = gr.Button("Stop", elem_id="attention-stop", min_width=90)
@@ -57,20 +56,20 @@ def build(bench: Bench) -> list[View]:
             rollout_bar = gr.HTML(elem_id="attention-rollout-bar")
     note = gr.Markdown(elem_id="attention-note", elem_classes="lens-note")
     table = numbers("attention-table", wording.HEADERS, (60, 60, 90, 100, 100, 170, 90))
-    controls = [branch, kind, row, column, layer]
+    controls = [branch, kind, row, column]
     views = Computation(
         compute,
         [
-            View(draw, controls, [heads, heads_bar, rollout, rollout_bar, note]),
-            View(draw_table, controls[:-1], [table]),
+            View(draw, [*controls, bench.layer], [heads, heads_bar, rollout, rollout_bar, note]),
+            View(draw_table, controls, [table]),
         ],
         note, press=PRESS, run=run, per_class=False,
     ).on(bench)  # fmt: skip
     clock = gr.Timer(SECONDS, active=False)
-    play.click(lambda: (1, gr.Timer(active=True)), None, [layer, clock], **QUIET)
+    play.click(lambda: (1, gr.Timer(active=True)), None, [bench.layer, clock], **QUIET)
     stop.click(lambda: gr.Timer(active=False), None, clock, **QUIET)
-    clock.tick(next_layer, [layer, *views[0].held], [layer, clock], **QUIET)
-    return [reach_of(layer), View(draw_reach, [], [row, column]), *views]
+    clock.tick(next_layer, [bench.layer, *views[0].held], [bench.layer, clock], **QUIET)
+    return [View(draw_reach, [], [row, column]), *views]
 
 
 def next_layer(layer: float, result: Result[Layers] | None) -> tuple[Any, Any]:

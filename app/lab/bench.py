@@ -34,6 +34,7 @@ class Bench:
     studio: Studio
     state: gr.State  # the analysis
     target: gr.Dropdown  # the class looked at
+    layer: gr.Slider  # the layer looked at, counted from 1
     source: tuple[Component, Component]  # which backbone and prompts the form names
     model: dict[str, Any]  # how events that run a model queue
 
@@ -154,13 +155,17 @@ def _nothing(output: Block) -> Any:
     return "" if isinstance(output, gr.HTML | gr.Markdown) else None
 
 
-def reach_of(layer: gr.Slider) -> View:
-    """Lets a slider reach the last layer there is."""
+def layer_slider() -> gr.Slider:
+    """Where the layer looked at is shown and chosen; to be rendered."""
+    return gr.Slider(
+        1, 12, 1, step=1, label="Layer looked at", elem_id="layer", min_width=160, render=False,
+        interactive=True,
+    )  # fmt: skip
 
-    def reach(analysis: Analysis, target: int) -> gr.Slider:
-        return gr.Slider(maximum=len(analysis.images[FROZEN].layers))
 
-    return View(reach, [], [layer])
+def draw_reach(analysis: Analysis, target: int) -> gr.Slider:
+    """The slider of layers, which reaches the last one there is."""
+    return gr.Slider(maximum=len(analysis.images[FROZEN].layers))
 
 
 def layer_index(analysis: Analysis, layer: float) -> int:

@@ -11,7 +11,7 @@ import gradio as gr
 from app.figures import direct_path as figures
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture
@@ -27,6 +27,7 @@ INTRO = (
     "the class token; what it writes into other tokens counts in the layer that fetches it."
 )
 LOGIT, LEAD = "its logit", "its lead over the runner-up"
+ALL, ONE = "all layers", "the layer looked at"
 PRESS = "Press Explain: it takes about a second with mini."
 
 
@@ -35,10 +36,7 @@ def build(bench: Bench) -> list[View]:
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         what = gr.Radio([LOGIT, LEAD], value=LOGIT, label="Split", elem_id="direct-what")
-        layer = gr.Slider(
-            0, 12, 0, step=1, label="Map of layer (0: all)", elem_id="direct-layer",
-            min_width=200,
-        )  # fmt: skip
+        layers = gr.Radio([ALL, ONE], value=ALL, label="Map of", elem_id="direct-layers")
         run = gr.Button("Explain", elem_id="direct-run", min_width=90)
     with gr.Row():
         with gr.Column(scale=3, min_width=280):
@@ -48,9 +46,9 @@ def build(bench: Bench) -> list[View]:
             bar = gr.HTML(elem_id="direct-bar")
     note = gr.Markdown(elem_id="direct-note", elem_classes="lens-note")
     table = numbers("direct-table", wording.HEADERS, (220, 100, 100, 100, 130, 100, 110))
-    view = View(draw, [what, layer], [plot, photo, bar, note, table])
+    view = View(draw, [what, layers, bench.layer], [plot, photo, bar, note, table])
     computation = Computation(compute, [view], note, press=PRESS, run=run, needs_prompts=True)
-    return [reach_of(layer), *computation.on(bench)]
+    return computation.on(bench)
 
 
 def compute(question: Question, *, progress: gr.Progress) -> Iterator[dict[str, Explained]]:
@@ -72,7 +70,12 @@ def runner_up(analysis: Analysis, target: int) -> int | None:
 
 
 def draw(
-    analysis: Analysis, target: int, parts: dict[str, Explained], what: str, layer: float
+    analysis: Analysis,
+    target: int,
+    parts: dict[str, Explained],
+    what: str,
+    layers: str,
+    layer: float,
 ) -> tuple[Any, ...]:
     """The bars, the map with its scale, the sentence and the table."""
     shown = what if what in parts else LOGIT
@@ -81,7 +84,7 @@ def draw(
     if shown == LEAD and rival is not None:
         title = f"The lead of {name} over {analysis.classes[rival]}"
     sentence = wording.parts_sentence(one, title)
-    at = None if layer < 1 else layer_index(analysis, layer)
+    at = layer_index(analysis, layer) if layers == ONE else None
     photo = gr.Image(figures.map_panel(analysis, one.image, at), alt_text=sentence)
     bar = colour_bar(figures.map_scale(one.image, at))
     table = table_of(wording.HEADERS, wording.parts_rows(one))

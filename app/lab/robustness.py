@@ -11,7 +11,7 @@ import numpy as np
 from app.figures import robustness as figures
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture
@@ -25,7 +25,7 @@ from drople.perturb.corruptions import CORRUPTIONS
 
 INTRO = (
     "The clean picture beside corrupted and attacked ones: what becomes of the answer, the map "
-    "and the dropped tokens."
+    "and the tokens dropped after the layer looked at."
 )
 TERMS = (
     "Corruptions are ImageNet-C's at severities 1 to 5, with constants made for 224 pixels. The "
@@ -53,8 +53,6 @@ def build(bench: Bench) -> list[View]:
             [(CONDITION_NAMES[name], name) for name in MAPS], value=ADAPTED, label="Map of",
             elem_id="robust-map", min_width=240,
         )  # fmt: skip
-        layer = gr.Slider(1, 12, 1, step=1, label="Drops after layer", elem_id="robust-layer",
-                          min_width=160)  # fmt: skip
     sheet = picture("The strip", "robust-sheet")
     bar = gr.HTML(elem_id="robust-bar")
     note = gr.Markdown(elem_id="robust-note", elem_classes="lens-note")
@@ -69,7 +67,7 @@ def build(bench: Bench) -> list[View]:
     table_all = numbers("kinds-table", wording.KIND_HEADERS, (160, *[90] * 6))
     gr.Markdown(TERMS, elem_classes="lens-note")
     strip = Computation(
-        compute, [View(draw, [kind, shown, layer], [sheet, bar, note, table])], note,
+        compute, [View(draw, [kind, shown, bench.layer], [sheet, bar, note, table])], note,
         press="Press Compare: the first pictures come at once.",
         run=run, stop=stop, inputs=[kind], binding=[kind],
     ).on(bench)  # fmt: skip
@@ -77,7 +75,7 @@ def build(bench: Bench) -> list[View]:
         compute_kinds, [View(draw_kinds, [], [plot, plot_bar, note_all, table_all])], note_all,
         press="Press Compare all kinds: 75 pictures.", run=run_all, stop=stop_all,
     ).on(bench)  # fmt: skip
-    return [reach_of(layer), *strip, *kinds]
+    return [*strip, *kinds]
 
 
 def compute(

@@ -10,15 +10,7 @@ import gradio as gr
 from app.figures import sinks as figures
 from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import (
-    NO_DROPOUT_HERE,
-    Bench,
-    Computation,
-    layer_index,
-    numbers,
-    reach_of,
-    table_of,
-)
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture
@@ -42,7 +34,6 @@ def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
-        layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="sinks-layer", min_width=160)
         run = gr.Button("Find sinks", elem_id="sinks-run", min_width=90)
         stop = gr.Button("Stop", elem_id="sinks-stop", min_width=90)
     with gr.Row(), gr.Column(elem_classes="lens-two"):
@@ -56,13 +47,12 @@ def build(bench: Bench) -> list[View]:
     effects = numbers("sinks-effects", wording.EFFECT_HEADERS, (60, 90, 120, 90, 120, 90, 130, 90))
     table = numbers("sinks-table", wording.HEADERS, (70, 100, 100, 100, 90, 120, 120, 70, 130))
     views = [
-        View(draw, [layer], [sheet, bars, note, table]),
-        View(draw_again, [layer], [again, p_bar, effect, effects]),
+        View(draw, [bench.layer], [sheet, bars, note, table]),
+        View(draw_again, [bench.layer], [again, p_bar, effect, effects]),
     ]
-    computation = Computation(
+    return Computation(
         compute, views, note, press=PRESS, run=run, stop=stop, per_class=False
-    )
-    return [reach_of(layer), *computation.on(bench)]
+    ).on(bench)  # fmt: skip
 
 
 def compute(question: Question, *, progress: gr.Progress) -> Iterator[Effects]:

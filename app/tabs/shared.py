@@ -23,9 +23,15 @@ QUIET: dict[str, Any] = {
 }
 
 
-def in_browser(event: Callable[..., Any], script: str, output: Component | None = None) -> Any:
-    """Runs a script on an event, with no request; `output` takes what it gives."""
-    return event(None, None, output, js=script, api_visibility="private")
+def in_browser(
+    event: Callable[..., Any],
+    script: str,
+    output: Component | list[Component] | None = None,
+    *,
+    given: Component | list[Component] | None = None,
+) -> Any:
+    """Runs a script on an event, with no request; `output` takes what it makes of what is given."""
+    return event(None, given, output, js=script, api_visibility="private")
 
 
 def independent_event(*events: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,10 +68,12 @@ class View:
         """What was drawn, a value an output."""
         return drawn if len(self.outputs) > 1 else [drawn]
 
-    def listen(self, state: gr.State, target: gr.Dropdown) -> None:
-        """Redraws when a control changes."""
-        if self.controls:
-            changes = [control.change for control in self.controls]
+    def listen(
+        self, state: gr.State, target: gr.Dropdown, *, shared: Component | None = None
+    ) -> None:
+        """Redraws when a control changes, but the one that it shares with other views."""
+        changes = [control.change for control in self.controls if control is not shared]
+        if changes:
             self.draw_on(independent_event(*changes), state, target)
 
     def draw_on(self, event: Callable[..., Any], state: gr.State, target: gr.Dropdown) -> None:

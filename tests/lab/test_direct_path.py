@@ -172,4 +172,6 @@ def test_the_view_computes_both_splits():
     said = ask().predictions
     change = said["adapted"].logits[1] - said["frozen"].logits[1]
     assert parts[tab.LOGIT].difference == pytest.approx(float(change), abs=1e-4)
-    assert "The lead of dog over" in tab.draw(ask(), 1, parts, tab.LEAD, 2)[3]
+    assert "The lead of dog over" in tab.draw(ask(), 1, parts, tab.LEAD, tab.ALL, 2)[3]
+    all_layers, one = (tab.draw(ask(), 1, parts, tab.LOGIT, of, 2) for of in (tab.ALL, tab.ONE))
+    assert all_layers[2] != one[2]  # each has its own scale

@@ -14,16 +14,14 @@ import gradio as gr
 import numpy as np
 import pytest
 from analysed import KINDS, ODD_NAMES, analysed, ask
-from furnished import FurnishedStudio
+from computed import bench_of
 from PIL import Image
 
-from app.demo import MODEL
 from app.export.files import Bar, archive, as_csv, as_png, as_svg, read_bars, read_cells, stem_of
 from app.figures.cams import cam_panel, cam_scale
 from app.figures.importance import text_table
 from app.figures.theme import Scale, colour_bar
 from app.lab import rate_curve, selectivity
-from app.lab.bench import Bench
 from app.markdown import plain_text
 from app.tabs import export, texts
 from app.tabs.shared import View
@@ -43,8 +41,7 @@ def draw_map(analysis, target):
 def tabs():
     """The views of a few tabs, one of them with a picture."""
     with gr.Blocks():
-        source = gr.Textbox(), gr.Textbox()
-        bench = Bench(FurnishedStudio(), gr.State(None), gr.Dropdown([]), source, MODEL)
+        bench = bench_of()
         outputs = [gr.Image(label="Map", elem_id="map"), gr.HTML(), gr.Markdown()]
         return {
             "text": texts.build(),
