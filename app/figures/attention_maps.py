@@ -6,7 +6,7 @@ import numpy as np
 
 from app.figures.patches import overlay, strip
 from app.figures.sheets import sheet_of
-from app.figures.theme import Scale
+from app.figures.theme import Picture, Scale
 from drople.analysis import Analysis
 from drople.lab.attention_maps import AttentionLayer
 
@@ -22,26 +22,14 @@ def having_token(layers: list[AttentionLayer], token: int) -> list[AttentionLaye
     return [one for one in layers if token < one.heads.shape[-1]]
 
 
-def heads_scale(layers: list[AttentionLayer], token: int) -> Scale:
-    """One scale for all heads of all layers, cut at the 99.5 % quantile."""
-    known = np.concatenate(
-        [m.ravel() for one in having_token(layers, token) for m in _maps(one, token)]
-    )
-    top = float(np.quantile(known, 0.995))
-    return Scale(0, top, "attention, in multiples of an even share", clipped=True)
-
-
 def heads_strip(
     analysis: Analysis, layers: list[AttentionLayer], layer: int, *, token: int
-) -> np.ndarray:
-    """A tile a head of one layer."""
-    return strip(analysis.pixels, _maps(layers[layer], token), heads_scale(layers, token))
-
-
-def rollout_scale(layers: list[AttentionLayer], layer: int, token: int) -> Scale:
-    """One scale for both tiles, in multiples of an even share of the patches."""
-    top = max(float(np.nanquantile(m, 0.99)) for m in _rollout_maps(layers[layer], token))
-    return Scale(0, top, "share of each patch, in multiples of an even share", clipped=True)
+) -> Picture:
+    """A tile a head of one layer, on a scale of all layers, cut at the 99.5 % quantile; RGBA."""
+    known = np.concatenate([_maps(one, token) for one in having_token(layers, token)])
+    top = float(np.quantile(known, 0.995))
+    scale = Scale(0, top, "attention, in multiples of an even share", clipped=True)
+    return Picture(strip(analysis.pixels, _maps(layers[layer], token), scale), (scale,))
 
 
 def _rollout_maps(one: AttentionLayer, token: int) -> list[np.ndarray]:
@@ -55,9 +43,11 @@ def _rollout_maps(one: AttentionLayer, token: int) -> list[np.ndarray]:
 
 def rollout_sheet(
     analysis: Analysis, branch: str, layers: list[AttentionLayer], *, layer: int, token: int
-) -> np.ndarray:
-    """The mean of the heads beside the rollout; RGBA."""
-    scale = rollout_scale(layers, layer, token)
-    labels = "this layer", f"rollout 1 to {layer + 1}"
-    panels = [overlay(analysis.pixels, map_, scale) for map_ in _rollout_maps(layers[layer], token)]
-    return sheet_of([(branch, label, [one]) for label, one in zip(labels, panels, strict=True)])
+) -> Picture:
+    """The mean of the heads beside the rollout, on one scale; RGBA."""
+    maps = _rollout_maps(layers[layer], token)
+    top = float(np.nanquantile(maps, 0.99, axis=(1, 2)).max())
+    scale = Scale(0, top, "share of each patch, in multiples of an even share", clipped=True)
+    panels = [[overlay(analysis.pixels, map_, scale)] for map_ in maps]
+    columns = zip([branch] * 2, ("this layer", f"rollout 1 to {layer + 1}"), panels, strict=True)
+    return Picture(sheet_of([*columns]), (scale,))

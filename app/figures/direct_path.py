@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.patches import overlay
-from app.figures.theme import ZERO, Scale, plain, symmetric
+from app.figures.theme import ZERO, Picture, plain, symmetric
 from drople.analysis import Analysis
 from drople.lab.direct_path import DirectPath, Explained
 
@@ -24,15 +24,14 @@ def patch_map(path: DirectPath, layer: int | None) -> np.ndarray:
     return path.patches.sum(axis=0) if layer is None else path.patches[layer]
 
 
-def map_scale(path: DirectPath, layer: int | None) -> Scale:
-    """About zero; all layers share one scale, their sum has its own."""
-    arrays = [patch_map(path, None)] if layer is None else list(path.patches)
-    return symmetric(arrays, "part of the difference in logits; orange raises it, blue lowers it")
-
-
-def map_panel(analysis: Analysis, path: DirectPath, layer: int | None) -> np.ndarray:
-    """That map over the photograph."""
-    return overlay(analysis.pixels, patch_map(path, layer), map_scale(path, layer))
+def map_panel(analysis: Analysis, path: DirectPath, layer: int | None) -> Picture:
+    """That map over the photograph; all layers share one scale, their sum has its own."""
+    shown = patch_map(path, layer)
+    scale = symmetric(
+        [shown] if layer is None else list(path.patches),
+        "part of the difference in logits; orange raises it, blue lowers it",
+    )
+    return Picture(overlay(analysis.pixels, shown, scale), (scale,))
 
 
 def layers_figure(explained: Explained) -> go.Figure:

@@ -11,7 +11,7 @@ from app.figures.cams import cam_scale
 from app.figures.dropped import dropped_panel
 from app.figures.patches import enlarge, overlay
 from app.figures.sheets import sheet_of
-from app.figures.theme import Scale, plain
+from app.figures.theme import Picture, Scale, plain
 from drople.analysis import Analysis, ClassMaps
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import target_map
@@ -32,30 +32,23 @@ def drops_of(analysis: Analysis, condition: str) -> str | None:
     return "iwtd" if "iwtd" in analysis.images else None
 
 
-def strip_scale(found: Sequence[Version], condition: str, target: int) -> Scale:
-    """One scale for all versions of a condition's map."""
-    maps = found[0].analysis.maps
-    shown = {one.name: target_map(one.analysis, condition, target) for one in found}
-    values = {name: map_[None] for name, map_ in shown.items() if map_ is not None}
-    return cam_scale(ClassMaps(maps.method, maps.layer, (target,), values, {}), 0)
-
-
-def strip_sheet(found: Sequence[Version], condition: str, layer: int, *, target: int) -> np.ndarray:
+def strip_sheet(found: Sequence[Version], condition: str, layer: int, *, target: int) -> Picture:
     """A column a version: the picture, the map on one scale, the drops after a layer; RGBA."""
-    scale = strip_scale(found, condition, target)
+    known = found[0].analysis.maps
+    maps = {one.name: target_map(one.analysis, condition, target) for one in found}
+    values = {name: map_[None] for name, map_ in maps.items() if map_ is not None}
+    scale = cam_scale(ClassMaps(known.method, known.layer, (target,), values, {}), 0)
     columns = []
     for one in found:
         analysis = one.analysis
-        map_ = target_map(analysis, condition, target)
-        assert map_ is not None
         gone = analysis.maps.unavailable[condition]
-        pictures = [enlarge(analysis.pixels)]
-        pictures.append(overlay(analysis.pixels, map_, scale, opacity=0.7, marked=gone))
+        map_panel = overlay(analysis.pixels, values[one.name][0], scale, marked=gone)
+        pictures = [enlarge(analysis.pixels), map_panel]
         dropping = drops_of(analysis, condition)
         if dropping is not None:
             pictures.append(dropped_panel(analysis, dropping, layer))
         columns.append((condition, one.name, pictures))
-    return sheet_of(columns)
+    return Picture(sheet_of(columns), (scale,))
 
 
 def kinds_figure(found: Mapping[str, np.ndarray]) -> go.Figure:

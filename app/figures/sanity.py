@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from app.figures.names import short_name
 from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
-from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, ZERO, Scale, plain
+from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, ZERO, Picture, Scale, plain
 from drople.analysis import Analysis
 from drople.lab.patch_maps import IMPORTANCE
 from drople.lab.sanity import Depth
@@ -19,7 +19,7 @@ from drople.statistics.correlation import ranks
 RANKS = Scale(0, 1, "rank of a patch within its map, lowest to highest")
 
 
-def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> np.ndarray:
+def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> Picture:
     """One map at every depth, its patches by rank, since ranks are what is compared; RGBA."""
     condition = name if name in CONDITION_COLOURS else analysis.branch
     columns = []
@@ -33,7 +33,7 @@ def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> np.n
             f"last {depth.randomised}: {spearman_text(like)}" if depth.randomised else "as trained"
         )
         columns.append((condition, said, [panel]))
-    return sheet_of(columns)
+    return Picture(sheet_of(columns), (RANKS,))
 
 
 def shared_ranks(values: np.ndarray) -> np.ndarray:

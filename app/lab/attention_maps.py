@@ -8,12 +8,11 @@ from typing import Any
 import gradio as gr
 
 from app.figures import attention_maps as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question, Result
 from app.markdown import plain_text
-from app.tabs.shared import QUIET, View, picture
+from app.tabs.shared import QUIET, View, picture, pictured
 from app.wording import attention_maps as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
@@ -114,16 +113,9 @@ def draw(
     layers, index = attention[shown], layer_index(analysis, layer)
     token, name = token_of(layers[index], kind, row, column)
     sentence = wording.attention_sentence(layers, index, token, name=name)
-    return (
-        gr.Image(figures.heads_strip(analysis, layers, index, token=token), alt_text=sentence),
-        colour_bar(figures.heads_scale(layers, token)),
-        gr.Image(
-            figures.rollout_sheet(analysis, shown, layers, layer=index, token=token),
-            alt_text=sentence,
-        ),
-        colour_bar(figures.rollout_scale(layers, index, token)),
-        plain_text(sentence),
-    )
+    heads = figures.heads_strip(analysis, layers, index, token=token)
+    rollout = figures.rollout_sheet(analysis, shown, layers, layer=index, token=token)
+    return *pictured(heads, sentence), *pictured(rollout, sentence), plain_text(sentence)
 
 
 def draw_table(

@@ -9,12 +9,11 @@ from typing import Any
 import gradio as gr
 
 from app.figures import direct_path as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, picture, pictured
 from app.wording import direct_path as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
@@ -85,7 +84,6 @@ def draw(
         title = f"The lead of {name} over {analysis.classes[rival]}"
     sentence = wording.parts_sentence(one, title)
     at = layer_index(analysis, layer) if layers == ONE else None
-    photo = gr.Image(figures.map_panel(analysis, one.image, at), alt_text=sentence)
-    bar = colour_bar(figures.map_scale(one.image, at))
+    photo = pictured(figures.map_panel(analysis, one.image, at), sentence)
     table = table_of(wording.HEADERS, wording.parts_rows(one))
-    return figures.layers_figure(one), photo, bar, plain_text(sentence), table
+    return figures.layers_figure(one), *photo, plain_text(sentence), table

@@ -14,7 +14,7 @@ from app.glossary import intro
 from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, picture, pictured
 from app.wording import robustness as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
@@ -106,11 +106,8 @@ def draw(
     sentence = wording.strip_sentence(versions, kind, condition, target=target)
     rows = wording.strip_rows(versions, condition, index, target=target)
     table = table_of(wording.strip_headers(analysis, condition), rows)
-    sheet = gr.Image(
-        figures.strip_sheet(versions, condition, index, target=target), alt_text=sentence
-    )
-    bar = colour_bar(figures.strip_scale(versions, condition, target))
-    return sheet, bar, plain_text(sentence), table
+    sheet = figures.strip_sheet(versions, condition, index, target=target)
+    return *pictured(sheet, sentence), plain_text(sentence), table
 
 
 def compute_kinds(question: Question, *, progress: gr.Progress) -> Iterator[dict[str, np.ndarray]]:

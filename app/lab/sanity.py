@@ -9,12 +9,11 @@ import gradio as gr
 
 from app.figures import sanity as figures
 from app.figures.names import MAP_CHOICES
-from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, picture, pictured
 from app.wording import sanity as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
@@ -52,7 +51,7 @@ def build(bench: Bench) -> list[View]:
     note = gr.Markdown(elem_id="sanity-note", elem_classes="lens-note")
     table = numbers("sanity-table", ("blocks randomised",), (110, *[150] * 5))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    view = View(draw, [shown], [sheet, plot, note, table, bar])
+    view = View(draw, [shown], [sheet, bar, plot, note, table])
     return Computation(compute, [view], note, press=PRESS, run=run, stop=stop).on(bench)
 
 
@@ -71,11 +70,10 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[tuple[Dept
 
 def draw(
     analysis: Analysis, target: int, depths: tuple[Depth, ...], shown: str
-) -> tuple[Any, Any, str, dict[str, Any], str]:
-    """The strip, the curve, the sentence, the table and the strip's scale."""
+) -> tuple[Any, str, Any, str, dict[str, Any]]:
+    """The strip, its scale, the curve, the sentence and the table."""
     sentence = wording.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
     name = shown if shown in depths[0].maps else next(iter(depths[0].maps))
-    sheet = gr.Image(figures.cascade_sheet(analysis, depths, name), alt_text=sentence)
+    sheet = pictured(figures.cascade_sheet(analysis, depths, name), sentence)
     table = table_of(wording.cascade_headers(analysis, depths), wording.cascade_rows(depths))
-    figure, bar = figures.cascade_figure(depths), colour_bar(figures.RANKS)
-    return sheet, figure, plain_text(sentence), table, bar
+    return *sheet, figures.cascade_figure(depths), plain_text(sentence), table

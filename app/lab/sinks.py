@@ -8,12 +8,11 @@ from typing import Any
 import gradio as gr
 
 from app.figures import sinks as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Computation, layer_index, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, picture, pictured
 from app.wording import sinks as wording
 from drople.analysis import Analysis
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
@@ -72,9 +71,8 @@ def draw(
     """Norms and attention with the sinks framed, their scales, the sentence and the table."""
     sinks, index = result[0], layer_index(analysis, layer)
     sentence = wording.sinks_sentence(sinks, index)
-    bars = "".join(colour_bar(scale) for scale in figures.sinks_scales(sinks, index))
-    shown = gr.Image(figures.sinks_sheet(analysis, sinks, index), alt_text=sentence)
-    return shown, bars, plain_text(sentence), table_of(wording.HEADERS, wording.sinks_rows(sinks))
+    shown = pictured(figures.sinks_sheet(analysis, sinks, index), sentence)
+    return *shown, plain_text(sentence), table_of(wording.HEADERS, wording.sinks_rows(sinks))
 
 
 def draw_again(
@@ -90,6 +88,4 @@ def draw_again(
     sheet = figures.p_sheet(analysis, after, index)
     if sheet is None:
         sentence = f"No dropout acts after layer {index + 1}. {sentence}"
-        return None, "", plain_text(sentence), table
-    shown = gr.Image(sheet, alt_text=sentence)
-    return shown, colour_bar(figures.p_scale(analysis)), plain_text(sentence), table
+    return *pictured(sheet, sentence), plain_text(sentence), table

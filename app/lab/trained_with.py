@@ -10,13 +10,12 @@ import gradio as gr
 from PIL import Image
 
 from app.figures import trained_with as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, picture, pictured
 from app.wording import trained_with as wording
 from drople.analysis import Analysis
 from drople.errors import SettingsError
@@ -106,11 +105,10 @@ def draw(
         note = PRESS if task in known else plain_text(NOTHING_TO_COMPARE)
         return None, "", note, table_of(wording.HEADERS)
     sentence = wording.trained_sentence(known[task], analysis.classes, target, answers=answers)
-    bar = colour_bar(figures.trained_scale(analysis, target, answers))
     rows = wording.trained_rows(known[task], analysis.classes, target, answers=answers)
     table = table_of(wording.HEADERS, rows)
-    shown = gr.Image(figures.trained_sheet(analysis, target, answers), alt_text=sentence)
-    return shown, bar, plain_text(sentence), table
+    shown = pictured(figures.trained_sheet(analysis, target, answers), sentence)
+    return *shown, plain_text(sentence), table
 
 
 def draw_tasks(studio: Studio, analysis: Analysis, target: int, task: str | None) -> Any:

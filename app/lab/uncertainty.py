@@ -8,12 +8,11 @@ from typing import Any
 import gradio as gr
 
 from app.figures import draws as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
+from app.tabs.shared import View, picture, pictured
 from app.wording import draws as wording
 from drople.analysis import Analysis
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
@@ -81,7 +80,6 @@ def draw(
     sentence = wording.draws_sentence(
         statistics, analysis.classes, target, first_seed=analysis.settings.seed
     )
-    bars = "".join(colour_bar(scale) for scale in figures.draw_scales(analysis, statistics, what))
     table = table_of(wording.HEADERS, wording.draws_rows(statistics))
-    shown = gr.Image(figures.draws_sheet(analysis, statistics, what), alt_text=sentence)
-    return shown, bars, plain_text(sentence), table
+    shown = pictured(figures.draws_sheet(analysis, statistics, what), sentence)
+    return *shown, plain_text(sentence), table

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
+from app.figures.theme import Picture, colour_bar
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
@@ -94,6 +95,13 @@ def picture(label: str, elem_id: str) -> gr.Image:
         label=label, show_label=False, elem_id=elem_id, format="png", interactive=False,
         buttons=["download", "fullscreen"],
     )  # fmt: skip
+
+
+def pictured(made: Picture | None, words: str) -> tuple[gr.Image | None, str]:
+    """What the outputs of a picture and of its scales show, with words for who cannot see it."""
+    if made is None:
+        return None, ""
+    return gr.Image(made.pixels, alt_text=words), "".join(map(colour_bar, made.scales))
 
 
 def required(analysis: Analysis | None) -> Analysis:

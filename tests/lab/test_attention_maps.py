@@ -12,7 +12,7 @@ from analysed import analysed, ask, tiny
 from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.attention_maps import heads_scale, heads_strip
+from app.figures.attention_maps import heads_strip
 from app.lab import attention_maps as tab
 from app.lab.question import Result
 from app.studio import Loaded
@@ -92,8 +92,9 @@ def test_rows_and_words_hold_the_shares():
     for row in rows:
         assert sum(float(cell.rstrip(" %")) for cell in row[2:5]) == pytest.approx(100, abs=0.3)
     assert attention_sentence(layers, 1, 0, name="it").startswith("Layer 2: it gives")
-    assert heads_strip(ask(), layers, 0, token=0).shape[2] == 4
-    assert heads_scale(layers, 0).low == 0
+    shown = heads_strip(ask(), layers, 0, token=0)
+    assert shown.pixels.shape[2] == 4
+    assert shown.scales[0].low == 0
 
 
 def test_a_prompt_that_later_layers_alone_have_can_be_looked_at():
@@ -101,7 +102,7 @@ def test_a_prompt_that_later_layers_alone_have_can_be_looked_at():
     last = layers[-1].heads.shape[-1] - 1
     assert last >= layers[0].heads.shape[-1]
     assert 0 < len(heads_rows(layers, last)) < 16
-    assert heads_scale(layers, last).high > 0
+    assert heads_strip(ask(), layers, 3, token=last).scales[0].high > 0
 
 
 # --- the view ---

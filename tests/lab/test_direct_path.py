@@ -13,7 +13,7 @@ from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 from torch.nn import functional as F
 
-from app.figures.direct_path import layers_figure, map_scale, patch_map
+from app.figures.direct_path import layers_figure, map_panel, patch_map
 from app.lab import direct_path as tab
 from app.studio import Loaded
 from app.wording.direct_path import parts_rows, parts_sentence
@@ -149,8 +149,9 @@ def test_the_table_and_the_bars_sum_to_the_difference():
 def test_maps_of_single_layers_share_one_scale():
     path = parts_of()[tab.LOGIT].image
     np.testing.assert_allclose(sum(patch_map(path, i) for i in range(4)), patch_map(path, None))
-    assert map_scale(path, 0) == map_scale(path, 3)
-    assert map_scale(path, 0).high == pytest.approx(np.abs(path.patches).max())
+    first, last = (map_panel(ask(), path, i).scales for i in (0, 3))
+    assert first == last
+    assert first[0].high == pytest.approx(np.abs(path.patches).max())
 
 
 def test_the_runner_up_is_the_likeliest_other_class():

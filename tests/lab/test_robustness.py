@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.robustness import kinds_figure, strip_scale, strip_sheet
+from app.figures.robustness import kinds_figure, strip_sheet
 from app.lab import robustness as tab
 from app.lab.question import Result
 from app.wording.robustness import (
@@ -145,7 +145,7 @@ def test_likeness_is_over_the_patches_both_have(strip):
 
 def test_one_scale_covers_all_versions(strip):
     top = max(np.abs(one.analysis.maps.values["adapted"][1]).max() for one in strip)
-    scale = strip_scale(strip, "adapted", 1)
+    (scale,) = strip_sheet(strip, "adapted", 0, target=1).scales
     assert (scale.low, scale.high) == pytest.approx((-top, top))
 
 
@@ -153,7 +153,8 @@ def test_one_scale_covers_all_versions(strip):
 def test_strip_and_table_have_a_place_for_every_version(strip, condition):
     for count in (1, len(strip)):
         found = strip[:count]
-        assert strip_sheet(found, condition, 0, target=1).shape[1] == min(count, 4) * 308 - 8
+        sheet = strip_sheet(found, condition, 0, target=1)
+        assert sheet.pixels.shape[1] == min(count, 4) * 308 - 8
         rows = strip_rows(found, condition, 0, target=1)
         assert len(rows) == count
         assert {len(row) for row in rows} == {len(strip_headers(analysed(), condition))}

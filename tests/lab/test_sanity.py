@@ -184,7 +184,7 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
         part = cascade[:count]
         assert len(cascade_rows(part)) == count
         assert {len(row) for row in cascade_rows(part)} == {len(cascade_headers(analysis, part))}
-        assert cascade_sheet(analysis, part, "iwtd").shape[1] == min(count, 4) * 308 - 8
+        assert cascade_sheet(analysis, part, "iwtd").pixels.shape[1] == min(count, 4) * 308 - 8
         figure = cascade_figure(part)
         assert {len(trace.x) for trace in figure.data} == {count}
 
@@ -193,6 +193,6 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
 def test_the_view_runs_with_and_without_prompts(furnished, prompts):
     question = furnished_question(furnished, prompts=prompts)
     steps = list(tab.compute(question, progress=silent))
-    sheet, figure, _, table, _ = tab.draw(question.analysis, 1, steps[-1], "adapted")
+    sheet, _, figure, _, table = tab.draw(question.analysis, 1, steps[-1], "adapted")
     assert [len(depths) for depths in steps] == [1, 2, 3, 4, 5]
     assert sheet.value is not None and figure is not None and len(table["data"]) == 5

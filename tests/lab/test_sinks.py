@@ -112,7 +112,7 @@ def test_both_branches_are_read_as_they_enter_each_layer():
             np.testing.assert_allclose(one.norms, made.entering[0].norm(dim=-1), rtol=1e-6)
     assert len(found["adapted"][0].norms) == len(found["frozen"][0].norms) + 4
     assert list(find_sinks(MODEL.backbone, PIXELS)) == ["frozen"]
-    assert sinks_sheet(ask(), found, 1).shape[1] == 2 * 300 + 8
+    assert sinks_sheet(ask(), found, 1).pixels.shape[1] == 2 * 300 + 8
     assert len(sinks_rows(found)) == 8
 
 

@@ -200,7 +200,7 @@ def test_one_draw_is_called_one_draw():
 @pytest.mark.parametrize("what", [CAM, KEPT])
 def test_the_sheet_has_a_column_a_dropout(what):
     for found in (drawn()[0], drawn()[-1]):
-        assert draws_sheet(analysed(), found, what).shape[1] == 2 * 300 + 8
+        assert draws_sheet(analysed(), found, what).pixels.shape[1] == 2 * 300 + 8
 
 
 def test_draws_are_drawn():
