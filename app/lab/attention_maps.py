@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import attention_maps as figures
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
+from app.lab.display import attention_maps as display
 from app.lab.question import Question, Result
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture, pictured
@@ -113,8 +113,8 @@ def draw(
     layers, index = attention[shown], layer_index(analysis, layer)
     token, name = token_of(layers[index], kind, row, column)
     sentence = wording.attention_sentence(layers, index, token, name=name)
-    heads = figures.heads_strip(analysis, layers, index, token=token)
-    rollout = figures.rollout_sheet(analysis, shown, layers, layer=index, token=token)
+    heads = display.heads_strip(analysis, layers, index, token=token)
+    rollout = display.rollout_sheet(analysis, shown, layers, layer=index, token=token)
     return *pictured(heads, sentence), *pictured(rollout, sentence), plain_text(sentence)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import direct_path as figures
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
+from app.lab.display import direct_path as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
@@ -84,6 +84,6 @@ def draw(
         title = f"The lead of {name} over {analysis.classes[rival]}"
     sentence = wording.parts_sentence(one, title)
     at = layer_index(analysis, layer) if layers == ONE else None
-    photo = pictured(figures.map_panel(analysis, one.image, at), sentence)
+    photo = pictured(display.map_panel(analysis, one.image, at), sentence)
     table = table_of(wording.HEADERS, wording.parts_rows(one))
-    return figures.layers_figure(one), *photo, plain_text(sentence), table
+    return display.layers_figure(one), *photo, plain_text(sentence), table

@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.figures import faithfulness as figures
 from app.figures.names import MAP_CHOICES, map_name
 from app.glossary import intro
 from app.lab import pointing
 from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.display import faithfulness as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
@@ -102,5 +102,5 @@ def draw(
     maps, measured = judged
     sentence = wording.faithfulness_sentence(analysis, measured, target, quantity=quantity)
     rows = wording.faithfulness_rows(analysis, maps, measured, quantity=quantity)
-    figure = figures.curves_figure(analysis, measured, instead, quantity=quantity)
+    figure = display.curves_figure(analysis, measured, instead, quantity=quantity)
     return figure, plain_text(sentence), table_of(wording.HEADERS, rows)

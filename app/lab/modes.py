@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.modes import modes_figure
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.display.modes import modes_figure
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from app.figures.patches import SIDE
-from app.figures.pointing import boxed_photo
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
+from app.lab.display.pointing import boxed_photo
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
 from app.wording.pointing import HEADERS, pointing_rows, pointing_sentence

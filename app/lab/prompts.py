@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.prompts import prompts_figure
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
+from app.lab.display.prompts import prompts_figure
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.residual import residual_figure, schedule_figure, shown_classes
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.display.residual import residual_figure, schedule_figure, shown_classes
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View

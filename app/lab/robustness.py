@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.figures import robustness as figures
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
+from app.lab.display import robustness as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
@@ -43,7 +43,7 @@ def build(bench: Bench) -> list[View]:
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         kind = gr.Dropdown(
-            [(figures.kind_name(one), one) for one in CORRUPTIONS], value=next(iter(CORRUPTIONS)),
+            [(display.kind_name(one), one) for one in CORRUPTIONS], value=next(iter(CORRUPTIONS)),
             label="Corruption", elem_id="robust-kind", filterable=False, min_width=160,
         )  # fmt: skip
         run = gr.Button("Compare", elem_id="robust-run", min_width=90)
@@ -106,7 +106,7 @@ def draw(
     sentence = wording.strip_sentence(versions, kind, condition, target=target)
     rows = wording.strip_rows(versions, condition, index, target=target)
     table = table_of(wording.strip_headers(analysis, condition), rows)
-    sheet = figures.strip_sheet(versions, condition, index, target=target)
+    sheet = display.strip_sheet(versions, condition, index, target=target)
     return *pictured(sheet, sentence), plain_text(sentence), table
 
 
@@ -116,7 +116,7 @@ def compute_kinds(question: Question, *, progress: gr.Progress) -> Iterator[dict
     kinds: dict[str, np.ndarray] = {}
     for kind, answers in run_kinds(branch, question.analysis, question.target):
         kinds = {**kinds, kind: answers}
-        progress((len(kinds), len(CORRUPTIONS)), desc=figures.kind_name(kind))
+        progress((len(kinds), len(CORRUPTIONS)), desc=display.kind_name(kind))
         yield kinds
 
 
@@ -125,5 +125,5 @@ def draw_kinds(
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The grid, its scale, the sentence and the table."""
     table = table_of(wording.KIND_HEADERS, wording.kinds_rows(kinds))
-    figure, bar = figures.kinds_figure(kinds), colour_bar(figures.PROBABILITY)
+    figure, bar = display.kinds_figure(kinds), colour_bar(display.PROBABILITY)
     return figure, bar, plain_text(wording.kinds_sentence(kinds)), table

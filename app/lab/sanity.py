@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import sanity as figures
 from app.figures.names import MAP_CHOICES
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.display import sanity as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
@@ -74,6 +74,6 @@ def draw(
     """The strip, its scale, the curve, the sentence and the table."""
     sentence = wording.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
     name = shown if shown in depths[0].maps else next(iter(depths[0].maps))
-    sheet = pictured(figures.cascade_sheet(analysis, depths, name), sentence)
+    sheet = pictured(display.cascade_sheet(analysis, depths, name), sentence)
     table = table_of(wording.cascade_headers(analysis, depths), wording.cascade_rows(depths))
-    return *sheet, figures.cascade_figure(depths), plain_text(sentence), table
+    return *sheet, display.cascade_figure(depths), plain_text(sentence), table

@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import selectivity as figures
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
+from app.lab.display import selectivity as display
 from app.markdown import plain_text
 from app.tabs.shared import View
 from app.wording import selectivity as wording
@@ -60,7 +60,7 @@ def draw(
     trace = analysis.texts[ADAPTED] if branch == TEXT else analysis.images[ADAPTED]
     row = target if branch == TEXT else 0
     layers, dropout = list(trace.layers), analysis.settings.dropout
-    measured = figures.meters(layers, dropout.p_max, row)
+    measured = display.meters(layers, dropout.p_max, row)
     if not measured:
         return None, "No dropout acts on these tokens.", table_of(METER_HEADERS)
     sentences = [wording.warnings_of(analysis, layers, row), wording.mean_meter(measured)]
@@ -68,9 +68,9 @@ def draw(
     changed = None
     if other in wording.NAMES:
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
-        changed = figures.meters(instead, dropout.p_max, row)
+        changed = display.meters(instead, dropout.p_max, row)
         rows += [[wording.NAMES[other], *cells] for cells in wording.meter_rows(changed)]
         sentences.append(f"With {wording.NAMES[other]}: {wording.mean_meter(changed)}")
-    figure = figures.meter_figure(measured, changed, wording.NAMES.get(other, ""))
+    figure = display.meter_figure(measured, changed, wording.NAMES.get(other, ""))
     table = table_of(METER_HEADERS, rows)
     return figure, plain_text(" ".join(sentences)), table

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import sinks as figures
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, Computation, layer_index, numbers, table_of
+from app.lab.display import sinks as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
@@ -71,7 +71,7 @@ def draw(
     """Norms and attention with the sinks framed, their scales, the sentence and the table."""
     sinks, index = result[0], layer_index(analysis, layer)
     sentence = wording.sinks_sentence(sinks, index)
-    shown = pictured(figures.sinks_sheet(analysis, sinks, index), sentence)
+    shown = pictured(display.sinks_sheet(analysis, sinks, index), sentence)
     return *shown, plain_text(sentence), table_of(wording.HEADERS, wording.sinks_rows(sinks))
 
 
@@ -85,7 +85,7 @@ def draw_again(
         return None, "", note, table_of(wording.EFFECT_HEADERS)
     table = table_of(wording.EFFECT_HEADERS, wording.effect_rows(sink_effects(analysis, after)))
     sentence = wording.effect_sentence(analysis, after, target)
-    sheet = figures.p_sheet(analysis, after, index)
+    sheet = display.p_sheet(analysis, after, index)
     if sheet is None:
         sentence = f"No dropout acts after layer {index + 1}. {sentence}"
     return *pictured(sheet, sentence), plain_text(sentence), table

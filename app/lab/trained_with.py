@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.figures import trained_with as figures
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.display import trained_with as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.studio import Studio
@@ -107,7 +107,7 @@ def draw(
     sentence = wording.trained_sentence(known[task], analysis.classes, target, answers=answers)
     rows = wording.trained_rows(known[task], analysis.classes, target, answers=answers)
     table = table_of(wording.HEADERS, rows)
-    shown = pictured(figures.trained_sheet(analysis, target, answers), sentence)
+    shown = pictured(display.trained_sheet(analysis, target, answers), sentence)
     return *shown, plain_text(sentence), table
 
 

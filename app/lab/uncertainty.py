@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import draws as figures
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.display import uncertainty as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
@@ -43,7 +43,7 @@ def build(bench: Bench) -> list[View]:
         run = gr.Button("Draw", elem_id="draws-run", min_width=90)
         stop = gr.Button("Stop", elem_id="draws-stop", min_width=90)
     what = gr.Radio(
-        [figures.CAM, figures.KEPT], value=figures.CAM, label="Map: mean above, sd below",
+        [display.CAM, display.KEPT], value=display.CAM, label="Map: mean above, sd below",
         elem_id="draws-what",
     )  # fmt: skip
     with gr.Row(), gr.Column(elem_classes="lens-two"):
@@ -81,5 +81,5 @@ def draw(
         statistics, analysis.classes, target, first_seed=analysis.settings.seed
     )
     table = table_of(wording.HEADERS, wording.draws_rows(statistics))
-    shown = pictured(figures.draws_sheet(analysis, statistics, what), sentence)
+    shown = pictured(display.draws_sheet(analysis, statistics, what), sentence)
     return *shown, plain_text(sentence), table

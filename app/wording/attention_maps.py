@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.attention_maps import having_token
+from app.lab.display.attention_maps import having_token
 from app.wording.sentences import place
 from drople.lab.attention_maps import AttentionLayer
 

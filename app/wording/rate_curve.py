@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.rate_curve import QUANTITIES, bounded, interval_of
 from app.figures.theme import CONDITION_NAMES
+from app.lab.display.rate_curve import QUANTITIES, bounded, interval_of
 from drople.lab.rate_curve import NONE, RateCurves
 from drople.statistics.intervals import mean_interval
 from drople.tokens.dropout import COMPARED

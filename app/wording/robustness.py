@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from app.figures.robustness import drops_of, kind_name
 from app.figures.theme import CONDITION_NAMES
+from app.lab.display.robustness import drops_of, kind_name
 from drople.analysis import Analysis
 from drople.lab.robustness import Version, drop_likeness, map_likeness
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.figures.names import map_name
-from app.figures.sanity import spearman_text
+from app.lab.display.sanity import spearman_text
 from drople.analysis import Analysis
 from drople.lab.patch_maps import importance_layers
 from drople.lab.sanity import Depth, Likeness

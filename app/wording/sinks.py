@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.figures.sinks import Found
 from app.figures.theme import CONDITION_NAMES
+from app.lab.display.sinks import Found
 from drople.analysis import Analysis
 from drople.lab.sinks import SinkEffect
 

@@ -12,8 +12,8 @@ from analysed import analysed, ask, tiny
 from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.attention_maps import heads_strip
 from app.lab import attention_maps as tab
+from app.lab.display.attention_maps import heads_strip
 from app.lab.question import Result
 from app.studio import Loaded
 from app.tabs import texts

@@ -9,8 +9,8 @@ import pytest
 from analysed import analysed, ask, tiny
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.modes import modes_figure
 from app.lab import modes as tab
+from app.lab.display.modes import modes_figure
 from app.wording.modes import modes_rows, modes_sentence
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes

@@ -9,8 +9,8 @@ import pytest
 from analysed import analysed
 
 from app.figures.patches import SIDE
-from app.figures.pointing import boxed_photo
 from app.lab import pointing as tab
+from app.lab.display.pointing import boxed_photo
 from app.wording.pointing import pointing_rows, pointing_sentence
 from drople.errors import SettingsError
 from drople.lab.pointing import Box, point

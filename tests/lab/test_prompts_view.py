@@ -9,9 +9,9 @@ import pytest
 from analysed import COOP, KINDS, analysed, ask
 from furnished import FurnishedStudio
 
-from app.figures.prompts import prompts_figure
 from app.lab import prompts as tab
 from app.lab.bench import NO_DROPOUT_HERE
+from app.lab.display.prompts import prompts_figure
 from app.wording.prompts import count_rows, counts_sentence, learnt_rows
 from drople.lab.prompts import clip_parameters, count_prompts, counterpart, learnt_numbers
 from drople.models.backbone import CHECKPOINTS

@@ -9,8 +9,8 @@ from analysed import analysed, ask, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.rate_curve import QUANTITIES, bounded, difference_figure, rates_figure
 from app.lab import rate_curve as tab
+from app.lab.display.rate_curve import QUANTITIES, bounded, difference_figure, rates_figure
 from app.wording.rate_curve import (
     AREA_HEADERS,
     POINT_HEADERS,

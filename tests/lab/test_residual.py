@@ -13,8 +13,8 @@ from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 from torch.nn import functional as F
 
-from app.figures.residual import residual_figure, schedule_figure, shown_classes
 from app.lab import residual as tab
+from app.lab.display.residual import residual_figure, schedule_figure, shown_classes
 from app.studio import Loaded
 from app.wording.residual import TERMS, probability_rows, residual_sentence, term_rows
 from drople.class_texts import describe_classes

@@ -14,8 +14,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.robustness import kinds_figure, strip_sheet
 from app.lab import robustness as tab
+from app.lab.display.robustness import kinds_figure, strip_sheet
 from app.lab.question import Result
 from app.wording.robustness import (
     KIND_HEADERS,

@@ -10,8 +10,8 @@ from computed import furnished_question, silent
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.sanity import cascade_figure, cascade_sheet
 from app.lab import sanity as tab
+from app.lab.display.sanity import cascade_figure, cascade_sheet
 from app.wording.sanity import cascade_headers, cascade_rows, cascade_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes

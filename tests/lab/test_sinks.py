@@ -12,8 +12,8 @@ from computed import asked, silent, views_of
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.patches import outline
-from app.figures.sinks import p_sheet, sinks_sheet
 from app.lab import sinks as tab
+from app.lab.display.sinks import p_sheet, sinks_sheet
 from app.lab.question import Result
 from app.studio import Loaded
 from app.wording.sinks import effect_rows, sinks_rows, sinks_sentence

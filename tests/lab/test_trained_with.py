@@ -13,8 +13,8 @@ from PIL import Image
 from tiny import NAMES, noise_picture
 
 from app.figures.sheets import GAP, LABEL, LINE, TILE
-from app.figures.trained_with import trained_sheet
 from app.lab import trained_with as tab
+from app.lab.display.trained_with import trained_sheet
 from app.lab.question import Question, Result
 from app.wording.trained_with import trained_rows, trained_sentence
 from drople.analysis import AnalysisSettings, analyse

@@ -11,8 +11,8 @@ from analysed import analysed, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.draws import CAM, KEPT, draws_sheet
 from app.lab import uncertainty as tab
+from app.lab.display.uncertainty import CAM, KEPT, draws_sheet
 from app.wording.draws import draws_rows, draws_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
