@@ -13,7 +13,6 @@ from app.lab.display import attention_maps as display
 from app.lab.question import Question, Result
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture, pictured
-from app.wording import attention_maps as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.attention_maps import AttentionLayer, attention_layers
@@ -54,7 +53,7 @@ def build(bench: Bench) -> list[View]:
             rollout = picture("Mean and rollout", "attention-rollout")
             rollout_bar = gr.HTML(elem_id="attention-rollout-bar")
     note = gr.Markdown(elem_id="attention-note", elem_classes="lens-note")
-    table = numbers("attention-table", wording.HEADERS, (60, 60, 90, 100, 100, 170, 90))
+    table = numbers("attention-table", display.HEADERS, (60, 60, 90, 100, 100, 170, 90))
     controls = [branch, kind, row, column]
     views = Computation(
         compute,
@@ -112,7 +111,7 @@ def draw(
     shown = branch if branch in attention else FROZEN
     layers, index = attention[shown], layer_index(analysis, layer)
     token, name = token_of(layers[index], kind, row, column)
-    sentence = wording.attention_sentence(layers, index, token, name=name)
+    sentence = display.attention_sentence(layers, index, token, name=name)
     heads = display.heads_strip(analysis, layers, index, token=token)
     rollout = display.rollout_sheet(analysis, shown, layers, layer=index, token=token)
     return *pictured(heads, sentence), *pictured(rollout, sentence), plain_text(sentence)
@@ -130,7 +129,7 @@ def draw_table(
     """Every head's shares."""
     layers = attention.get(branch, attention[FROZEN])
     token = token_of(layers[0], kind, row, column)[0]
-    return table_of(wording.HEADERS, wording.heads_rows(layers, token))
+    return table_of(display.HEADERS, display.heads_rows(layers, token))
 
 
 def draw_reach(analysis: Analysis, target: int) -> tuple[gr.Slider, gr.Slider]:

@@ -14,7 +14,6 @@ from app.lab.display import direct_path as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
-from app.wording import direct_path as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.lab.branch import run_branches
@@ -44,7 +43,7 @@ def build(bench: Bench) -> list[View]:
             photo = picture("What attention fetches from each patch", "direct-map")
             bar = gr.HTML(elem_id="direct-bar")
     note = gr.Markdown(elem_id="direct-note", elem_classes="lens-note")
-    table = numbers("direct-table", wording.HEADERS, (220, 100, 100, 100, 130, 100, 110))
+    table = numbers("direct-table", display.HEADERS, (220, 100, 100, 100, 130, 100, 110))
     view = View(draw, [what, layers, bench.layer], [plot, photo, bar, note, table])
     computation = Computation(compute, [view], note, press=PRESS, run=run, needs_prompts=True)
     return computation.on(bench)
@@ -82,8 +81,8 @@ def draw(
     title = f"The logit of {name}"
     if shown == LEAD and rival is not None:
         title = f"The lead of {name} over {analysis.classes[rival]}"
-    sentence = wording.parts_sentence(one, title)
+    sentence = display.parts_sentence(one, title)
     at = layer_index(analysis, layer) if layers == ONE else None
     photo = pictured(display.map_panel(analysis, one.image, at), sentence)
-    table = table_of(wording.HEADERS, wording.parts_rows(one))
+    table = table_of(display.HEADERS, display.parts_rows(one))
     return display.layers_figure(one), *photo, plain_text(sentence), table

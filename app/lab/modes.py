@@ -9,11 +9,10 @@ import gradio as gr
 
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
-from app.lab.display.modes import modes_figure
+from app.lab.display.modes import HEADERS, modes_figure, modes_rows, modes_sentence
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording.modes import HEADERS, modes_rows, modes_sentence
 from drople.analysis import Analysis
 from drople.lab.modes import ModeEffect, mode_effect, variants
 

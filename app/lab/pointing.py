@@ -9,10 +9,9 @@ import gradio as gr
 from app.figures.patches import SIDE
 from app.glossary import intro
 from app.lab.bench import Bench, numbers, table_of
-from app.lab.display.pointing import boxed_photo
+from app.lab.display.pointing import HEADERS, boxed_photo, pointing_rows, pointing_sentence
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
-from app.wording.pointing import HEADERS, pointing_rows, pointing_sentence
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.patch_maps import baseline_maps, judged_maps

@@ -10,18 +10,18 @@ import gradio as gr
 
 from app.glossary import intro
 from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
-from app.lab.display.prompts import prompts_figure
-from app.markdown import plain_text
-from app.studio import Studio
-from app.tabs.shared import View
-from app.wording.prompts import (
+from app.lab.display.prompts import (
     HEADERS,
     LEARNT_HEADERS,
     count_rows,
     counts_sentence,
     learnt_rows,
     learnt_sentence,
+    prompts_figure,
 )
+from app.markdown import plain_text
+from app.studio import Studio
+from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.errors import DropleError

@@ -13,7 +13,6 @@ from app.lab.display import rate_curve as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording import rate_curve as wording
 from drople.analysis import Analysis
 from drople.lab.rate_curve import RATES, RateCurves, run_rates
 
@@ -49,9 +48,9 @@ def build(bench: Bench) -> list[View]:
     )
     plot = gr.Plot(show_label=False, elem_id="rates-plot")
     note = gr.Markdown(elem_id="rates-note", elem_classes="lens-note")
-    areas = numbers("rates-areas", wording.AREA_HEADERS, (140, 190, 190, 190, 190))
+    areas = numbers("rates-areas", display.AREA_HEADERS, (140, 190, 190, 190, 190))
     with gr.Accordion("All points as numbers", open=False):
-        points = numbers("rates-points", wording.POINT_HEADERS, (140, 80, 90, 70, *[190] * 4))
+        points = numbers("rates-points", display.POINT_HEADERS, (140, 80, 90, 70, *[190] * 4))
     gr.Markdown(TERMS, elem_classes="lens-note")
     return Computation(
         compute, [View(draw, [quantity, every], [plot, note, areas, points])], note,
@@ -80,8 +79,8 @@ def draw(
     """The curves, the sentence and both tables."""
     complete, curves = drawn
     seed = analysis.settings.seed
-    sentence = wording.rates_sentence(curves, analysis.classes[target], complete, first_seed=seed)
-    areas = table_of(wording.AREA_HEADERS, wording.area_rows(curves))
-    points = table_of(wording.POINT_HEADERS, wording.point_rows(curves))
+    sentence = display.rates_sentence(curves, analysis.classes[target], complete, first_seed=seed)
+    areas = table_of(display.AREA_HEADERS, display.area_rows(curves))
+    points = table_of(display.POINT_HEADERS, display.point_rows(curves))
     figure = (display.rates_figure if every else display.difference_figure)(curves, quantity)
     return figure, plain_text(sentence), areas, points

@@ -9,17 +9,19 @@ import gradio as gr
 
 from app.glossary import intro
 from app.lab.bench import Bench, Computation, numbers, table_of
-from app.lab.display.residual import residual_figure, schedule_figure, shown_classes
-from app.lab.question import Question
-from app.markdown import plain_text
-from app.tabs.shared import View
-from app.wording.residual import (
+from app.lab.display.residual import (
     HEADERS,
     TERM_HEADERS,
     probability_rows,
+    residual_figure,
     residual_sentence,
+    schedule_figure,
+    shown_classes,
     term_rows,
 )
+from app.lab.question import Question
+from app.markdown import plain_text
+from app.tabs.shared import View
 from drople.analysis import Analysis
 from drople.lab.residual import EPOCHS, TrainingStep, lambdas, read_step, training_step
 

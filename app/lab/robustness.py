@@ -15,7 +15,6 @@ from app.lab.display import robustness as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
-from app.wording import robustness as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
@@ -64,7 +63,7 @@ def build(bench: Bench) -> list[View]:
     plot = gr.Plot(show_label=False, elem_id="kinds-plot")
     plot_bar = gr.HTML(elem_id="kinds-bar")
     note_all = gr.Markdown(elem_id="kinds-note", elem_classes="lens-note")
-    table_all = numbers("kinds-table", wording.KIND_HEADERS, (160, *[90] * 6))
+    table_all = numbers("kinds-table", display.KIND_HEADERS, (160, *[90] * 6))
     gr.Markdown(TERMS, elem_classes="lens-note")
     strip = Computation(
         compute, [View(draw, [kind, shown, bench.layer], [sheet, bar, note, table])], note,
@@ -103,9 +102,9 @@ def draw(
     """The strip, its scale, the sentence and the table."""
     condition = shown if shown in analysis.images else FROZEN
     index = layer_index(analysis, layer)
-    sentence = wording.strip_sentence(versions, kind, condition, target=target)
-    rows = wording.strip_rows(versions, condition, index, target=target)
-    table = table_of(wording.strip_headers(analysis, condition), rows)
+    sentence = display.strip_sentence(versions, kind, condition, target=target)
+    rows = display.strip_rows(versions, condition, index, target=target)
+    table = table_of(display.strip_headers(analysis, condition), rows)
     sheet = display.strip_sheet(versions, condition, index, target=target)
     return *pictured(sheet, sentence), plain_text(sentence), table
 
@@ -124,6 +123,6 @@ def draw_kinds(
     analysis: Analysis, target: int, kinds: dict[str, np.ndarray]
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The grid, its scale, the sentence and the table."""
-    table = table_of(wording.KIND_HEADERS, wording.kinds_rows(kinds))
+    table = table_of(display.KIND_HEADERS, display.kinds_rows(kinds))
     figure, bar = display.kinds_figure(kinds), colour_bar(display.PROBABILITY)
-    return figure, bar, plain_text(wording.kinds_sentence(kinds)), table
+    return figure, bar, plain_text(display.kinds_sentence(kinds)), table

@@ -14,7 +14,6 @@ from app.lab.display import sanity as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
-from app.wording import sanity as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.sanity import Depth, depths_of, run_cascade
@@ -72,8 +71,8 @@ def draw(
     analysis: Analysis, target: int, depths: tuple[Depth, ...], shown: str
 ) -> tuple[Any, str, Any, str, dict[str, Any]]:
     """The strip, its scale, the curve, the sentence and the table."""
-    sentence = wording.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
+    sentence = display.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
     name = shown if shown in depths[0].maps else next(iter(depths[0].maps))
     sheet = pictured(display.cascade_sheet(analysis, depths, name), sentence)
-    table = table_of(wording.cascade_headers(analysis, depths), wording.cascade_rows(depths))
+    table = table_of(display.cascade_headers(analysis, depths), display.cascade_rows(depths))
     return *sheet, display.cascade_figure(depths), plain_text(sentence), table

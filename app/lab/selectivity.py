@@ -11,7 +11,6 @@ from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
 from app.lab.display import selectivity as display
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording import selectivity as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.selectivity import what_if
@@ -28,7 +27,7 @@ TERMS = (
     "which tokens have gone. The what-ifs are ours, not the released code's; a sink lies above "
     "Q3 + 3 (Q3 − Q1) of the importance."
 )
-METER_HEADERS = ("normalisation", *wording.HEADERS)
+METER_HEADERS = ("normalisation", *display.HEADERS)
 PICTURE, TEXT = "picture", "text of the class looked at"
 
 
@@ -40,7 +39,7 @@ def build(bench: Bench) -> list[View]:
             [PICTURE, TEXT], value=PICTURE, label="Tokens", elem_id="meter-branch", min_width=200
         )
         other = gr.Dropdown(
-            [("no other", ""), *((name, key) for key, name in wording.NAMES.items())], value="rank",
+            [("no other", ""), *((name, key) for key, name in display.NAMES.items())], value="rank",
             label="What if the importance were brought to 0 … 1 by", elem_id="meter-what-if",
             filterable=False, min_width=240,
         )  # fmt: skip
@@ -63,14 +62,14 @@ def draw(
     measured = display.meters(layers, dropout.p_max, row)
     if not measured:
         return None, "No dropout acts on these tokens.", table_of(METER_HEADERS)
-    sentences = [wording.warnings_of(analysis, layers, row), wording.mean_meter(measured)]
-    rows = [["as it is", *cells] for cells in wording.meter_rows(measured)]
+    sentences = [display.warnings_of(analysis, layers, row), display.mean_meter(measured)]
+    rows = [["as it is", *cells] for cells in display.meter_rows(measured)]
     changed = None
-    if other in wording.NAMES:
+    if other in display.NAMES:
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
         changed = display.meters(instead, dropout.p_max, row)
-        rows += [[wording.NAMES[other], *cells] for cells in wording.meter_rows(changed)]
-        sentences.append(f"With {wording.NAMES[other]}: {wording.mean_meter(changed)}")
-    figure = display.meter_figure(measured, changed, wording.NAMES.get(other, ""))
+        rows += [[display.NAMES[other], *cells] for cells in display.meter_rows(changed)]
+        sentences.append(f"With {display.NAMES[other]}: {display.mean_meter(changed)}")
+    figure = display.meter_figure(measured, changed, display.NAMES.get(other, ""))
     table = table_of(METER_HEADERS, rows)
     return figure, plain_text(" ".join(sentences)), table

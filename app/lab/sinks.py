@@ -13,7 +13,6 @@ from app.lab.display import sinks as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
-from app.wording import sinks as wording
 from drople.analysis import Analysis
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 
@@ -43,8 +42,8 @@ def build(bench: Bench) -> list[View]:
         again = picture("p with and without sinks on the scale", "sinks-p")
         p_bar = gr.HTML(elem_id="sinks-p-bar")
     effect = gr.Markdown(elem_id="sinks-effect", elem_classes="lens-note")
-    effects = numbers("sinks-effects", wording.EFFECT_HEADERS, (60, 90, 120, 90, 120, 90, 130, 90))
-    table = numbers("sinks-table", wording.HEADERS, (70, 100, 100, 100, 90, 120, 120, 70, 130))
+    effects = numbers("sinks-effects", display.EFFECT_HEADERS, (60, 90, 120, 90, 120, 90, 130, 90))
+    table = numbers("sinks-table", display.HEADERS, (70, 100, 100, 100, 90, 120, 120, 70, 130))
     views = [
         View(draw, [bench.layer], [sheet, bars, note, table]),
         View(draw_again, [bench.layer], [again, p_bar, effect, effects]),
@@ -70,9 +69,9 @@ def draw(
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """Norms and attention with the sinks framed, their scales, the sentence and the table."""
     sinks, index = result[0], layer_index(analysis, layer)
-    sentence = wording.sinks_sentence(sinks, index)
+    sentence = display.sinks_sentence(sinks, index)
     shown = pictured(display.sinks_sheet(analysis, sinks, index), sentence)
-    return *shown, plain_text(sentence), table_of(wording.HEADERS, wording.sinks_rows(sinks))
+    return *shown, plain_text(sentence), table_of(display.HEADERS, display.sinks_rows(sinks))
 
 
 def draw_again(
@@ -82,9 +81,9 @@ def draw_again(
     after, index = result[1], layer_index(analysis, layer)
     if after is None:
         note = "" if analysis.adapted else NO_DROPOUT_HERE
-        return None, "", note, table_of(wording.EFFECT_HEADERS)
-    table = table_of(wording.EFFECT_HEADERS, wording.effect_rows(sink_effects(analysis, after)))
-    sentence = wording.effect_sentence(analysis, after, target)
+        return None, "", note, table_of(display.EFFECT_HEADERS)
+    table = table_of(display.EFFECT_HEADERS, display.effect_rows(sink_effects(analysis, after)))
+    sentence = display.effect_sentence(analysis, after, target)
     sheet = display.p_sheet(analysis, after, index)
     if sheet is None:
         sentence = f"No dropout acts after layer {index + 1}. {sentence}"

@@ -16,7 +16,6 @@ from app.lab.question import Question
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View, picture, pictured
-from app.wording import trained_with as wording
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.trained_with import (
@@ -56,7 +55,7 @@ def build(bench: Bench) -> list[View]:
     sheet = picture("Trained with", "trained-sheet")
     bar = gr.HTML(elem_id="trained-bar")
     note = gr.Markdown(elem_id="trained-note", elem_classes="lens-note")
-    table = numbers("trained-table", wording.HEADERS, (120, 90, 80, 100, 100, 100, 100, 100, 180))
+    table = numbers("trained-table", display.HEADERS, (120, 90, 80, 100, 100, 100, 100, 100, 180))
     views = Computation(
         compute, [View(partial(draw, bench.studio), [task], [sheet, bar, note, table])], note,
         press=None, run=run, stop=stop, inputs=[task], binding=[task], same=same_picture,
@@ -103,10 +102,10 @@ def draw(
     known = known_tasks(studio, analysis.provenance["backbone"])
     if task not in known or answers is None:
         note = PRESS if task in known else plain_text(NOTHING_TO_COMPARE)
-        return None, "", note, table_of(wording.HEADERS)
-    sentence = wording.trained_sentence(known[task], analysis.classes, target, answers=answers)
-    rows = wording.trained_rows(known[task], analysis.classes, target, answers=answers)
-    table = table_of(wording.HEADERS, rows)
+        return None, "", note, table_of(display.HEADERS)
+    sentence = display.trained_sentence(known[task], analysis.classes, target, answers=answers)
+    rows = display.trained_rows(known[task], analysis.classes, target, answers=answers)
+    table = table_of(display.HEADERS, rows)
     shown = pictured(display.trained_sheet(analysis, target, answers), sentence)
     return *shown, plain_text(sentence), table
 

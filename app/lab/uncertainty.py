@@ -13,7 +13,6 @@ from app.lab.display import uncertainty as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
-from app.wording import draws as wording
 from drople.analysis import Analysis
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
 
@@ -50,7 +49,7 @@ def build(bench: Bench) -> list[View]:
         sheet = picture("Mean and sd over the draws", "draws-mean")
         bars = gr.HTML(elem_id="draws-bars")
     note = gr.Markdown(elem_id="draws-note", elem_classes="lens-note")
-    table = numbers("draws-table", wording.HEADERS, (150, 80, 110, 120, 70, 100, 80, 120))
+    table = numbers("draws-table", display.HEADERS, (150, 80, 110, 120, 70, 100, 80, 120))
     return Computation(
         compute, [View(draw, [what], [sheet, bars, note, table])], note,
         press=PRESS, run=run, stop=stop, inputs=[most, width], needs_prompts=True,
@@ -77,9 +76,9 @@ def draw(
     analysis: Analysis, target: int, statistics: dict[str, DrawStatistics], what: str
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The maps, their scales, the sentence and the table."""
-    sentence = wording.draws_sentence(
+    sentence = display.draws_sentence(
         statistics, analysis.classes, target, first_seed=analysis.settings.seed
     )
-    table = table_of(wording.HEADERS, wording.draws_rows(statistics))
+    table = table_of(display.HEADERS, display.draws_rows(statistics))
     shown = pictured(display.draws_sheet(analysis, statistics, what), sentence)
     return *shown, plain_text(sentence), table

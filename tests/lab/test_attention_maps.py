@@ -13,11 +13,10 @@ from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 
 from app.lab import attention_maps as tab
-from app.lab.display.attention_maps import heads_strip
+from app.lab.display.attention_maps import attention_sentence, heads_rows, heads_strip
 from app.lab.question import Result
 from app.studio import Loaded
 from app.tabs import texts
-from app.wording.attention_maps import attention_sentence, heads_rows
 from drople.analysis import analyse
 from drople.lab.attention_maps import attention_layers, roll_out
 from drople.models.prompts import PromptPlan

@@ -14,9 +14,14 @@ from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 from torch.nn import functional as F
 
 from app.lab import direct_path as tab
-from app.lab.display.direct_path import layers_figure, map_panel, patch_map
+from app.lab.display.direct_path import (
+    layers_figure,
+    map_panel,
+    parts_rows,
+    parts_sentence,
+    patch_map,
+)
 from app.studio import Loaded
-from app.wording.direct_path import parts_rows, parts_sentence
 from drople.class_texts import describe_classes
 from drople.lab.branch import run_branches
 from drople.lab.direct_path import direct_path, explain_difference

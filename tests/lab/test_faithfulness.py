@@ -13,8 +13,12 @@ from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
 from app.lab import faithfulness as tab
-from app.lab.display.faithfulness import curves_figure
-from app.wording.faithfulness import HEADERS, faithfulness_rows, faithfulness_sentence
+from app.lab.display.faithfulness import (
+    HEADERS,
+    curves_figure,
+    faithfulness_rows,
+    faithfulness_sentence,
+)
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
 from drople.lab.faithfulness import (

@@ -10,8 +10,7 @@ from analysed import analysed, ask, tiny
 from tiny import NAMES, noise_picture, prompted
 
 from app.lab import modes as tab
-from app.lab.display.modes import modes_figure
-from app.wording.modes import modes_rows, modes_sentence
+from app.lab.display.modes import modes_figure, modes_rows, modes_sentence
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
 from drople.lab.modes import OFFICIAL, mode_effect, variants

@@ -10,8 +10,7 @@ from analysed import analysed
 
 from app.figures.patches import SIDE
 from app.lab import pointing as tab
-from app.lab.display.pointing import boxed_photo
-from app.wording.pointing import pointing_rows, pointing_sentence
+from app.lab.display.pointing import boxed_photo, pointing_rows, pointing_sentence
 from drople.errors import SettingsError
 from drople.lab.pointing import Box, point
 

@@ -11,8 +11,7 @@ from furnished import FurnishedStudio
 
 from app.lab import prompts as tab
 from app.lab.bench import NO_DROPOUT_HERE
-from app.lab.display.prompts import prompts_figure
-from app.wording.prompts import count_rows, counts_sentence, learnt_rows
+from app.lab.display.prompts import count_rows, counts_sentence, learnt_rows, prompts_figure
 from drople.lab.prompts import clip_parameters, count_prompts, counterpart, learnt_numbers
 from drople.models.backbone import CHECKPOINTS
 from drople.models.prompts import PromptPlan

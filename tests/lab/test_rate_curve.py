@@ -10,12 +10,15 @@ from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
 from app.lab import rate_curve as tab
-from app.lab.display.rate_curve import QUANTITIES, bounded, difference_figure, rates_figure
-from app.wording.rate_curve import (
+from app.lab.display.rate_curve import (
     AREA_HEADERS,
     POINT_HEADERS,
+    QUANTITIES,
     area_rows,
+    bounded,
+    difference_figure,
     point_rows,
+    rates_figure,
     rates_sentence,
 )
 from drople.analysis import AnalysisSettings, analyse

@@ -14,9 +14,16 @@ from tiny import NAMES, noise_picture, prompted
 from torch.nn import functional as F
 
 from app.lab import residual as tab
-from app.lab.display.residual import residual_figure, schedule_figure, shown_classes
+from app.lab.display.residual import (
+    TERMS,
+    probability_rows,
+    residual_figure,
+    residual_sentence,
+    schedule_figure,
+    shown_classes,
+    term_rows,
+)
 from app.studio import Loaded
-from app.wording.residual import TERMS, probability_rows, residual_sentence, term_rows
 from drople.class_texts import describe_classes
 from drople.lab.residual import EPOCHS, STEP, lambdas, read_step, training_step
 from drople.models.prompts import PromptPlan

@@ -15,16 +15,17 @@ from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
 from app.lab import robustness as tab
-from app.lab.display.robustness import kinds_figure, strip_sheet
-from app.lab.question import Result
-from app.wording.robustness import (
+from app.lab.display.robustness import (
     KIND_HEADERS,
+    kinds_figure,
     kinds_rows,
     kinds_sentence,
     strip_headers,
     strip_rows,
     strip_sentence,
+    strip_sheet,
 )
+from app.lab.question import Result
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch

@@ -11,8 +11,13 @@ from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
 from app.lab import sanity as tab
-from app.lab.display.sanity import cascade_figure, cascade_sheet
-from app.wording.sanity import cascade_headers, cascade_rows, cascade_sentence
+from app.lab.display.sanity import (
+    cascade_figure,
+    cascade_headers,
+    cascade_rows,
+    cascade_sentence,
+    cascade_sheet,
+)
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.patch_maps import IMPORTANCE

@@ -13,10 +13,9 @@ from tiny import NAMES, noise_picture, prompted
 
 from app.figures.patches import outline
 from app.lab import sinks as tab
-from app.lab.display.sinks import p_sheet, sinks_sheet
+from app.lab.display.sinks import effect_rows, p_sheet, sinks_rows, sinks_sentence, sinks_sheet
 from app.lab.question import Result
 from app.studio import Loaded
-from app.wording.sinks import effect_rows, sinks_rows, sinks_sentence
 from drople.analysis import analyse
 from drople.errors import SettingsError
 from drople.lab.sinks import (

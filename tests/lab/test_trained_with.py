@@ -14,9 +14,8 @@ from tiny import NAMES, noise_picture
 
 from app.figures.sheets import GAP, LABEL, LINE, TILE
 from app.lab import trained_with as tab
-from app.lab.display.trained_with import trained_sheet
+from app.lab.display.trained_with import trained_rows, trained_sentence, trained_sheet
 from app.lab.question import Question, Result
-from app.wording.trained_with import trained_rows, trained_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.errors import SettingsError
 from drople.lab.trained_with import (

@@ -12,8 +12,7 @@ from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
 from app.lab import uncertainty as tab
-from app.lab.display.uncertainty import CAM, KEPT, draws_sheet
-from app.wording.draws import draws_rows, draws_sentence
+from app.lab.display.uncertainty import CAM, KEPT, draws_rows, draws_sentence, draws_sheet
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.uncertainty import MINIMUM, Moments, narrow_enough, run_draws

@@ -1,17 +1,21 @@
-"""Faithfulness: deletion and insertion curves of maps beside their baselines, and their areas."""
+"""Faithfulness: deletion and insertion curves beside baselines, and which maps they support."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.figures.names import map_name, short_name
-from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, band, plain
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, IMPORTANCE_COLOUR, band, plain
 from drople.analysis import Analysis
-from drople.lab.faithfulness import DIRECTIONS, Curve, Faithfulness, Measure, Quantity
+from drople.lab.faithfulness import DIRECTIONS, MEASURES, Curve, Faithfulness, Measure, Quantity
 from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM
 from drople.statistics.intervals import prediction_interval
+from drople.statistics.sparsity import gini_index
 
 BASELINE_COLOUR = "#a16207"
 _DASHES = {IMPORTANCE: "longdash", CENTRE: "dash", EDGES: "dot"}
@@ -69,3 +73,106 @@ def _add_random(
         line={"color": "#78716c", "width": 1.5},
         hovertemplate="<b>random</b><br>%{x:.0%} of the patches: %{y:.3f}<extra></extra>", **group,
     )  # fmt: skip
+
+
+_BETTER = {"deletion": "lower", "insertion": "higher"}
+_AREAS = tuple(
+    f"{m.direction}, {m.replacement} ({_BETTER[m.direction]} is better)" for m in MEASURES
+)
+HEADERS = ("map", *_AREAS, "beats every baseline in", "sparsity (Gini)")
+
+
+def faithfulness_rows(
+    analysis: Analysis, maps: Mapping[str, np.ndarray], found: Faithfulness, *, quantity: Quantity
+) -> list[list[str]]:
+    """The rows under `HEADERS`, of the maps and baselines measured so far."""
+    areas = {measure: found.areas(measure, quantity) for measure in MEASURES}
+    names = [name for name in maps if any(name in of for of in areas.values())]
+    rows = []
+    for name in names:
+        cells = [f"{of[name]:.3f}" if name in of else "–" for of in areas.values()]
+        sparse = gini_index(maps[name])
+        rows.append(
+            [map_name(analysis, name), *cells, _beaten(found, name, quantity),
+             "–" if sparse is None else f"{sparse:.2f}"]
+        )  # fmt: skip
+    random = [_random_cell(found.random_areas(measure, quantity)) for measure in MEASURES]
+    return [*rows, [map_name(analysis, RANDOM), *random, "–", "–"]] if rows else []
+
+
+def _random_cell(areas: np.ndarray) -> str:
+    if not areas.size:
+        return "–"
+    interval = prediction_interval(areas)
+    around = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else " (one order)"
+    return f"{areas.mean():.3f}{around}"
+
+
+def _wins(found: Faithfulness, name: str, quantity: Quantity) -> tuple[int, int]:
+    """In how many measures a map beats every baseline, and of how many that is known."""
+    known = [found.beats_baselines(name, measure, quantity) for measure in MEASURES]
+    return sum(one is True for one in known), sum(one is not None for one in known)
+
+
+def _beaten(found: Faithfulness, name: str, quantity: Quantity) -> str:
+    wins, known = _wins(found, name, quantity)
+    return "–" if name in (CENTRE, EDGES) or not known else f"{wins} of {known}"
+
+
+def faithfulness_sentence(
+    analysis: Analysis, found: Faithfulness, target: int, *, quantity: Quantity
+) -> str:
+    """Which maps are evidence at all, and where the measures contradict each other."""
+    branch = CONDITION_NAMES[analysis.branch]
+    first = {m: next(iter(of.values())) for m, of in found.curves.items() if of}
+    ends = [
+        f"{curve.values(quantity)[-1]:.2f} wholly replaced by the {measure.replacement}"
+        for measure, curve in first.items()
+        if measure.direction == "deletion"
+    ]
+    whole = next(curve.values(quantity)[0] for m, curve in first.items() if m.sign < 0)
+    said = (
+        f"{analysis.classes[target]}, {branch} branch: {quantity} {whole:.2f} for the whole "
+        f"picture, {', '.join(ends)}."
+    )
+    names = {name for of in found.curves.values() for name in of} - {CENTRE, EDGES}
+    wins = {name: _wins(found, name, quantity) for name in sorted(names)}
+    if not any(known for _, known in wins.values()):
+        return said + " No map can be judged before the baselines are there."
+    return f"{said} {_verdict(analysis, wins)} {_disagreement(found, quantity)}"
+
+
+def _verdict(analysis: Analysis, wins: Mapping[str, tuple[int, int]]) -> str:
+    def named(names: list[str]) -> str:
+        return "; ".join(map_name(analysis, name) for name in names)
+
+    always = [name for name, (won, known) in wins.items() if known and won == known]
+    never = [name for name, (won, known) in wins.items() if known and not won]
+    mixed = [name for name, (won, known) in wins.items() if 0 < won < known]
+    said = {"every measure": always, "some measures only": mixed, "no measure": never}
+    parts = [f"in {where}: {named(names)}" for where, names in said.items() if names]
+    verdict = f"Better than random, the centre and the edges {'. Better '.join(parts)}."
+    if not (never or mixed):
+        return verdict
+    return (
+        f"{verdict} ⚠ Where a map does not beat the baselines, it is no evidence of what the model "
+        "uses."
+    )
+
+
+def _disagreement(found: Faithfulness, quantity: Quantity) -> str:
+    """How many pairs of maps two measures rank differently."""
+    parts = []
+    for first, second in combinations(MEASURES, 2):
+        alike = first.direction == second.direction
+        if alike == (first.replacement == second.replacement):
+            continue  # they differ in both
+        swapped, count = found.swapped_pairs(first, second, quantity)
+        if swapped:
+            what = "the two replacements" if alike else "deletion and insertion"
+            where = first.direction if alike else first.replacement
+            parts.append(f"{what} rank {swapped} of {count} pairs differently ({where})")
+    if not parts:
+        return "So far deletion and insertion, and both replacements, rank the maps alike."
+    said = "; ".join(parts)
+    return f"⚠ The measures disagree: {said}. Such ranks are not settled by this picture."

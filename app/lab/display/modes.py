@@ -5,7 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, ZERO, plain
-from drople.lab.modes import ModeEffect
+from drople.lab.modes import OFFICIAL, ModeEffect
+from drople.tokens.dropout import DROP_MODES
 
 
 def modes_figure(effects: list[ModeEffect]) -> go.Figure:
@@ -25,3 +26,38 @@ def modes_figure(effects: list[ModeEffect]) -> go.Figure:
     figure.update_xaxes(title="change of logit", showgrid=True, zerolinewidth=2, **ZERO)
     figure.update_layout(bargap=0.3)
     return plain(figure, height=90 + 50 * len({one.mode for one in effects}), legend=True)
+
+
+HEADERS = ("mode", "dropout", "tokens drawn", "change of logit", "class looked at", "answer")
+MEANINGS = {
+    **{name: f"{name}: {mode.description}" for name, mode in DROP_MODES.items()},
+    OFFICIAL: f"{OFFICIAL}: noise 0.03, right after the layer.",
+}
+
+
+def modes_rows(effects: list[ModeEffect], classes: tuple[str, ...]) -> list[list[str]]:
+    """The rows under `HEADERS`."""
+    return [
+        [
+            MEANINGS[one.mode],
+            CONDITION_NAMES[one.strategy],
+            f"{one.drawn}",
+            f"{one.logit_change:+.3f}",
+            f"{one.probability:.3f}",
+            classes[one.answer],
+        ]
+        for one in effects
+    ]
+
+
+def modes_sentence(effects: list[ModeEffect], plain_answer: str, classes: tuple[str, ...]) -> str:
+    """Which mode moves the logit most and which leave the answer alone."""
+    most = max(effects, key=lambda one: abs(one.logit_change))
+    flips = sorted({one.mode for one in effects if classes[one.answer] != plain_answer})
+    said = (
+        f"{most.mode} under {CONDITION_NAMES[most.strategy]} moves the logit most, by "
+        f"{most.logit_change:+.2f}."
+    )
+    if not flips:
+        return f"{said} Every mode leaves the answer at {plain_answer}."
+    return f"{said} The answer is no longer {plain_answer} with {', '.join(flips)}."

@@ -1,13 +1,16 @@
-"""The pointing game: the photograph with a box, and where each map's peak lies."""
+"""The pointing game: a box, where each map's peak lies, and what chance would hit."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from app.figures.names import map_name
 from app.figures.patches import SIDE, enlarge
 from drople.analysis import Analysis
-from drople.lab.pointing import Box
+from drople.lab.pointing import Box, point
 
 
 def boxed_photo(
@@ -24,3 +27,31 @@ def boxed_photo(
         x, y = (SIDE * v for v in corner)
         draw.ellipse((x - 7, y - 7, x + 7, y + 7), fill="#6366f1", outline="white", width=2)
     return np.asarray(sheet)
+
+
+HEADERS = ("map", "peak at row, column", "inside the box")
+
+
+def pointing_rows(analysis: Analysis, maps: Mapping[str, np.ndarray], box: Box) -> list[list[str]]:
+    """The rows under `HEADERS`."""
+    rows = []
+    for name, values in maps.items():
+        found = point(values, box)
+        if found is None:
+            rows.append([map_name(analysis, name), "no peak", "–"])
+            continue
+        share = "yes" if found.hit == 1 else "no" if not found.hit else f"{found.hit:.2f} (ties)"
+        rows.append([map_name(analysis, name), f"{found.peak[0] + 1}, {found.peak[1] + 1}", share])
+    return rows
+
+
+def pointing_sentence(maps: Mapping[str, np.ndarray], box: Box) -> str:
+    """How likely chance hits this box, and what one picture is worth."""
+    some = next(iter(maps.values()))
+    inside = box.inside((some.shape[0], some.shape[1]))
+    area = (box.right - box.left) * (box.bottom - box.top)
+    return (
+        f"By chance a peak is inside with {100 * inside.mean():.0f} %: the box holds the centres "
+        f"of {inside.sum()} of {inside.size} patches ({100 * area:.0f} % of the area). A hit in "
+        "one picture says little; in a large box it says nothing."
+    )

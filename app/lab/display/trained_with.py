@@ -10,7 +10,7 @@ from app.figures.sheets import sheet_of
 from app.figures.theme import Picture
 from drople.analysis import Analysis, ClassMaps
 from drople.branches import FROZEN
-from drople.lab.trained_with import TRAINED_WITH, Answer
+from drople.lab.trained_with import TRAINED_WITH, Answer, Comparison
 
 COLOURS = {
     FROZEN: FROZEN,
@@ -40,3 +40,56 @@ def trained_sheet(analysis: Analysis, target: int, answers: Sequence[Answer]) ->
 def title_of(method: str) -> str:
     """What a tile is called."""
     return "Frozen" if method == FROZEN else f"B: {TRAINED_WITH[method]}"
+
+
+HEADERS = (
+    "trained with", "p of the class looked at", "cosine", "answer", "base accuracy",
+    "novel accuracy", "harmonic mean", "learnt for (epochs)", "prompts",
+)  # fmt: skip
+
+
+def trained_rows(
+    comparison: Comparison, classes: tuple[str, ...], target: int, *, answers: Sequence[Answer]
+) -> list[list[str]]:
+    """The rows under `HEADERS`; accuracies are those the cards hold."""
+    return [_row(comparison, classes, target, one=one) for one in answers]
+
+
+def _row(
+    comparison: Comparison, classes: tuple[str, ...], target: int, *, one: Answer
+) -> list[str]:
+    card = comparison.cards.get(one.name)
+    measured = [one.accuracy.get(key) for key in ("base", "novel", "harmonic_mean")]
+    return [
+        "nothing (frozen)" if card is None else TRAINED_WITH[one.method],
+        f"{one.prediction.probabilities[target]:.3f}",
+        f"{one.prediction.cosines[target]:.4f}",
+        classes[int(one.prediction.cosines.argmax())],
+        *("–" if value is None else f"{value:.2f} %" for value in measured),
+        "–" if card is None else f"{card.training.get('epochs', '–')}",
+        "–" if card is None else one.name,
+    ]
+
+
+def trained_sentence(
+    comparison: Comparison, classes: tuple[str, ...], target: int, *, answers: Sequence[Answer]
+) -> str:
+    """What each gives the class looked at, who says something else, and what else differs."""
+    trained = [one for one in answers if one.method != FROZEN]
+    chances = [one.prediction.probabilities[target] for one in trained]
+    others = [
+        f"{TRAINED_WITH[one.method]} says {classes[int(one.prediction.cosines.argmax())]}"
+        for one in trained
+        if one.prediction.cosines.argmax() != target
+    ]
+    said = (
+        "One picture, one training run each, dropout off: they give "
+        f"{classes[target]} {min(chances):.2f} to {max(chances):.2f}"
+    )
+    said += f"; {', '.join(others)}." if others else "; all name it."
+    said += f" Accuracies are measured on the test images of {comparison.data}, dropout off."
+    if "mpl" in {one.method for one in trained}:
+        said += " MPL differs in its prompts and losses too."
+    if len(comparison.epochs) > 1:
+        said += " ⚠ They were not trained for equally many epochs; see the table."
+    return said
