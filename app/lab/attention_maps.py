@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers
 from app.lab.display import attention_maps as display
 from app.lab.question import Question, Result
 from app.markdown import plain_text
@@ -53,7 +53,7 @@ def build(bench: Bench) -> list[View]:
             rollout = picture("Mean and rollout", "attention-rollout")
             rollout_bar = gr.HTML(elem_id="attention-rollout-bar")
     note = gr.Markdown(elem_id="attention-note", elem_classes="lens-note")
-    table = numbers("attention-table", display.HEADERS, (60, 60, 90, 100, 100, 170, 90))
+    table = numbers("attention-table", (60, 60, 90, 100, 100, 170, 90))
     controls = [branch, kind, row, column]
     views = Computation(
         compute,
@@ -129,7 +129,7 @@ def draw_table(
     """Every head's shares."""
     layers = attention.get(branch, attention[FROZEN])
     token = token_of(layers[0], kind, row, column)[0]
-    return table_of(display.HEADERS, display.heads_rows(layers, token))
+    return display.heads_table(layers, token)
 
 
 def draw_reach(analysis: Analysis, target: int) -> tuple[gr.Slider, gr.Slider]:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers
 from app.lab.display import direct_path as display
 from app.lab.question import Question
 from app.markdown import plain_text
@@ -43,7 +43,7 @@ def build(bench: Bench) -> list[View]:
             photo = picture("What attention fetches from each patch", "direct-map")
             bar = gr.HTML(elem_id="direct-bar")
     note = gr.Markdown(elem_id="direct-note", elem_classes="lens-note")
-    table = numbers("direct-table", display.HEADERS, (220, 100, 100, 100, 130, 100, 110))
+    table = numbers("direct-table", (220, 100, 100, 100, 130, 100, 110))
     view = View(draw, [what, layers, bench.layer], [plot, photo, bar, note, table])
     computation = Computation(compute, [view], note, press=PRESS, run=run, needs_prompts=True)
     return computation.on(bench)
@@ -84,5 +84,4 @@ def draw(
     sentence = display.parts_sentence(one, title)
     at = layer_index(analysis, layer) if layers == ONE else None
     photo = pictured(display.map_panel(analysis, one.image, at), sentence)
-    table = table_of(display.HEADERS, display.parts_rows(one))
-    return display.layers_figure(one), *photo, plain_text(sentence), table
+    return display.layers_figure(one), *photo, plain_text(sentence), display.parts_table(one)

@@ -12,7 +12,7 @@ import numpy as np
 from app.figures.names import MAP_CHOICES, map_name
 from app.glossary import intro
 from app.lab import pointing
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
 from app.lab.display import faithfulness as display
 from app.lab.question import Question
 from app.markdown import plain_text
@@ -64,7 +64,7 @@ def build(bench: Bench) -> list[View]:
         )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="faithful-plot")
     note = gr.Markdown(elem_id="faithful-note", elem_classes="lens-note")
-    table = numbers("faithful-table", display.HEADERS, (230, 150, 150, 150, 150, 110, 90))
+    table = numbers("faithful-table", (230, 150, 150, 150, 150, 110, 90))
     gr.Markdown(TERMS, elem_classes="lens-note")
     curves = Computation(
         compute, [View(draw, [instead, quantity], [plot, note, table])], note,
@@ -100,6 +100,6 @@ def draw(
     """The curves, the sentence and the table."""
     maps, measured = judged
     sentence = display.faithfulness_sentence(analysis, measured, target, quantity=quantity)
-    rows = display.faithfulness_rows(analysis, maps, measured, quantity=quantity)
+    table = display.faithfulness_table(analysis, maps, measured, quantity=quantity)
     figure = display.curves_figure(analysis, measured, instead, quantity=quantity)
-    return figure, plain_text(sentence), table_of(display.HEADERS, rows)
+    return figure, plain_text(sentence), table

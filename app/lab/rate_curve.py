@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
 from app.lab.display import rate_curve as display
 from app.lab.question import Question
 from app.markdown import plain_text
@@ -48,9 +48,9 @@ def build(bench: Bench) -> list[View]:
     )
     plot = gr.Plot(show_label=False, elem_id="rates-plot")
     note = gr.Markdown(elem_id="rates-note", elem_classes="lens-note")
-    areas = numbers("rates-areas", display.AREA_HEADERS, (140, 190, 190, 190, 190))
+    areas = numbers("rates-areas", (140, 190, 190, 190, 190))
     with gr.Accordion("All points as numbers", open=False):
-        points = numbers("rates-points", display.POINT_HEADERS, (140, 80, 90, 70, *[190] * 4))
+        points = numbers("rates-points", (140, 80, 90, 70, *[190] * 4))
     gr.Markdown(TERMS, elem_classes="lens-note")
     return Computation(
         compute, [View(draw, [quantity, every], [plot, note, areas, points])], note,
@@ -80,7 +80,6 @@ def draw(
     complete, curves = drawn
     seed = analysis.settings.seed
     sentence = display.rates_sentence(curves, analysis.classes[target], complete, first_seed=seed)
-    areas = table_of(display.AREA_HEADERS, display.area_rows(curves))
-    points = table_of(display.POINT_HEADERS, display.point_rows(curves))
+    areas, points = display.areas_table(curves), display.points_table(curves)
     figure = (display.rates_figure if every else display.difference_figure)(curves, quantity)
     return figure, plain_text(sentence), areas, points

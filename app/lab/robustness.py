@@ -10,7 +10,7 @@ import numpy as np
 
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers
 from app.lab.display import robustness as display
 from app.lab.question import Question
 from app.markdown import plain_text
@@ -55,7 +55,7 @@ def build(bench: Bench) -> list[View]:
     sheet = picture("The strip", "robust-sheet")
     bar = gr.HTML(elem_id="robust-bar")
     note = gr.Markdown(elem_id="robust-note", elem_classes="lens-note")
-    table = numbers("robust-table", ("picture",), (100, *[120] * 7))
+    table = numbers("robust-table", (100, *[120] * 7))
     gr.Markdown("All fifteen kinds at once", elem_classes="lens-caption")
     with gr.Row(elem_classes="lens-controls"):
         run_all = gr.Button("Compare all kinds", elem_id="kinds-run", min_width=160)
@@ -63,7 +63,7 @@ def build(bench: Bench) -> list[View]:
     plot = gr.Plot(show_label=False, elem_id="kinds-plot")
     plot_bar = gr.HTML(elem_id="kinds-bar")
     note_all = gr.Markdown(elem_id="kinds-note", elem_classes="lens-note")
-    table_all = numbers("kinds-table", display.KIND_HEADERS, (160, *[90] * 6))
+    table_all = numbers("kinds-table", (160, *[90] * 6))
     gr.Markdown(TERMS, elem_classes="lens-note")
     strip = Computation(
         compute, [View(draw, [kind, shown, bench.layer], [sheet, bar, note, table])], note,
@@ -103,8 +103,7 @@ def draw(
     condition = shown if shown in analysis.images else FROZEN
     index = layer_index(analysis, layer)
     sentence = display.strip_sentence(versions, kind, condition, target=target)
-    rows = display.strip_rows(versions, condition, index, target=target)
-    table = table_of(display.strip_headers(analysis, condition), rows)
+    table = display.strip_table(versions, condition, index, target=target)
     sheet = display.strip_sheet(versions, condition, index, target=target)
     return *pictured(sheet, sentence), plain_text(sentence), table
 
@@ -123,6 +122,6 @@ def draw_kinds(
     analysis: Analysis, target: int, kinds: dict[str, np.ndarray]
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The grid, its scale, the sentence and the table."""
-    table = table_of(display.KIND_HEADERS, display.kinds_rows(kinds))
+    table = display.kinds_table(kinds)
     figure, bar = display.kinds_figure(kinds), colour_bar(display.PROBABILITY)
     return figure, bar, plain_text(display.kinds_sentence(kinds)), table

@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.figures.names import MAP_CHOICES
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
 from app.lab.display import sanity as display
 from app.lab.question import Question
 from app.markdown import plain_text
@@ -48,7 +48,7 @@ def build(bench: Bench) -> list[View]:
         bar = gr.HTML(elem_id="sanity-bar")
     plot = gr.Plot(show_label=False, elem_id="sanity-plot")
     note = gr.Markdown(elem_id="sanity-note", elem_classes="lens-note")
-    table = numbers("sanity-table", ("blocks randomised",), (110, *[150] * 5))
+    table = numbers("sanity-table", (110, *[150] * 5))
     gr.Markdown(TERMS, elem_classes="lens-note")
     view = View(draw, [shown], [sheet, bar, plot, note, table])
     return Computation(compute, [view], note, press=PRESS, run=run, stop=stop).on(bench)
@@ -74,5 +74,5 @@ def draw(
     sentence = display.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
     name = shown if shown in depths[0].maps else next(iter(depths[0].maps))
     sheet = pictured(display.cascade_sheet(analysis, depths, name), sentence)
-    table = table_of(display.cascade_headers(analysis, depths), display.cascade_rows(depths))
+    table = display.cascade_table(analysis, depths)
     return *sheet, display.cascade_figure(depths), plain_text(sentence), table

@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Computation, layer_index, numbers, table_of
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Computation, layer_index, numbers
 from app.lab.display import sinks as display
+from app.lab.display.tables import table_of
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View, picture, pictured
@@ -42,8 +43,8 @@ def build(bench: Bench) -> list[View]:
         again = picture("p with and without sinks on the scale", "sinks-p")
         p_bar = gr.HTML(elem_id="sinks-p-bar")
     effect = gr.Markdown(elem_id="sinks-effect", elem_classes="lens-note")
-    effects = numbers("sinks-effects", display.EFFECT_HEADERS, (60, 90, 120, 90, 120, 90, 130, 90))
-    table = numbers("sinks-table", display.HEADERS, (70, 100, 100, 100, 90, 120, 120, 70, 130))
+    effects = numbers("sinks-effects", (60, 90, 120, 90, 120, 90, 130, 90))
+    table = numbers("sinks-table", (70, 100, 100, 100, 90, 120, 120, 70, 130))
     views = [
         View(draw, [bench.layer], [sheet, bars, note, table]),
         View(draw_again, [bench.layer], [again, p_bar, effect, effects]),
@@ -71,7 +72,7 @@ def draw(
     sinks, index = result[0], layer_index(analysis, layer)
     sentence = display.sinks_sentence(sinks, index)
     shown = pictured(display.sinks_sheet(analysis, sinks, index), sentence)
-    return *shown, plain_text(sentence), table_of(display.HEADERS, display.sinks_rows(sinks))
+    return *shown, plain_text(sentence), display.sinks_table(sinks)
 
 
 def draw_again(
@@ -81,8 +82,8 @@ def draw_again(
     after, index = result[1], layer_index(analysis, layer)
     if after is None:
         note = "" if analysis.adapted else NO_DROPOUT_HERE
-        return None, "", note, table_of(display.EFFECT_HEADERS)
-    table = table_of(display.EFFECT_HEADERS, display.effect_rows(sink_effects(analysis, after)))
+        return None, "", note, table_of()
+    table = display.effects_table(sink_effects(analysis, after))
     sentence = display.effect_sentence(analysis, after, target)
     sheet = display.p_sheet(analysis, after, index)
     if sheet is None:

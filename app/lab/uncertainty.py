@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
 from app.lab.display import uncertainty as display
 from app.lab.question import Question
 from app.markdown import plain_text
@@ -49,7 +49,7 @@ def build(bench: Bench) -> list[View]:
         sheet = picture("Mean and sd over the draws", "draws-mean")
         bars = gr.HTML(elem_id="draws-bars")
     note = gr.Markdown(elem_id="draws-note", elem_classes="lens-note")
-    table = numbers("draws-table", display.HEADERS, (150, 80, 110, 120, 70, 100, 80, 120))
+    table = numbers("draws-table", (150, 80, 110, 120, 70, 100, 80, 120))
     return Computation(
         compute, [View(draw, [what], [sheet, bars, note, table])], note,
         press=PRESS, run=run, stop=stop, inputs=[most, width], needs_prompts=True,
@@ -79,6 +79,6 @@ def draw(
     sentence = display.draws_sentence(
         statistics, analysis.classes, target, first_seed=analysis.settings.seed
     )
-    table = table_of(display.HEADERS, display.draws_rows(statistics))
+    table = display.draws_table(statistics)
     shown = pictured(display.draws_sheet(analysis, statistics, what), sentence)
     return *shown, plain_text(sentence), table

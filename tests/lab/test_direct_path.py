@@ -17,8 +17,8 @@ from app.lab import direct_path as tab
 from app.lab.display.direct_path import (
     layers_figure,
     map_panel,
-    parts_rows,
     parts_sentence,
+    parts_table,
     patch_map,
 )
 from app.studio import Loaded
@@ -141,7 +141,7 @@ def parts_of(target=1):
 
 def test_the_table_and_the_bars_sum_to_the_difference():
     one = parts_of()[tab.LOGIT]
-    rows = parts_rows(one)
+    rows = parts_table(one)["data"]
     assert len(rows) == 1 + 4 + 6
     summed = sum(float(row[-1]) for row in [*rows[:6], rows[7], rows[8]])
     assert summed == pytest.approx(one.difference, abs=1e-3)

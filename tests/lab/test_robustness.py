@@ -16,14 +16,12 @@ from tiny import NAMES, noise_picture, prompted
 
 from app.lab import robustness as tab
 from app.lab.display.robustness import (
-    KIND_HEADERS,
     kinds_figure,
-    kinds_rows,
     kinds_sentence,
-    strip_headers,
-    strip_rows,
+    kinds_table,
     strip_sentence,
     strip_sheet,
+    strip_table,
 )
 from app.lab.question import Result
 from drople.analysis import AnalysisSettings, analyse
@@ -156,9 +154,10 @@ def test_strip_and_table_have_a_place_for_every_version(strip, condition):
         found = strip[:count]
         sheet = strip_sheet(found, condition, 0, target=1)
         assert sheet.pixels.shape[1] == min(count, 4) * 308 - 8
-        rows = strip_rows(found, condition, 0, target=1)
+        table = strip_table(found, condition, 0, target=1)
+        rows = table["data"]
         assert len(rows) == count
-        assert {len(row) for row in rows} == {len(strip_headers(analysed(), condition))}
+        assert {len(row) for row in rows} == {len(table["headers"])}
     assert rows[0][-2:] == ["1.00", "1.00 (1.00)"]
 
 
@@ -183,7 +182,7 @@ def test_all_kinds_begin_with_the_clean_answer():
         found[kind] = rows
     assert [*found] == [*CORRUPTIONS]
     assert len(kinds_figure(found).data[0].z) == 15
-    assert {len(row) for row in kinds_rows(found)} == {len(KIND_HEADERS)}
+    assert {len(row) for row in kinds_table(found)["data"]} == {7}
 
 
 def test_kept_answers_are_counted_and_the_costliest_kind_named():
@@ -192,7 +191,7 @@ def test_kept_answers_are_counted_and_the_costliest_kind_named():
     said = kinds_sentence({"fog": mild, "glass_blur": harsh})
     assert said.startswith("7 of 10 corrupted pictures keep")
     assert "glass blur, 0.60 on average" in said
-    assert kinds_rows({"glass_blur": harsh})[0][3:5] == ["0.200", "0.200 ✗"]
+    assert kinds_table({"glass_blur": harsh})["data"][0][3:5] == ["0.200", "0.200 ✗"]
 
 
 # --- the view ---

@@ -13,10 +13,9 @@ from tiny import NAMES, noise_picture, prompted
 from app.lab import sanity as tab
 from app.lab.display.sanity import (
     cascade_figure,
-    cascade_headers,
-    cascade_rows,
     cascade_sentence,
     cascade_sheet,
+    cascade_table,
 )
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
@@ -187,8 +186,9 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
     analysis = analysed()
     for count in (1, 3, 5):
         part = cascade[:count]
-        assert len(cascade_rows(part)) == count
-        assert {len(row) for row in cascade_rows(part)} == {len(cascade_headers(analysis, part))}
+        table = cascade_table(analysis, part)
+        assert len(table["data"]) == count
+        assert {len(row) for row in table["data"]} == {len(table["headers"])}
         assert cascade_sheet(analysis, part, "iwtd").pixels.shape[1] == min(count, 4) * 308 - 8
         figure = cascade_figure(part)
         assert {len(trace.x) for trace in figure.data} == {count}

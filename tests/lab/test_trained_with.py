@@ -14,7 +14,7 @@ from tiny import NAMES, noise_picture
 
 from app.figures.sheets import GAP, LABEL, LINE, TILE
 from app.lab import trained_with as tab
-from app.lab.display.trained_with import trained_rows, trained_sentence, trained_sheet
+from app.lab.display.trained_with import trained_sentence, trained_sheet, trained_table
 from app.lab.question import Question, Result
 from drople.analysis import AnalysisSettings, analyse
 from drople.errors import SettingsError
@@ -173,7 +173,7 @@ def test_all_tiles_share_one_scale_and_the_table_holds_what_the_cards_say(studio
     top = max(float(np.abs(one.map).max()) for one in found)
     assert (scale.low, scale.high) == pytest.approx((-top, top))
     (comparison,) = tab.known_tasks(*studio).values()
-    rows = trained_rows(comparison, NAMES, 1, answers=found)
+    rows = trained_table(comparison, NAMES, 1, answers=found)["data"]
     assert [row[0] for row in rows] == ["nothing (frozen)", *TRAINED_WITH.values()]
     assert rows[1][4:8] == ["61.50 %", "40.25 %", "\u2013", "4"]
     assert rows[0][4:8] == ["20.00 %", "\u2013", "\u2013", "\u2013"]

@@ -7,6 +7,7 @@ import numpy as np
 from app.figures.patches import overlay, strip
 from app.figures.sheets import sheet_of
 from app.figures.theme import Picture, Scale
+from app.lab.display.tables import Table, table_of
 from app.wording.sentences import place
 from drople.analysis import Analysis
 from drople.lab.attention_maps import AttentionLayer
@@ -54,29 +55,22 @@ def rollout_sheet(
     return Picture(sheet_of([*columns]), (scale,))
 
 
-HEADERS = ("layer", "head", "to [CLS]", "to patches", "to prompts", "strongest patch", "its share")
-
-
-def heads_rows(layers: list[AttentionLayer], token: int) -> list[list[str]]:
-    """The rows under `HEADERS`, a layer and head each."""
-    return [
-        _row(one, head, weights[token].astype(np.float64))
-        for one in having_token(layers, token)
-        for head, weights in enumerate(one.heads)
-    ]
-
-
-def _row(one: AttentionLayer, head: int, weights: np.ndarray) -> list[str]:
-    patches = one.patches(weights)
-    return [
-        f"{one.depth + 1}",
-        f"{head + 1}",
-        f"{100 * weights[0]:.1f} %",
-        f"{100 * patches.sum():.1f} %",
-        f"{100 * weights[slice(*one.prompts)].sum():.1f} %",
-        place(int(patches.argmax()), one.grid),
-        f"{100 * patches.max():.1f} %",
-    ]
+def heads_table(layers: list[AttentionLayer], token: int) -> Table:
+    """What each head of each layer looks at."""
+    rows = []
+    for one in having_token(layers, token):
+        for head, weights in enumerate(one.heads[:, token].astype(np.float64), start=1):
+            patches = one.patches(weights)
+            rows.append({
+                "layer": f"{one.depth + 1}",
+                "head": f"{head}",
+                "to [CLS]": f"{100 * weights[0]:.1f} %",
+                "to patches": f"{100 * patches.sum():.1f} %",
+                "to prompts": f"{100 * weights[slice(*one.prompts)].sum():.1f} %",
+                "strongest patch": place(int(patches.argmax()), one.grid),
+                "its share": f"{100 * patches.max():.1f} %",
+            })  # fmt: skip
+    return table_of(rows)
 
 
 def attention_sentence(layers: list[AttentionLayer], layer: int, token: int, *, name: str) -> str:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from app.figures.patches import overlay
 from app.figures.theme import ZERO, Picture, plain, symmetric
+from app.lab.display.tables import Table, table_under
 from drople.analysis import Analysis
 from drople.lab.direct_path import DirectPath, Explained
 
@@ -69,8 +70,8 @@ def layers_figure(explained: Explained) -> go.Figure:
 HEADERS = ("part", "patches", "prompts", "[CLS]", "attention bias", "MLP", "sum")
 
 
-def parts_rows(explained: Explained) -> list[list[str]]:
-    """The rows under `HEADERS`; their last column sums to the difference."""
+def parts_table(explained: Explained) -> Table:
+    """All parts; the last column sums to the difference."""
     path = explained.image
     columns = [path.patches.sum(axis=(1, 2)), path.prompts, path.cls, path.bias, path.mlp]
     rows = [_row("class token at the start", None, path.start)]
@@ -83,7 +84,8 @@ def parts_rows(explained: Explained) -> list[list[str]]:
     rows.append(_row("text features differ", None, explained.text))
     rows.append(_row("logit scales differ", None, explained.scale))
     rows.append(["remainder (rounding)", *[""] * 5, f"{explained.remainder:+.1e}"])
-    return [*rows, _row("difference", None, explained.difference)]
+    rows.append(_row("difference", None, explained.difference))
+    return table_under(HEADERS, rows)
 
 
 def _row(name: str, parts: list[float] | None, total: float) -> list[str]:

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from app.figures.names import map_name, short_name
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, IMPORTANCE_COLOUR, band, plain
+from app.lab.display.tables import Table, table_under
 from drople.analysis import Analysis
 from drople.lab.faithfulness import DIRECTIONS, MEASURES, Curve, Faithfulness, Measure, Quantity
 from drople.lab.patch_maps import CENTRE, EDGES, IMPORTANCE, RANDOM
@@ -82,10 +83,10 @@ _AREAS = tuple(
 HEADERS = ("map", *_AREAS, "beats every baseline in", "sparsity (Gini)")
 
 
-def faithfulness_rows(
+def faithfulness_table(
     analysis: Analysis, maps: Mapping[str, np.ndarray], found: Faithfulness, *, quantity: Quantity
-) -> list[list[str]]:
-    """The rows under `HEADERS`, of the maps and baselines measured so far."""
+) -> Table:
+    """The areas of the maps and baselines measured so far."""
     areas = {measure: found.areas(measure, quantity) for measure in MEASURES}
     names = [name for name in maps if any(name in of for of in areas.values())]
     rows = []
@@ -97,7 +98,9 @@ def faithfulness_rows(
              "–" if sparse is None else f"{sparse:.2f}"]
         )  # fmt: skip
     random = [_random_cell(found.random_areas(measure, quantity)) for measure in MEASURES]
-    return [*rows, [map_name(analysis, RANDOM), *random, "–", "–"]] if rows else []
+    if rows:
+        rows.append([map_name(analysis, RANDOM), *random, "–", "–"])
+    return table_under(HEADERS, rows)
 
 
 def _random_cell(areas: np.ndarray) -> str:

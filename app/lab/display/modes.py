@@ -5,6 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, ZERO, plain
+from app.lab.display.tables import Table, table_of
 from drople.lab.modes import OFFICIAL, ModeEffect
 from drople.tokens.dropout import DROP_MODES
 
@@ -28,26 +29,25 @@ def modes_figure(effects: list[ModeEffect]) -> go.Figure:
     return plain(figure, height=90 + 50 * len({one.mode for one in effects}), legend=True)
 
 
-HEADERS = ("mode", "dropout", "tokens drawn", "change of logit", "class looked at", "answer")
 MEANINGS = {
     **{name: f"{name}: {mode.description}" for name, mode in DROP_MODES.items()},
     OFFICIAL: f"{OFFICIAL}: noise 0.03, right after the layer.",
 }
 
 
-def modes_rows(effects: list[ModeEffect], classes: tuple[str, ...]) -> list[list[str]]:
-    """The rows under `HEADERS`."""
-    return [
-        [
-            MEANINGS[one.mode],
-            CONDITION_NAMES[one.strategy],
-            f"{one.drawn}",
-            f"{one.logit_change:+.3f}",
-            f"{one.probability:.3f}",
-            classes[one.answer],
-        ]
+def modes_table(effects: list[ModeEffect], classes: tuple[str, ...]) -> Table:
+    """What each mode does under each dropout."""
+    return table_of([
+        {
+            "mode": MEANINGS[one.mode],
+            "dropout": CONDITION_NAMES[one.strategy],
+            "tokens drawn": f"{one.drawn}",
+            "change of logit": f"{one.logit_change:+.3f}",
+            "class looked at": f"{one.probability:.3f}",
+            "answer": classes[one.answer],
+        }
         for one in effects
-    ]
+    ])  # fmt: skip
 
 
 def modes_sentence(effects: list[ModeEffect], plain_answer: str, classes: tuple[str, ...]) -> str:

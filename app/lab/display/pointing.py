@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from app.figures.names import map_name
 from app.figures.patches import SIDE, enlarge
+from app.lab.display.tables import Table, table_of
 from drople.analysis import Analysis
 from drople.lab.pointing import Box, point
 
@@ -29,20 +30,18 @@ def boxed_photo(
     return np.asarray(sheet)
 
 
-HEADERS = ("map", "peak at row, column", "inside the box")
-
-
-def pointing_rows(analysis: Analysis, maps: Mapping[str, np.ndarray], box: Box) -> list[list[str]]:
-    """The rows under `HEADERS`."""
+def pointing_table(analysis: Analysis, maps: Mapping[str, np.ndarray], box: Box) -> Table:
+    """Where each map's peak lies, and whether that is inside."""
     rows = []
     for name, values in maps.items():
-        found = point(values, box)
-        if found is None:
-            rows.append([map_name(analysis, name), "no peak", "–"])
-            continue
-        share = "yes" if found.hit == 1 else "no" if not found.hit else f"{found.hit:.2f} (ties)"
-        rows.append([map_name(analysis, name), f"{found.peak[0] + 1}, {found.peak[1] + 1}", share])
-    return rows
+        found, peak, inside = point(values, box), "no peak", "–"
+        if found is not None:
+            peak = f"{found.peak[0] + 1}, {found.peak[1] + 1}"
+            inside = {0.0: "no", 1.0: "yes"}.get(found.hit, f"{found.hit:.2f} (ties)")
+        rows.append(
+            {"map": map_name(analysis, name), "peak at row, column": peak, "inside the box": inside}
+        )
+    return table_of(rows)
 
 
 def pointing_sentence(maps: Mapping[str, np.ndarray], box: Box) -> str:

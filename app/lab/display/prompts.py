@@ -8,6 +8,7 @@ from itertools import zip_longest
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, ZERO, plain
+from app.lab.display.tables import Table, table_of, table_under
 from drople.lab.prompts import Learnt, PromptCounts
 from drople.models.prompts import PromptPlan
 
@@ -47,7 +48,6 @@ HEADERS = (
     "layer", "image: removed", "added", "carried", "in the layer",
     "text: removed", "added", "carried", "in the layer",
 )  # fmt: skip
-LEARNT_HEADERS = ("prompts file", "method", "prompts", "bridge", "others", "all", "of the CLIP")
 KINDS = {
     "replace": "Prompts are replaced: what a layer made of them goes, and fresh ones enter",
     "coupled": "Prompts are replaced (MaPLe): fresh ones, made from the text's, enter",
@@ -55,13 +55,11 @@ KINDS = {
 }
 
 
-def count_rows(counts: Mapping[str, Sequence[PromptCounts]]) -> list[list[str]]:
-    """The rows under `HEADERS`; the towers may differ in depth."""
+def counts_table(counts: Mapping[str, Sequence[PromptCounts]]) -> Table:
+    """What becomes of the prompts at each layer; the towers may differ in depth."""
     pairs = zip_longest(counts["image"], counts["text"])
-    return [
-        [f"{layer}", *_cells(image), *_cells(text)]
-        for layer, (image, text) in enumerate(pairs, start=1)
-    ]
+    rows = [[f"{i}", *_cells(image), *_cells(text)] for i, (image, text) in enumerate(pairs, 1)]
+    return table_under(HEADERS, rows)
 
 
 def _cells(one: PromptCounts | None) -> list[str]:
@@ -95,13 +93,20 @@ def _lasting(layers: Sequence[PromptCounts]) -> str:
     return f"{count} layer" if count == 1 else f"{count} layers"
 
 
-def learnt_rows(found: Sequence[Learnt]) -> list[list[str]]:
-    """The rows under `LEARNT_HEADERS`."""
-    return [
-        [one.name, one.method, *(f"{n:,}" for n in (one.prompts, one.bridge, one.others)),
-         f"{one.total:,}", f"{100 * one.share:.2f} %"]
+def learnt_table(found: Sequence[Learnt]) -> Table:
+    """How many numbers each prompts file holds."""
+    return table_of([
+        {
+            "prompts file": one.name,
+            "method": one.method,
+            "prompts": f"{one.prompts:,}",
+            "bridge": f"{one.bridge:,}",
+            "others": f"{one.others:,}",
+            "all": f"{one.total:,}",
+            "of the CLIP": f"{100 * one.share:.2f} %",
+        }
         for one in found
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def learnt_sentence(found: Sequence[Learnt]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, band, plain
+from app.lab.display.tables import Table, table_of
 from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval
 from drople.tokens.dropout import COMPARED
@@ -93,12 +94,6 @@ def _on_axes(figure: go.Figure, title: str) -> go.Figure:
     return plain(figure, height=460, legend=True)
 
 
-AREA_HEADERS = ("dropout", *(f"area: {name}" for name in QUANTITIES.values()))
-POINT_HEADERS = (
-    "dropout", "rate asked for", "tokens truly dropped", "draws", *QUANTITIES.values(),
-)  # fmt: skip
-
-
 def _mean(values: np.ndarray, interval: tuple[float, float] | None) -> str:
     if not values.size:
         return "–"
@@ -106,34 +101,36 @@ def _mean(values: np.ndarray, interval: tuple[float, float] | None) -> str:
     return f"{values.mean():.3f}{around}"
 
 
-def area_rows(curves: RateCurves) -> list[list[str]]:
-    """The rows under `AREA_HEADERS`."""
+def areas_table(curves: RateCurves) -> Table:
+    """The mean of each dropout's curves over the rates."""
     rows = []
     for name in (NONE, *COMPARED):
-        areas = {quantity: curves.areas(name, quantity) for quantity in QUANTITIES}
-        cells = [
-            _mean(of, None if name == NONE else bounded(mean_interval(of), quantity))
-            for quantity, of in areas.items()
-        ]
-        rows.append([CONDITION_NAMES[name], *cells])
-    return rows
+        row = {"dropout": CONDITION_NAMES[name]}
+        for key, meaning in QUANTITIES.items():
+            areas = curves.areas(name, key)
+            interval = None if name == NONE else bounded(mean_interval(areas), key)
+            row[f"area: {meaning}"] = _mean(areas, interval)
+        rows.append(row)
+    return table_of(rows)
 
 
-def point_rows(curves: RateCurves) -> list[list[str]]:
-    """The rows under `POINT_HEADERS`; at rate 0 and without dropout there is nothing to draw."""
+def points_table(curves: RateCurves) -> Table:
+    """All points of the curves; at rate 0 and without dropout there is nothing to draw."""
     rows = []
     for name in (NONE, *COMPARED):
         for rate, point in curves.of(name).items():
             if name == NONE and rate > 0:
                 continue
             drawn = rate > 0
-            cells = [
-                _mean(vars(point)[key], interval_of(point, key) if drawn else None)
-                for key in QUANTITIES
-            ]
-            share, count = f"{point.reached.mean():.3f}", f"{point.count}" if drawn else "–"
-            rows.append([CONDITION_NAMES[name], f"{rate:.2f}", share, count, *cells])
-    return rows
+            rows.append({
+                "dropout": CONDITION_NAMES[name],
+                "rate asked for": f"{rate:.2f}",
+                "tokens truly dropped": f"{point.reached.mean():.3f}",
+                "draws": f"{point.count}" if drawn else "–",
+                **{meaning: _mean(vars(point)[key], interval_of(point, key) if drawn else None)
+                   for key, meaning in QUANTITIES.items()},
+            })  # fmt: skip
+    return table_of(rows)
 
 
 def rates_sentence(curves: RateCurves, name: str, draws: int, *, first_seed: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, plain
+from app.lab.display.tables import Table, table_of, table_under
 from drople.lab.residual import STEP, WEIGHTS, Reading, Residual
 
 COLOUR = "#a21caf"  # of the residual; no condition has it
@@ -73,8 +74,6 @@ def schedule_figure(lambdas: np.ndarray, epoch: int) -> go.Figure:
     return plain(figure, height=230)
 
 
-HEADERS = ("class", "frozen", "adapted, under IWTD", "residual", "after the step")
-TERM_HEADERS = ("term of the objective", "read from", "value", "weight", "adds to the loss")
 # term -> what it is, where it is known from, its weight
 TERMS = {
     "cross_entropy": ("cross entropy, the class looked at as the label", "code", 1.0),
@@ -87,27 +86,35 @@ TERMS = {
 }
 
 
-def probability_rows(
+def probability_table(
     reading: Reading, residual: Residual, classes: tuple[str, ...], *, shown: list[int]
-) -> list[list[str]]:
-    """The rows under `HEADERS`: classes, and the entropies."""
-    columns = (reading.frozen, reading.adapted, residual.probabilities, residual.stepped)
-    rows = [[classes[i], *(f"{p[i]:.3f}" for p in columns)] for i in shown]
-    entropies = (
-        reading.frozen_entropy, reading.adapted_entropy, residual.entropy, residual.stepped_entropy,
-    )  # fmt: skip
-    return [*rows, ["H, nats", *(f"{one:.3f}" for one in entropies)]]
+) -> Table:
+    """The classes' probabilities, and the entropies."""
+    columns = {
+        "frozen": (reading.frozen, reading.frozen_entropy),
+        "adapted, under IWTD": (reading.adapted, reading.adapted_entropy),
+        "residual": (residual.probabilities, residual.entropy),
+        "after the step": (residual.stepped, residual.stepped_entropy),
+    }
+    rows = [
+        {"class": classes[i], **{name: f"{p[i]:.3f}" for name, (p, _) in columns.items()}}
+        for i in shown
+    ]
+    rows.append({"class": "H, nats", **{name: f"{h:.3f}" for name, (_, h) in columns.items()}})
+    return table_of(rows)
 
 
-def term_rows(reading: Reading) -> list[list[str]]:
-    """The rows under `TERM_HEADERS`; the last is the loss, their sum."""
+def terms_table(reading: Reading) -> Table:
+    """The terms of the loss; the last row is their sum."""
     rows = [
         [what, source, f"{reading.terms[name]:.4f}", f"{weight:+g}",
          f"{weight * reading.terms[name]:+.4f}"]
         for name, (what, source, weight) in TERMS.items()
         if name in reading.terms
     ]  # fmt: skip
-    return [*rows, ["loss", "code", "", "", f"{reading.terms['total']:+.4f}"]]
+    rows.append(["loss", "code", "", "", f"{reading.terms['total']:+.4f}"])
+    headers = ("term of the objective", "read from", "value", "weight", "adds to the loss")
+    return table_under(headers, rows)
 
 
 def residual_sentence(

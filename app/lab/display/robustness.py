@@ -9,9 +9,11 @@ import plotly.graph_objects as go
 
 from app.figures.cams import cam_scale
 from app.figures.dropped import dropped_panel
+from app.figures.names import spearman_text
 from app.figures.patches import enlarge, overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Picture, Scale, plain
+from app.lab.display.tables import Table, table_of
 from drople.analysis import Analysis, ClassMaps
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.patch_maps import target_map
@@ -77,38 +79,26 @@ def kinds_figure(found: Mapping[str, np.ndarray]) -> go.Figure:
     return plain(figure, height=110 + 28 * len(names))
 
 
-KIND_HEADERS = ("corruption", *(f"severity {n}" for n in range(6)))
-
-
-def strip_headers(analysis: Analysis, condition: str) -> list[str]:
-    """Headers of `strip_rows`."""
-    dropping = drops_of(analysis, condition)
-    given = [f"{CONDITION_NAMES[c]}: class looked at" for c in analysis.conditions]
-    headers = ["picture", *given, f"answer ({CONDITION_NAMES[analysis.branch]})",
-               f"map of {CONDITION_NAMES[condition]}: Spearman with clean"]  # fmt: skip
-    if dropping:
-        headers.append(f"drops of {CONDITION_NAMES[dropping]}: overlap with clean (by chance)")
-    return headers
-
-
-def strip_rows(
-    found: Sequence[Version], condition: str, layer: int, *, target: int
-) -> list[list[str]]:
-    """A row a version: what it gives the class looked at, and how like the clean picture it is."""
-    clean = found[0].analysis
+def strip_table(found: Sequence[Version], condition: str, layer: int, *, target: int) -> Table:
+    """What each version gives the class looked at, and how like the clean picture it is."""
+    clean, names = found[0].analysis, CONDITION_NAMES
     dropping = drops_of(clean, condition)
     rows = []
     for one in found:
-        said = one.analysis.predictions
+        row = {"picture": one.name}
+        for name in clean.conditions:
+            p = one.analysis.predictions[name].probabilities[target]
+            row[f"{names[name]}: class looked at"] = f"{p:.3f}"
+        row[f"answer ({names[clean.branch]})"] = clean.classes[one.analysis.answer]
         alike = map_likeness(clean, one.analysis, condition=condition, target=target)
-        row = [one.name, *(f"{said[c].probabilities[target]:.3f}" for c in clean.conditions),
-               clean.classes[one.analysis.answer],
-               "–" if alike is None else f"{alike:.2f}"]  # fmt: skip
+        row[f"map of {names[condition]}: Spearman with clean"] = spearman_text(alike)
         if dropping:
             drops = drop_likeness(clean, one.analysis, condition=dropping, layer=layer)
-            row.append("–" if drops is None else f"{drops.jaccard:.2f} ({drops.by_chance:.2f})")
+            row[f"drops of {names[dropping]}: overlap with clean (by chance)"] = (
+                "–" if drops is None else f"{drops.jaccard:.2f} ({drops.by_chance:.2f})"
+            )
         rows.append(row)
-    return rows
+    return table_of(rows)
 
 
 def strip_sentence(found: Sequence[Version], kind: str, condition: str, *, target: int) -> str:
@@ -140,12 +130,16 @@ def strip_sentence(found: Sequence[Version], kind: str, condition: str, *, targe
     return said
 
 
-def kinds_rows(found: Mapping[str, np.ndarray]) -> list[list[str]]:
-    """The rows under `KIND_HEADERS`; ✗ where the answer is not the clean one."""
-    return [
-        [kind_name(kind), *(f"{p:.3f}{'' if stays else ' ✗'}" for p, stays in rows)]
+def kinds_table(found: Mapping[str, np.ndarray]) -> Table:
+    """The probabilities of the class looked at; ✗ where the answer is not the clean one."""
+    return table_of([
+        {
+            "corruption": kind_name(kind),
+            **{f"severity {n}": f"{p:.3f}{'' if stays else ' ✗'}"
+               for n, (p, stays) in enumerate(rows)},
+        }
         for kind, rows in found.items()
-    ]
+    ])  # fmt: skip
 
 
 def kinds_sentence(found: Mapping[str, np.ndarray]) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from app.figures.names import map_name, short_name
+from app.figures.names import map_name, short_name, spearman_text
 from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_COLOURS, IMPORTANCE_COLOUR, ZERO, Picture, Scale, plain
+from app.lab.display.tables import Table, table_of
 from drople.analysis import Analysis
 from drople.lab.patch_maps import IMPORTANCE, importance_layers
-from drople.lab.sanity import Depth, Likeness
+from drople.lab.sanity import Depth
 from drople.statistics.correlation import ranks
 
 RANKS = Scale(0, 1, "rank of a patch within its map, lowest to highest")
@@ -68,29 +69,21 @@ def cascade_figure(found: Sequence[Depth]) -> go.Figure:
     return plain(figure, height=400, legend=True)
 
 
-def spearman_text(value: float | None) -> str:
-    """A Spearman correlation in two digits; a dash where a map is the same everywhere."""
-    return "–" if value is None else f"{value:.2f}"
-
-
 BARELY = 0.5  # Spearman above which a map with every block randomised is called barely changed
 
 
-def cascade_headers(analysis: Analysis, found: Sequence[Depth]) -> list[str]:
-    """Headers of `cascade_rows`."""
-    return ["blocks randomised", *(map_name(analysis, name) for name in found[0].maps)]
-
-
-def cascade_rows(found: Sequence[Depth]) -> list[list[str]]:
+def cascade_table(analysis: Analysis, found: Sequence[Depth]) -> Table:
     """A row a depth: Spearman, and in brackets the top tenth of patches that stays."""
-    return [
-        [f"{depth.randomised}", *(_cell(depth.likeness[name]) for name in found[0].maps)]
-        for depth in found
-    ]
-
-
-def _cell(one: Likeness) -> str:
-    return f"{spearman_text(one.spearman)} ({100 * one.top:.0f} %)"
+    rows = []
+    for depth in found:
+        row = {"blocks randomised": f"{depth.randomised}"}
+        for name in found[0].maps:
+            like = depth.likeness[name]
+            row[map_name(analysis, name)] = (
+                f"{spearman_text(like.spearman)} ({100 * like.top:.0f} %)"
+            )
+        rows.append(row)
+    return table_of(rows)
 
 
 def cascade_sentence(analysis: Analysis, found: Sequence[Depth], blocks: int) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, plain
+from app.lab.display.tables import Table, table_of
 from app.wording.sentences import disguise_sentence
 from drople.analysis import Analysis
 from drople.measures import selectivity
@@ -54,10 +55,6 @@ def _add(figure: go.Figure, given: list[Meter], shift: float, *, colour: str, na
     )
 
 
-HEADERS = (
-    "layer", "tokens", "mean p", "sd of p", "range of p", "protection spread over (tokens)",
-    "divergence from vanilla (bits)", "decisions that differ",
-)  # fmt: skip
 NAMES = {
     "minmax": "min–max (released code)",
     "minmax_eligible": "min–max over what may be dropped",
@@ -67,21 +64,23 @@ NAMES = {
 }
 
 
-def meter_rows(given: list[Meter]) -> list[list[str]]:
-    """The rows under `HEADERS`."""
-    return [
-        [
-            f"{one.depth + 1}",
-            f"{one.eligible}",
-            f"{one.mean:.3f}",
-            f"{one.spread:.4f}",
-            f"{one.low:.3f} to {one.high:.3f}",
-            f"{one.protected:.1f}",
-            f"{one.divergence:.5f}",
-            f"{100 * one.differing:.1f} %",
-        ]
-        for one in given
-    ]
+def meter_table(given: dict[str, list[Meter]]) -> Table:
+    """The meters of all layers, by the normalisation that they come from."""
+    return table_of([
+        {
+            "normalisation": name,
+            "layer": f"{one.depth + 1}",
+            "tokens": f"{one.eligible}",
+            "mean p": f"{one.mean:.3f}",
+            "sd of p": f"{one.spread:.4f}",
+            "range of p": f"{one.low:.3f} to {one.high:.3f}",
+            "protection spread over (tokens)": f"{one.protected:.1f}",
+            "divergence from vanilla (bits)": f"{one.divergence:.5f}",
+            "decisions that differ": f"{100 * one.differing:.1f} %",
+        }
+        for name, meters in given.items()
+        for one in meters
+    ])  # fmt: skip
 
 
 def warnings_of(analysis: Analysis, layers: list[LayerTrace], row: int) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from app.figures.patches import outline, overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Picture, Scale
+from app.lab.display.tables import Table, table_of, table_under
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.lab.sinks import LayerSinks, SinkEffect, far_out
@@ -55,33 +56,29 @@ def p_sheet(before: Analysis, after: Analysis, layer: int) -> Picture | None:
     return Picture(sheet_of(columns), (scale,))
 
 
-HEADERS = (
-    "layer", "branch", "norm: median", "norm: largest", "high norm", "attention: largest",
-    "high attention", "both", "attention they get",
-)  # fmt: skip
 EFFECT_HEADERS = (
     "layer", "set aside", "mean p, undropped: before", "after", "sd of p: before", "after",
     "dropped: before", "after",
 )  # fmt: skip
 
 
-def sinks_rows(found: Found) -> list[list[str]]:
-    """The rows under `HEADERS`, a layer and branch each."""
-    return [
-        [
-            f"{one.depth + 1}",
-            CONDITION_NAMES[branch],
-            f"{np.median(one.norms[one.content]):.2f}",
-            f"{one.norms[one.content].max():.2f}",
-            f"{one.high_norm.sum()}",
-            f"{one.received[one.content].max():.2f}",
-            f"{one.high_attention.sum()}",
-            f"{(one.high_norm & one.high_attention).sum()}",
-            f"{100 * one.share:.1f} %",
-        ]
+def sinks_table(found: Found) -> Table:
+    """The sinks of each layer and branch."""
+    return table_of([
+        {
+            "layer": f"{one.depth + 1}",
+            "branch": CONDITION_NAMES[branch],
+            "norm: median": f"{np.median(one.norms[one.content]):.2f}",
+            "norm: largest": f"{one.norms[one.content].max():.2f}",
+            "high norm": f"{one.high_norm.sum()}",
+            "attention: largest": f"{one.received[one.content].max():.2f}",
+            "high attention": f"{one.high_attention.sum()}",
+            "both": f"{(one.high_norm & one.high_attention).sum()}",
+            "attention they get": f"{100 * one.share:.1f} %",
+        }
         for layers in zip(*found.values(), strict=True)
         for branch, one in zip(found, layers, strict=True)
-    ]
+    ])  # fmt: skip
 
 
 def sinks_sentence(found: Found, layer: int) -> str:
@@ -104,17 +101,14 @@ def sinks_sentence(found: Found, layer: int) -> str:
     return f"Layer {layer + 1}. {'; '.join(parts)}."
 
 
-def effect_rows(effects: list[SinkEffect]) -> list[list[str]]:
-    """The rows under `EFFECT_HEADERS`."""
-    return [
-        [
-            f"{one.depth + 1}",
-            f"{one.set_aside}",
-            *(f"{p:.3f}" for p in (*one.mean_p, *one.sd_p)),
-            *(f"{count}" for count in one.dropped),
-        ]
+def effects_table(effects: list[SinkEffect]) -> Table:
+    """What setting the sinks aside changes in each layer."""
+    rows = [
+        [f"{one.depth + 1}", f"{one.set_aside}",
+         *(f"{p:.3f}" for p in (*one.mean_p, *one.sd_p)), *(f"{count}" for count in one.dropped)]
         for one in effects
-    ]
+    ]  # fmt: skip
+    return table_under(EFFECT_HEADERS, rows)
 
 
 def effect_sentence(before: Analysis, after: Analysis, target: int) -> str:

@@ -8,6 +8,7 @@ from app.figures.cams import cam_scale
 from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import Picture
+from app.lab.display.tables import Table, table_of
 from drople.analysis import Analysis, ClassMaps
 from drople.branches import FROZEN
 from drople.lab.trained_with import TRAINED_WITH, Answer, Comparison
@@ -42,33 +43,26 @@ def title_of(method: str) -> str:
     return "Frozen" if method == FROZEN else f"B: {TRAINED_WITH[method]}"
 
 
-HEADERS = (
-    "trained with", "p of the class looked at", "cosine", "answer", "base accuracy",
-    "novel accuracy", "harmonic mean", "learnt for (epochs)", "prompts",
-)  # fmt: skip
-
-
-def trained_rows(
+def trained_table(
     comparison: Comparison, classes: tuple[str, ...], target: int, *, answers: Sequence[Answer]
-) -> list[list[str]]:
-    """The rows under `HEADERS`; accuracies are those the cards hold."""
-    return [_row(comparison, classes, target, one=one) for one in answers]
-
-
-def _row(
-    comparison: Comparison, classes: tuple[str, ...], target: int, *, one: Answer
-) -> list[str]:
-    card = comparison.cards.get(one.name)
-    measured = [one.accuracy.get(key) for key in ("base", "novel", "harmonic_mean")]
-    return [
-        "nothing (frozen)" if card is None else TRAINED_WITH[one.method],
-        f"{one.prediction.probabilities[target]:.3f}",
-        f"{one.prediction.cosines[target]:.4f}",
-        classes[int(one.prediction.cosines.argmax())],
-        *("–" if value is None else f"{value:.2f} %" for value in measured),
-        "–" if card is None else f"{card.training.get('epochs', '–')}",
-        "–" if card is None else one.name,
-    ]
+) -> Table:
+    """What each answers; accuracies are those the cards hold."""
+    rows = []
+    for one in answers:
+        card, said = comparison.cards.get(one.name), one.prediction
+        measured = {key: f"{value:.2f} %" for key, value in one.accuracy.items()}
+        rows.append({
+            "trained with": "nothing (frozen)" if card is None else TRAINED_WITH[one.method],
+            "p of the class looked at": f"{said.probabilities[target]:.3f}",
+            "cosine": f"{said.cosines[target]:.4f}",
+            "answer": classes[int(said.cosines.argmax())],
+            "base accuracy": measured.get("base", "–"),
+            "novel accuracy": measured.get("novel", "–"),
+            "harmonic mean": measured.get("harmonic_mean", "–"),
+            "learnt for (epochs)": "–" if card is None else f"{card.training.get('epochs', '–')}",
+            "prompts": "–" if card is None else one.name,
+        })  # fmt: skip
+    return table_of(rows)
 
 
 def trained_sentence(

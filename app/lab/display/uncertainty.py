@@ -7,6 +7,7 @@ import numpy as np
 from app.figures.patches import overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Picture, Scale, one_sided, symmetric
+from app.lab.display.tables import Table, table_of
 from drople.analysis import Analysis
 from drople.gradcam import CAM_METHODS
 from drople.lab.uncertainty import DrawStatistics
@@ -43,31 +44,24 @@ def draws_sheet(analysis: Analysis, found: dict[str, DrawStatistics], what: str)
     return Picture(sheet_of(columns), (mean_scale, sd_scale))
 
 
-HEADERS = (
-    "dropout", "draws", "class looked at: mean", "95 % interval", "sd", "answers that flip",
-    "flip rate", "95 % interval (Wilson)",
-)  # fmt: skip
-
-
-def draws_rows(found: dict[str, DrawStatistics]) -> list[list[str]]:
-    """The rows under `HEADERS`."""
-    return [_row(name, one) for name, one in found.items()]
-
-
-def _row(name: str, one: DrawStatistics) -> list[str]:
-    interval = mean_interval(one.probabilities)
-    low, high = wilson_interval(one.flips, one.count)
-    known = interval is not None
-    return [
-        CONDITION_NAMES[name],
-        f"{one.count}",
-        f"{one.probabilities.mean():.3f}",
-        f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "–",
-        f"{one.probabilities.std(ddof=1):.3f}" if known else "–",
-        f"{one.flips} of {one.count}",
-        f"{100 * one.flips / one.count:.0f} %",
-        f"{100 * low:.0f} to {100 * high:.0f} %" if known else "–",
-    ]
+def draws_table(found: dict[str, DrawStatistics]) -> Table:
+    """What the draws of each dropout say of the answer."""
+    rows = []
+    for name, one in found.items():
+        interval, p = mean_interval(one.probabilities), one.probabilities
+        low, high = wilson_interval(one.flips, one.count)
+        known = interval is not None
+        rows.append({
+            "dropout": CONDITION_NAMES[name],
+            "draws": f"{one.count}",
+            "class looked at: mean": f"{p.mean():.3f}",
+            "95 % interval": f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "–",
+            "sd": f"{p.std(ddof=1):.3f}" if known else "–",
+            "answers that flip": f"{one.flips} of {one.count}",
+            "flip rate": f"{100 * one.flips / one.count:.0f} %",
+            "95 % interval (Wilson)": f"{100 * low:.0f} to {100 * high:.0f} %" if known else "–",
+        })  # fmt: skip
+    return table_of(rows)
 
 
 def draws_sentence(
