@@ -1,12 +1,9 @@
-"""Class activation maps of all conditions on one colour scale."""
+"""The one colour scale of all conditions' class activation maps."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from app.figures.patches import overlay
 from app.figures.theme import Scale, one_sided, symmetric
-from drople.analysis import Analysis, ClassMaps
+from drople.analysis import ClassMaps
 from drople.gradcam import CAM_METHODS
 
 
@@ -21,16 +18,3 @@ def cam_scale(maps: ClassMaps, index: int) -> Scale:
         return one_sided(arrays, meaning)
     low = min(float(a.min()) for a in arrays)
     return Scale(low, max(float(a.max()) for a in arrays), method.label + "; its sign is arbitrary")
-
-
-def cam_panel(
-    analysis: Analysis, maps: ClassMaps, condition: str, *, index: int, opacity: float
-) -> np.ndarray:
-    """One condition's map of one class over the photograph."""
-    return overlay(
-        analysis.pixels,
-        maps.values[condition][index],
-        cam_scale(maps, index),
-        opacity=opacity,
-        marked=maps.unavailable[condition],
-    )

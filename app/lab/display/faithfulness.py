@@ -92,11 +92,11 @@ def faithfulness_table(
     rows = []
     for name in names:
         cells = [f"{of[name]:.3f}" if name in of else "–" for of in areas.values()]
-        sparse = gini_index(maps[name])
+        (wins, known), sparse = _wins(found, name, quantity), gini_index(maps[name])
+        beaten = "–" if name in (CENTRE, EDGES) or not known else f"{wins} of {known}"
         rows.append(
-            [map_name(analysis, name), *cells, _beaten(found, name, quantity),
-             "–" if sparse is None else f"{sparse:.2f}"]
-        )  # fmt: skip
+            [map_name(analysis, name), *cells, beaten, "–" if sparse is None else f"{sparse:.2f}"]
+        )
     random = [_random_cell(found.random_areas(measure, quantity)) for measure in MEASURES]
     if rows:
         rows.append([map_name(analysis, RANDOM), *random, "–", "–"])
@@ -115,11 +115,6 @@ def _wins(found: Faithfulness, name: str, quantity: Quantity) -> tuple[int, int]
     """In how many measures a map beats every baseline, and of how many that is known."""
     known = [found.beats_baselines(name, measure, quantity) for measure in MEASURES]
     return sum(one is True for one in known), sum(one is not None for one in known)
-
-
-def _beaten(found: Faithfulness, name: str, quantity: Quantity) -> str:
-    wins, known = _wins(found, name, quantity)
-    return "–" if name in (CENTRE, EDGES) or not known else f"{wins} of {known}"
 
 
 def faithfulness_sentence(

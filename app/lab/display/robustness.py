@@ -8,9 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.cams import cam_scale
-from app.figures.dropped import dropped_panel
 from app.figures.names import spearman_text
-from app.figures.patches import enlarge, overlay
+from app.figures.patches import dropped_panel, enlarge, overlay
 from app.figures.sheets import sheet_of
 from app.figures.theme import CONDITION_NAMES, Picture, Scale, plain
 from app.lab.display.tables import Table, table_of
@@ -116,16 +115,16 @@ def strip_sentence(found: Sequence[Version], kind: str, condition: str, *, targe
         return said + f"Clean, the {branch} branch answers {plain_answer}."
     said += f"The {branch} branch answers {plain_answer} on the clean picture"
     said += f", and {', '.join(flips)}." if flips else ", and on all others so far."
-    alike = {
-        one.name: map_likeness(clean, one.analysis, condition=condition, target=target)
+    alike = [
+        (map_likeness(clean, one.analysis, condition=condition, target=target), one.name)
         for one in found[1:]
-    }
-    known = {name: value for name, value in alike.items() if value is not None}
+    ]
+    known = [(value, name) for value, name in alike if value is not None]
     if known:
-        least = min(known, key=lambda name: known[name])
+        value, name = min(known, key=lambda one: one[0])
         said += (
-            f" The map of {CONDITION_NAMES[condition]} is least like the clean one at {least} "
-            f"(Spearman {known[least]:.2f})."
+            f" The map of {CONDITION_NAMES[condition]} is least like the clean one at {name} "
+            f"(Spearman {value:.2f})."
         )
     return said
 

@@ -30,10 +30,8 @@ def cascade_sheet(analysis: Analysis, found: Sequence[Depth], name: str) -> Pict
             analysis.pixels, shared_ranks(values), RANKS, opacity=0.75, marked=np.isnan(values)
         )
         like = depth.likeness[name].spearman
-        said = (
-            f"last {depth.randomised}: {spearman_text(like)}" if depth.randomised else "as trained"
-        )
-        columns.append((condition, said, [panel]))
+        label = f"last {depth.randomised}: {spearman_text(like)}"
+        columns.append((condition, label if depth.randomised else "as trained", [panel]))
     return Picture(sheet_of(columns), (RANKS,))
 
 
@@ -92,24 +90,19 @@ def cascade_sentence(analysis: Analysis, found: Sequence[Depth], blocks: int) ->
     if not last.randomised:
         return "The trained network's maps; now its last block is randomised."
     said = f"{last.randomised} of {blocks} blocks randomised, one draw of new weights. "
-    parts = [
-        f"{map_name(analysis, name)} {spearman_text(one.spearman)}"
-        for name, one in last.likeness.items()
-    ]
+    alike = {map_name(analysis, name): one.spearman for name, one in last.likeness.items()}
+    parts = [f"{name} {spearman_text(value)}" for name, value in alike.items()]
     said += f"Spearman with the trained map: {'; '.join(parts)}."
-    flat = [name for name, one in last.likeness.items() if one.spearman is None]
+    flat = [name for name, value in alike.items() if value is None]
     if flat:
-        said += f" The same everywhere: {_names(analysis, flat)}."
+        said += f" The same everywhere: {'; '.join(flat)}."
     if last.randomised < blocks:
         return said
-    stubborn = [
-        name for name, one in last.likeness.items()
-        if one.spearman is not None and one.spearman > BARELY
-    ]  # fmt: skip
+    stubborn = [name for name, value in alike.items() if value is not None and value > BARELY]
     if stubborn:
         said += (
             f" ⚠ Barely changed although every block is new (ρ above {BARELY}): "
-            f"{_names(analysis, stubborn)}. Such a map is not sensitive to the weights, so it does "
+            f"{'; '.join(stubborn)}. Such a map is not sensitive to the weights, so it does "
             "not show what the network has learnt."
         )
     above = blocks - importance_layers(analysis)
@@ -119,7 +112,3 @@ def cascade_sentence(analysis: Analysis, found: Sequence[Depth], blocks: int) ->
             f"it is read from the first {importance_layers(analysis)} alone."
         )
     return said
-
-
-def _names(analysis: Analysis, names: Sequence[str]) -> str:
-    return "; ".join(map_name(analysis, name) for name in names)

@@ -33,14 +33,10 @@ def trained_sheet(analysis: Analysis, target: int, answers: Sequence[Answer]) ->
         panel = overlay(analysis.pixels, one.map, scale, opacity=0.65)
         cosines = one.prediction.cosines
         rank = 1 + int((cosines > cosines[target]).sum())
+        title = "Frozen" if one.method == FROZEN else f"B: {TRAINED_WITH[one.method]}"
         said = f"p = {one.prediction.probabilities[target]:.3f}, rank {rank}"
-        columns.append((COLOURS[one.method], f"{title_of(one.method)}\n{said}", [panel]))
+        columns.append((COLOURS[one.method], f"{title}\n{said}", [panel]))
     return Picture(sheet_of(columns, across=3), (scale,))
-
-
-def title_of(method: str) -> str:
-    """What a tile is called."""
-    return "Frozen" if method == FROZEN else f"B: {TRAINED_WITH[method]}"
 
 
 def trained_table(
