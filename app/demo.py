@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -70,14 +71,15 @@ show()
 """
 CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
 CLASS_SHOWN = "() => lens.named = lens.state().class ?? null"
-GUIDE = "() => { window.lens?.guide() }"
 # What runs and what is shown, as the page's line under the bar and its Stop button tell it.
-RUNNING = "() => tell({ analysing: true, drawing: false, stopped: false })"
-ANALYSED = "() => tell({ analysing: false })"
+RUNNING = "(...form) => asking(form)"
+ANALYSED = "(...form) => answered(form)"
+OPENED = "(...form) => answered(form, JSON.stringify(form))"
+FAILED = "() => tell({ analysing: false })"
 STOPPED = "() => tell({ analysing: false, drawing: false, stopped: true })"
 GOING_ON = "() => tell({ stopped: false })"
 DRAWN = "() => tell({ drawing: false })"
-STALE, FRESH = "() => tell({ old: true })", "() => tell({ old: false, stopped: false })"
+EDITED = "(...form) => edited(form)"
 VISITED = "() => { setTimeout(visited, 50) }"  # once the tab is there
 
 
@@ -175,11 +177,10 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
             view.listen(state, inputs.target)
         comparisons.listen(lab_tab)
         results = _run(page, inputs, Shown(state, draws, overview), restored=restored)
-        in_browser(inputs.help.click, GUIDE)
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
-        gr.on(inputs.edited(), None, js=STALE, api_visibility="private")
+        in_browser(partial(gr.on, inputs.edited()), EDITED, given=inputs.asked())
         in_browser(overview.select, CLASS_SHOWN, inputs.target)
         for event in (
             independent_event(inputs.target.select),
@@ -236,13 +237,16 @@ def _run(page: Page, inputs: Inputs, shown: Shown, *, restored: Dependency) -> l
         page.stop, None, None, show_progress="hidden", api_visibility="private", **CHECKING
     )
     for event, script in (
-        (inputs.stop.click, STOPPED),
         *((start, RUNNING) for start in starts),
         *((one.success, ANALYSED) for one in analysed),
-        *((one.failure, ANALYSED) for one in (*checked, *analysed)),
+        *((one.success, OPENED) for one in opened),
+    ):
+        in_browser(event, script, given=inputs.asked())
+    for event, script in (
+        (inputs.stop.click, STOPPED),
+        *((one.failure, FAILED) for one in (*checked, *analysed)),
         # Draws of a former result may end after the first of the new one; its next say so again.
         *((end, DRAWN) for one in drawing for end in (one.success, one.failure)),
-        *((one.success, FRESH) for one in (*opened, *analysed)),
         *((one.select, GOING_ON) for one in inputs.pair),
     ):
         in_browser(event, script)
@@ -252,7 +256,7 @@ def _run(page: Page, inputs: Inputs, shown: Shown, *, restored: Dependency) -> l
 def _draw_after(
     results: list[Dependency], page: Page, inputs: Inputs, *, shown: Shown
 ) -> list[Dependency]:
-    """Draws after each result, and for another pair of dropouts; a press or a choice stops them."""
+    """Draws after each result, and for another pair of dropouts, which end those before."""
     chosen = [one.select for one in inputs.pair]
     # The picture is not looked at again: among many visitors it would be decoded anew.
     drawing = {
@@ -261,13 +265,10 @@ def _draw_after(
         "show_progress": "hidden", "api_visibility": "private", **DRAWING,
     }  # fmt: skip
     compared = independent_event(*chosen)(page.compare, trigger_mode="always_last", **drawing)
-    # "multiple", since those just cancelled may still count as running.
-    draws = [
+    # "multiple", since those before may still be in a batch.
+    return [
         one.success(page.draw, trigger_mode="multiple", **drawing) for one in (*results, compared)
     ]
-    for stopping in (inputs.run.click, *chosen):
-        stopping(None, None, None, cancels=draws, api_visibility="private")
-    return draws
 
 
 def _api(page: Page, studio: Studio) -> None:

@@ -82,8 +82,8 @@ class Form:
         0.5, "dropout", gr.Slider, label="p_max, of the least important token", **PROBABILITY
     )
     matched: bool = _setting(
-        True, "dropout", gr.Checkbox, label="Vanilla at IWTD's rate",
-        info="Vanilla's p is IWTD's mean p, layer by layer: only the choice of tokens differs.",
+        True, "dropout", gr.Checkbox, label="Both at one mean rate",
+        info="Layer by layer IWTD's, or the first one's: only the choice of tokens differs.",
     )  # fmt: skip
     p: float = _setting(
         0.3, "dropout", gr.Slider, label="Vanilla's own p", info="Used if not matched.",
@@ -105,11 +105,11 @@ class Form:
         info="Each class draws for itself, which alone can reorder classes.",
     )  # fmt: skip
     compared: str = _setting(
-        "iwtd", "pair", gr.Dropdown, label="Dropouts compared: A", elem_id="compare-a",
+        "iwtd", "pair", gr.Dropdown, label="Dropouts compared", elem_id="compare-a",
         choices=DROPOUTS, filterable=False, min_width=120,
     )  # fmt: skip
     against: str = _setting(
-        "vanilla", "pair", gr.Dropdown, label="with B", elem_id="compare-b",
+        "vanilla", "pair", gr.Dropdown, label="with", elem_id="compare-b",
         choices=DROPOUTS, filterable=False, min_width=120,
     )  # fmt: skip
     cam_method: str = _setting(

@@ -81,7 +81,6 @@ class Inputs:
     form: dict[str, Component]  # by the name of the field of `Form`
     run: gr.Button
     stop: gr.Button
-    help: gr.Button  # opens the guide
     progress: gr.HTML  # of an analysis, with the wait before it; and that a result is old
     dropout: gr.Dropdown  # the preset
     example: gr.Textbox  # name of the example shown, empty for the visitor's own picture
@@ -103,12 +102,15 @@ class Inputs:
         """What a link or a browser keeps, by name: all settings, but neither picture nor list."""
         return {name: self.form[name] for name in ("backbone", "prompts", *SETTINGS)}
 
+    def asked(self) -> list[Component]:
+        """What the next analysis will be of: all but what is looked at and compared."""
+        no_matter = (self.target, *self.pair)
+        return [one for one in (*self.form.values(), self.dropout) if one not in no_matter]
+
     def edited(self) -> list[Callable[..., Any]]:
-        """The events of a visitor who changes what the next analysis will be of."""
-        no_matter = (self.target, *self.pair)  # of what is looked at and compared
-        filled_in = [one for one in (*self.form.values(), self.dropout) if one not in no_matter]
+        """The events of a visitor who changes that."""
         # What is pasted into a text is a change, but no input to Gradio.
-        return [one.change if isinstance(one, gr.Textbox) else one.input for one in filled_in]
+        return [one.change if isinstance(one, gr.Textbox) else one.input for one in self.asked()]
 
 
 def build_inputs(studio: Studio, device: str) -> Inputs:
@@ -135,7 +137,6 @@ def build_inputs(studio: Studio, device: str) -> Inputs:
         stop = gr.Button("Stop", elem_id="stop", min_width=90)
         gr.HTML(f"<span>{escape(device)}</span>", elem_id="device")
         options = gr.Button("Settings", elem_id="settings-button", min_width=60)
-        guide = gr.Button("?", elem_id="help", min_width=40)
     progress = gr.HTML('<p role="status"></p><span></span>', elem_id="progress")
     for button, panel in ((photo, "photo"), (options, "settings")):
         button.click(None, None, None, js=f"() => togglePanel('{panel}')", api_visibility="private")
@@ -191,7 +192,7 @@ def build_inputs(studio: Studio, device: str) -> Inputs:
     form = {"image": image, "classes": classes, "backbone": backbone, "prompts": prompts,
             "target": target, **settings}  # fmt: skip
     inputs = Inputs(
-        form=form, run=run, stop=stop, help=guide, progress=progress,
+        form=form, run=run, stop=stop, progress=progress,
         dropout=choice, example=example, example_chosen=chosen, memory=memory, redrawn=redrawn,
     )  # fmt: skip
     _link(studio, inputs, preset)

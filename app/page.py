@@ -34,8 +34,6 @@ from drople.storage.prompts import PromptCard
 from drople.tokens.dropout import DROP_MODES, PLACEMENTS
 from drople.traces import LayerTrace
 
-# What the endpoints `/analyse` and `/evidence` take; all else is as the prompts were trained.
-API_FIELDS = ("image", "classes", "backbone", "prompts", "seed")
 NOTHING_NEW = (gr.skip(),) * 4  # what `analyse` yields between its steps
 PICTURE_MISSING = (
     "The link you followed has settings and classes, but not the picture they were for. Add it "
@@ -86,10 +84,13 @@ class Page:
             yield from self._analysing(form, progress)
 
     def check(self, request: gr.Request | None = None, **values: Any) -> None:
-        """Refuses what cannot be analysed, as far as it is known without a model."""
-        self.newest.mark(request)
+        """Refuses what cannot be analysed, as far as it is known without a model.
+
+        Only what can be ends the draws of the result shown.
+        """
         with user_errors():
             self._question(Form(**values))
+        self.newest.mark(request)
 
     def _question(self, form: Form) -> tuple[tuple[str, ...], Image.Image, AnalysisSettings]:
         """What a form asks: classes, picture and settings.
@@ -145,10 +146,10 @@ class Page:
     ) -> tuple[Any, Any]:
         """The same analysis for another pair of dropouts, before their draws."""
         form = Form(**values)
-        self.newest.mark(request)
         with user_errors():
             if len(set(form.pair)) < 2:
                 raise SettingsError("Choose two different dropouts to compare.")
+            self.newest.mark(request)
             if drawn is None:
                 return gr.skip(), gr.skip()
             overview = replace(drawn[0], pair=form.pair)
@@ -198,7 +199,7 @@ class Page:
         """Analyses a picture with default settings.
 
         Args:
-            values: of `API_FIELDS`.
+            values: image, classes, backbone, prompts, seed; all else is as trained.
 
         Returns:
             classes; for each condition its cosines, probabilities and logit scale; importance and
@@ -211,7 +212,7 @@ class Page:
         """Analyses a picture with default settings and gives all of it as one file.
 
         Args:
-            values: of `API_FIELDS`.
+            values: image, classes, backbone, prompts, seed; all else is as trained.
 
         Returns:
             name and, in base64, data of an .npz file, which `drople.load_analysis` and

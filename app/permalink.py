@@ -76,7 +76,9 @@ def build(
         values = restored(studio, asked, own=not link)
         for sentence in gone(asked, values):
             gr.Warning(sentence, duration=20)
-        opened = [tab_of(one, request.query_params.get(f"look-{n}")) for n, one in tabs.items()]
+        # The picture that is missing is asked for on the page's first tab.
+        shown = request.query_params if values.get("image", "") is not None else {}
+        opened = [tab_of(one, shown.get(f"look-{name}")) for name, one in tabs.items()]
         return [*(values.get(name, gr.skip()) for name in into), *opened]
 
     return demo.load(restore, stored, [*into.values(), *tabs.values()], **QUIET)

@@ -780,10 +780,10 @@ function droppedPanel(page) {
         gone: "dropped earlier" }[decisions[token]] ?? "both keep it"] });
     say(captions[1], `Decisions, draw ${draw}`);
     keys.replaceChildren(...keepers(), legend({ class: "box hatch" }, "both drop"),
-      ...(count("gone") ? [legend({ class: "box gone" }, "gone")] : []));
+      ...(count("gone") ? [legend({ class: "box gone", title: "dropped earlier: nothing is left to decide" }, "gone")] : []));
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
     const differ = count("a") + count("b");
-    say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}. `
+    say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}: `
       + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
   }
 
@@ -914,14 +914,15 @@ function looksPanel(page) {
           value: token => [`${method} at block ${block}, ${model.label(name)}`, three(values[token])] });
       });
     }
-    bar.scale(scale, scale.low < 0 ? [`${signed(scale.low)} against`, "0", `for ${signed(scale.high)}`] : ["0", "", three(scale.high)]);
+    const [against, towards] = payload.maps.signed ? [" against", "for "] : ["", ""];
+    bar.scale(scale, scale.low < 0 ? [signed(scale.low) + against, "0", towards + signed(scale.high)] : ["0", "", three(scale.high)]);
     const summary = payload.draws?.summary, first = payload.maps.values[model.a] ? "the first draw" : "no draw yet";
     const drawn = state.draw !== "all" ? `draw ${state.draw}` : summary?.mean_maps ? summary.map_draws < model.count
       ? `mean of ${summary.map_draws} of the ${model.count} draws` : `mean of ${many(summary.map_draws, "draw")}` : first;
     const hatched = [model.a, model.b].some(name => model.shownMap(name, index, state.draw, state.centred)?.some(Number.isNaN));
     say(note, `For ${state.class}, at block ${block}: the layer control does not move it. One scale. With dropout: ${drawn}.${
       hatched ? ` Hatched: dropped there${state.draw === "all" && summary?.mean_maps ? " in each of them" : ""}.` : ""}${
-      state.centred ? " Less the mean of the classes." : ""}`);
+      state.centred ? " Less the mean of the classes." : ""} ${payload.maps.caveat ?? ""}`);
     say(chip, payload.chips.applied);
   }
   return { node, render };
@@ -960,7 +961,7 @@ function controls(page) {
     klass.show([...model.shown.map(name => [name, name]), ...rest.map(name => [name, `${name} (asks for its maps)`])], state.class);
     const signals = payload.signals.filter(name => payload.importance[state.branch][name]);
     // The list is narrow: "Class (s_cls)" for "Class attention (s_cls)".
-    signal.show(signals.map(name => [name, payload.signal_labels[name].replace(/[ -]attention/, "")]), state.signal);
+    signal.show(signals.map(name => [name, payload.signal_labels[name].replace(/[ -]attention| signals/, "")]), state.signal);
     branch.show(payload.branches.map(name => [name, model.label(name)]), state.branch);
     const single = Array.from({ length: model.count }, (_, i) => [i + 1, `draw ${i + 1}`]);
     draw.show([["all", model.count > 1 ? `all ${model.count}, mean` : model.count ? "the one so far" : "no draw yet"], ...single], state.draw);

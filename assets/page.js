@@ -36,6 +36,19 @@ function tell(news) {
   document.querySelector("#progress p").textContent =
     [now.stopped ? "Stopped." : "", now.old ? "The form has changed since: press Analyse." : ""].join(" ").trim();
 }
+const forms = {}; // as sent, and as the result shown was made of
+function asking(form) {
+  forms.sent = JSON.stringify(form);
+  tell({ analysing: true, stopped: false });
+}
+function answered(form, sent = forms.sent) {
+  forms.shown = sent;
+  tell({ analysing: false, stopped: false });
+  edited(form);
+}
+function edited(form) {
+  tell({ old: JSON.stringify(form) !== forms.shown });
+}
 
 // A plot drawn on a closed tab has no width yet. A link leads to the tab before the one that makes links.
 const looked = {};

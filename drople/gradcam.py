@@ -30,28 +30,22 @@ class CamMethod:
     package_class: str
     signed: bool  # whether negative values mean evidence against the class
     per_class: bool  # whether the map depends on the class
-    caveat: str
+    caveat: str = ""  # beside its pictures
 
 
 CAM_METHODS: dict[str, CamMethod] = {
-    "gradcam": CamMethod(
-        "Grad-CAM", "GradCAM", signed=True, per_class=True,
-        caveat="Signed: below zero speaks against the class.",
-    ),
+    "gradcam": CamMethod("Grad-CAM", "GradCAM", signed=True, per_class=True),
     "gradcam++": CamMethod(
         "Grad-CAM++", "GradCAMPlusPlus", signed=False, per_class=True,
-        caveat="Keeps positive gradients only; made for convolutions whose activations are "
-        "positive, which a transformer's are not.",
+        caveat="Made for positive activations, which a transformer's are not.",
     ),
     "layercam": CamMethod(
         "LayerCAM", "LayerCAM", signed=False, per_class=True,
-        caveat="Weighs each patch by its own positive gradient; evidence against the class is cut "
-        "off.",
+        caveat="Weighs each patch by its own positive gradient alone.",
     ),
     "eigencam": CamMethod(
         "Eigen-CAM", "EigenCAM", signed=False, per_class=False,
-        caveat="First principal component of the activations: the same for every class, its sign "
-        "arbitrary.",
+        caveat="First principal component: the same for every class, its sign arbitrary.",
     ),
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from drople.commands import explain as command
 from drople.errors import DataError
 from drople.explain import explain, find_images
 from drople.selectivity import meter
-from drople.storage.tables import HEADER, Table, about_table
+from drople.storage.tables import COLUMNS, HEADER, Row, Table, about_table
 from drople.tokens.dropout import DropoutSettings
 
 DROPOUT = DropoutSettings(mode="hide", p_min=0.2, p_max=0.9, image_depth=3)
@@ -159,7 +159,13 @@ def test_names_with_commas_and_quotes_survive(tmp_path, backbone):
     (row,) = read(table.rows)
     assert row["image"] == 'a, "b".png'
     assert row["frozen"] in texts.names
-    assert tuple(row) == HEADER
+    assert tuple(row) == HEADER == tuple(one.name for one in fields(Row))
+
+
+def test_the_table_has_its_columns_explained_beside_it(commanded, folder):
+    assert commanded() == 0
+    lines = (folder.parent / "out" / "columns.txt").read_text().splitlines()
+    assert [line.split(": ", 1) for line in lines] == [[*one] for one in COLUMNS.items()]
 
 
 def test_prompts_of_another_shape_are_taken_too(folder, backbone):

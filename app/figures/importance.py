@@ -43,19 +43,15 @@ def values_of(layer: LayerTrace, signal: str) -> np.ndarray:
     return np.where(layer.content, share * layer.content.sum(axis=1, keepdims=True), np.nan)
 
 
-def scale_of(
-    analysis: Analysis, trace: BranchTrace, signal: str, *, layer: int | None, row: int | None = 0
-) -> Scale:
-    """The scale of one layer, or, without one, of all layers alike.
+def scale_of(analysis: Analysis, trace: BranchTrace, signal: str) -> Scale:
+    """One scale for all rows and layers.
 
     A few sink tokens would else darken everything, so shares are cut at their 99 % quantile.
     """
     dropout = analysis.settings.dropout
     if signal == "p":
         return Scale(dropout.p_min, dropout.p_max, "probability of being dropped (p)")
-    layers = trace.layers if layer is None else trace.layers[layer : layer + 1]
-    rows = slice(None) if row is None else slice(row, row + 1)
-    known = np.concatenate([values_of(one, signal)[rows].ravel() for one in layers])
+    known = np.concatenate([values_of(one, signal).ravel() for one in trace.layers])
     known = known[np.isfinite(known)]
     top = float(np.quantile(known, 0.99)) if len(known) else 1.0
     return Scale(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,58 +14,106 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from app.figures.cams import cam_scale
-from app.figures.importance import scale_of, values_of
+from app.figures.cams import cam_scale, mean_maps
+from app.figures.importance import values_of
 from app.figures.patches import grey
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, Scale, number
+from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, Scale, number, one_sided
 from drople.analysis import Analysis
+from drople.branches import ADAPTED, FROZEN
+from drople.paired_draws import DrawBatch
 
 FORMATS = ("pdf", "svg")
 
 
-def paper_figure(analysis: Analysis, layer: int, index: int) -> Figure:
+def paper_figure(
+    analysis: Analysis, draws: Sequence[DrawBatch], *, layer: int, index: int
+) -> Figure:
     """The photograph, importance, drops and maps of one layer and class; 7 inches wide.
 
     Args:
+        draws: of one pair of dropouts. Of a single draw its drops are shown, of several how often
+            each patch is dropped, and mean maps.
         layer: of importance and drops, from 0.
         index: of the class, into `analysis.maps.classes`.
     """
-    conditions = analysis.conditions
-    figure = Figure(figsize=(7.0, 3.9), layout="constrained")
+    figure = Figure(figsize=(7.0, 4.1), layout="constrained")
     FigureCanvasAgg(figure)
-    columns = max(len(conditions), 4)
-    cells = figure.subplots(2, columns, squeeze=False)
+    cells = figure.subplots(2, 4)
     for cell in cells.flat:
         cell.set_axis_off()
+    branches, pair = [FROZEN, ADAPTED][: 1 + analysis.adapted], draws[0].pair if draws else ()
     _upper_row(figure, cells[0], analysis, layer=layer)
-    scale = cam_scale(analysis.maps, index)
-    for cell, condition in zip(cells[1], conditions, strict=False):
-        values = analysis.maps.values[condition][index]
-        _patches(cell, analysis, values, scale=scale, marked=analysis.maps.unavailable[condition])
-        said = analysis.predictions[condition].probabilities[analysis.maps.classes[index]]
-        _title(cell, f"{CONDITION_NAMES[condition]}, p = {said:.2f}")
-    _bar(figure, list(cells[1]), scale)
+    if draws and layer < depth_of(draws):
+        _drops(figure, cells[0, 2:], analysis, draws, layer=layer)
+    maps = {one: analysis.maps.values[one] for one in branches} | mean_maps(draws)
+    scale = cam_scale(replace(analysis.maps, values=maps), index)
+    target = analysis.maps.classes[index]
+    said = {one: analysis.predictions[one].probabilities[target] for one in branches}
+    for name in pair:
+        said[name] = np.concatenate([one.probabilities(name)[:, target] for one in draws]).mean()
+    places = [*cells[1, : len(branches)], *cells[1, 2:]]
+    for cell, (name, p) in zip(places, said.items(), strict=False):
+        _title(cell, f"{CONDITION_NAMES[name]}, p = {p:.2f}", CONDITION_COLOURS[name])
+        if name in maps:
+            shown = maps[name][index]
+            _patches(cell, analysis, shown, scale=scale, marked=np.isnan(shown))
+        else:
+            cell.text(0.5, 0.5, "no map was made", ha="center", fontsize=7)
+    _bar(figure, [*cells[1]], scale)
     return figure
 
 
-def _upper_row(figure: Figure, cells: list[Axes], analysis: Analysis, *, layer: int) -> None:
-    """The photograph, the importance, and what the dropouts drop."""
-    shown = analysis.branch
-    one = analysis.images[shown].layers[layer]
-    cells[0].imshow(analysis.pixels, extent=_extent(one.grid), interpolation="bilinear")
+def _upper_row(figure: Figure, cells: np.ndarray, analysis: Analysis, *, layer: int) -> None:
+    """The photograph and the importance, on the overview's scale."""
+    layers = analysis.images[analysis.branch].layers
+    cells[0].imshow(analysis.pixels, extent=_extent(layers[layer].grid), interpolation="bilinear")
     _title(cells[0], "photograph")
-    scale = scale_of(analysis, analysis.images[shown], "blend", layer=layer)
-    _patches(cells[1], analysis, one.patches(values_of(one, "blend")), scale=scale)
+    known = np.concatenate([values_of(one, "blend").ravel() for one in layers]).astype(float)
+    known = known[np.isfinite(known)]
+    # One scale for all layers, cut where sinks begin; 2: less must not look important.
+    low, high = np.quantile(known, (0.25, 0.75), method="lower")
+    top = max(2.0, known[known <= high + 3 * (high - low)].max())
+    meaning = "importance, in multiples of an even share"
+    scale = Scale(0.0, top, meaning, clipped=bool(known.max() > top))
+    values = layers[layer].patches(values_of(layers[layer], "blend"))
+    _patches(cells[1], analysis, values, scale=scale)
     _title(cells[1], f"importance, layer {layer + 1}")
     _bar(figure, [cells[1]], scale, shrink=0.8)
-    for cell, condition in zip(cells[2:], analysis.conditions[2:], strict=False):
-        drawn = analysis.images[condition].layers[layer]
-        gone = np.zeros(drawn.blend.shape, bool) if drawn.dropped is None else drawn.dropped
-        marked = drawn.patches(gone)
-        none, hidden = np.full(marked.shape, np.nan), drawn.hidden_patches()
-        _patches(cell, analysis, none, scale=scale, marked=marked, hidden=hidden)
-        words = f"dropped by {CONDITION_NAMES[condition]}"
-        _title(cell, words, CONDITION_COLOURS[condition])
+
+
+def _drops(
+    figure: Figure, cells: np.ndarray, analysis: Analysis, draws: Sequence[DrawBatch], *, layer: int
+) -> None:
+    """What each dropout drops: of one draw hatched, of several its share of the draws."""
+    rows, columns = analysis.maps.values[FROZEN].shape[1:]
+    shares, patches = {}, rows * columns
+    for name in draws[0].pair:
+        there = np.concatenate([one.eligible[name][:, layer, :patches] for one in draws])
+        dropped = np.concatenate([one.dropped[name][:, layer, :patches] for one in draws])
+        share = np.ma.masked_array(dropped, ~there, float).mean(axis=0)
+        shares[name] = share.filled(np.nan).reshape(rows, columns)  # NaN: in no draw still there
+    count = count_of(draws)
+    known = [share[np.isfinite(share)] for share in shares.values()]
+    scale = one_sided(known, f"share of the {count} draws in which the patch was still there")
+    for cell, (name, share) in zip(cells, shares.items(), strict=True):
+        gone = np.isnan(share)
+        if count > 1:
+            _patches(cell, analysis, share, scale=scale, hidden=gone)
+        else:
+            _patches(cell, analysis, share * np.nan, scale=scale, marked=share == 1, hidden=gone)
+        _title(cell, f"dropped by {CONDITION_NAMES[name]}", CONDITION_COLOURS[name])
+    if count > 1:
+        _bar(figure, [*cells], scale, shrink=0.8)
+
+
+def count_of(draws: Sequence[DrawBatch]) -> int:
+    """How many draws there are."""
+    return sum(len(batch.seeds) for batch in draws)
+
+
+def depth_of(draws: Sequence[DrawBatch]) -> int:
+    """After how many layers dropout acts."""
+    return draws[0].dropped[draws[0].pair[0]].shape[1]
 
 
 def _title(cell: Axes, text: str, colour: str = "#111827") -> None:
@@ -112,7 +162,7 @@ def _bar(figure: Figure, cells: list[Axes], scale: Scale, *, shrink: float = 1.0
         shades, ax=cells, location="bottom", fraction=0.05, pad=0.02, shrink=shrink, aspect=40
     )
     ends = [scale.low, 0.0, scale.high] if scale.diverging else [scale.low, scale.high]
-    top = number(scale.high) + " and more" * scale.clipped
+    top = "≥ " * scale.clipped + number(scale.high)
     bar.set_ticks(ends, labels=[*(number(end) for end in ends[:-1]), top])
     bar.ax.tick_params(labelsize=6)
     bar.ax.set_xlabel(scale.meaning, fontsize=6, parse_math=False)

@@ -85,8 +85,8 @@ class Lab:
             for name, views in self.tabs.items()
         }
         replace(self, tabs=of_layer).draw_on(independent_event(layer.change))
-        in_browser(layer.change, LAYER_MOVED, given=layer)
-        in_browser(target.select, CLASS_CHOSEN, given=target)
+        in_browser(layer.change, LAYER_MOVED, given=[layer])
+        in_browser(target.select, CLASS_CHOSEN, given=[target])
 
     def draw_on(self, event: Callable[..., Any]) -> None:
         """Draws the open tab on an event."""

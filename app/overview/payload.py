@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.special import softmax
 
+from app.figures.cams import mapped, mean_maps
 from app.figures.importance import SIGNAL_NAMES
 from app.figures.patches import jpeg_uri
 from app.figures.theme import CONDITION_NAMES
@@ -26,7 +27,7 @@ from app.wording.sentences import provenance_line
 from drople.analysis import Analysis
 from drople.decisions import Masks, count_layers, count_tokens, mean_p
 from drople.gradcam import CAM_METHODS
-from drople.paired_draws import DrawBatch, first_draw, rate_setter
+from drople.paired_draws import DrawBatch, first_draw
 from drople.statistics.intervals import mean_interval
 from drople.storage.verdicts import Verdict
 from drople.tokens.dropout import STRATEGIES
@@ -57,22 +58,29 @@ class Overview:
 
     def payload(self, batches: Sequence[DrawBatch] = ()) -> dict[str, Any]:
         """All that is known with these draws, the first ones first."""
-        first = batches[0] if batches else first_draw(self.analysis, self.pair)
-        maps = dict(self.undropped.maps)
-        if first is not None and first.maps is not None:
-            maps |= {name: first.maps[name][0] for name in self.pair}
+        shown, maps = self.shown(batches), dict(self.undropped.maps)
+        if shown and shown[0].maps is not None:
+            maps |= {name: one[0] for name, one in shown[0].maps.items()}
         drawn = self._drawn(batches) if batches else None
+        method = CAM_METHODS[self.analysis.maps.method]
         return self._question | {
             "maps": {
                 "layer": self.analysis.maps.layer,
-                "method": CAM_METHODS[self.analysis.maps.method].label,
+                "method": method.label,
+                "signed": method.signed,
+                "caveat": method.caveat,
                 "values": {name: steps(_flat(values)) for name, values in maps.items()},
             },
             "draws": self._draws(batches, drawn) if drawn else None,
             "sentences": self._sentences(drawn),
             "provenance": provenance_line(self.analysis, len(drawn.seeds) if drawn else 0),
-            "methods": methods_text(self.analysis) + self._draws_method(batches),
+            "methods": methods_text(self.analysis, shown),
         }
+
+    def shown(self, batches: Sequence[DrawBatch]) -> Sequence[DrawBatch]:
+        """These draws; before any, the one of this pair that the analysis holds, if it does."""
+        own = None if batches else first_draw(self.analysis, self.pair)
+        return batches if own is None else (own,)
 
     @cached_property
     def undropped(self) -> Undropped:
@@ -166,25 +174,6 @@ class Overview:
             rates={name: mean_p(one) for name, one in masks.items()},
         )
 
-    def _draws_method(self, batches: Sequence[DrawBatch]) -> str:
-        """How the draws were made, for the methods section of a paper; empty without any."""
-        seeds = [seed for one in batches for seed in one.seeds]
-        if not seeds:
-            return ""
-        mapped = sum(len(one.seeds) for one in batches if one.maps is not None)
-        a, b = (sentences.inside(name) for name in self.pair)
-        dropout, rate = self.analysis.settings.dropout, "each at its own rate"
-        if self.analysis.settings.matched:
-            rate = f"both at the mean rate of {sentences.inside(rate_setter(self.pair))}"
-        return (
-            f"\nDraws: {a} and {b} on the {self.undropped.branch} branch, seeds {seeds[0]} to "
-            f"{seeds[-1]}, {rate}, layer by layer, after each of the first "
-            f"{self.undropped.depth} layers (mode {dropout.mode}, p from {dropout.p_min:g} to "
-            f"{dropout.p_max:g}); the two of a draw share one uniform number a token and layer. "
-            f"Maps under dropout are means over the first {mapped} draws, patch by patch where it "
-            "was not dropped.\n"
-        )
-
     def _draws(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
         return {
             "count": len(drawn.seeds),
@@ -208,19 +197,14 @@ class Overview:
     def _summary(self, batches: Sequence[DrawBatch], drawn: sentences.Drawn) -> dict[str, Any]:
         tokens = count_tokens(*(self._masks(batches, name) for name in self.pair))
         shown = [*self.analysis.maps.classes]
-        mapped = [one.maps for one in batches if one.maps is not None]
-        means = {
-            name: steps(_flat(_mean_map(np.concatenate([maps[name] for maps in mapped]))))
-            for name in self.pair
-            if mapped
-        }
+        means = {name: steps(_flat(one)) for name, one in mean_maps(batches).items()}
         return {
             "probability": {
                 name: _interval(np.concatenate([b.probabilities(name)[:, shown] for b in batches]))
                 for name in self.pair
             },
             "mean_maps": means or None,
-            "map_draws": sum(len(maps[self.pair[0]]) for maps in mapped),
+            "map_draws": mapped(batches),
             "difference": floats(tokens.difference),
             "differ": floats(tokens.differ),
             "rate": {self.pair[0]: floats(tokens.rate_a), self.pair[1]: floats(tokens.rate_b)},
@@ -278,8 +262,3 @@ def _interval(values: np.ndarray) -> dict[str, Any]:
     known = [mean_interval(column) or (np.nan, np.nan) for column in values.T]
     low, high = np.array(known).T
     return {"mean": floats(values.mean(axis=0)), "low": floats(low), "high": floats(high)}
-
-
-def _mean_map(maps: np.ndarray) -> np.ndarray:
-    """Mean (C, G, G) of maps (n, C, G, G) over the draws that have a value; NaN where none has."""
-    return np.ma.masked_invalid(maps).mean(axis=0).filled(np.nan)

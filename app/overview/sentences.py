@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.figures.theme import CONDITION_NAMES
-from app.wording.sentences import place
+from app.wording.sentences import inside, place
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.conditions import Prediction
@@ -39,12 +39,6 @@ class Drawn:
         if len(self.seeds) == 1:
             return f"In one draw (seed {self.seeds[0]})"
         return f"Over {len(self.seeds)} draws"
-
-
-def inside(condition: str) -> str:
-    """What a condition is called within a sentence."""
-    name = CONDITION_NAMES[condition]
-    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 # --- the answer -------------------------------------------------------------------------------

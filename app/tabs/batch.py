@@ -15,6 +15,7 @@ import gradio as gr
 from gradio.components import Component
 
 from app.calls import model_call, user_errors
+from app.figures.theme import CONDITION_NAMES
 from app.form import Form, settings_of
 from app.host import Host
 from app.markdown import plain_text
@@ -29,7 +30,7 @@ from drople.errors import ImageError, SettingsError
 from drople.explain import explain
 from drople.models.backbone import Backbone
 from drople.models.prompted_clip import PromptedClip
-from drople.storage.tables import HEADER, Row, about_table, table_text
+from drople.storage.tables import COLUMNS, COLUMNS_TEXT, HEADER, Row, about_table, table_text
 
 AT_ONCE = 4  # pictures explained in one turn at the model
 TIMEOUT = 1800.0  # seconds of a whole batch
@@ -39,8 +40,9 @@ NAMED = 5  # of the files left out
 INTRO = (
     "Many pictures asked alike: drop a folder, a ZIP or several pictures here (at most {pictures}, "
     "of 20 MB together). Each becomes a row with both branches' answers, how far IWTD chooses, "
-    "and how often draws of dropout A change the answer, with the classes, prompts and settings "
-    "above. For more: `python -m drople explain FOLDER`."
+    "and how often draws of the dropout compared first (IWTD, unless you chose another) change the "
+    "answer, with the classes, prompts and settings above. It is drawn at its own p, not at a "
+    "matched rate; the second dropout plays no part. For more: `python -m drople explain FOLDER`."
 )
 NOTHING = "There is no picture yet. Drop a folder, a ZIP or several pictures."
 
@@ -55,12 +57,23 @@ class Batch:
     left_out: tuple[str, ...]  # files that are no pictures
 
     @property
+    def unread(self) -> list[str]:
+        """Pictures that have a row, but could not be read."""
+        return [row.image for row in self.rows if row.error]
+
+    @property
     def sentence(self) -> str:
-        """How far it is, and what could not be read."""
-        unread = [row.image for row in self.rows if row.error]
+        """How far it is, what was drawn, and what could not be read."""
         done = f"{len(self.rows)} of {self.wanted} pictures."
-        if unread:
-            done += f" Cannot be read: {_some(unread)}; the table says why."
+        if self.about["prompts_hash"] is None:
+            done += " Without prompts there is no adapted branch and no dropout."
+        elif draws := self.about["draws"]:
+            drawn = CONDITION_NAMES[self.about["strategy"]]
+            done += f" Dropout drawn: {drawn}, {draws} times a picture."
+        else:
+            done += " Nothing is drawn: the columns of flips are empty."
+        if self.unread:
+            done += f" Cannot be read: {_some(self.unread)}; the table says why."
         if self.left_out:
             done += f" Left out, being no pictures: {_some(self.left_out)}."
         return done
@@ -90,8 +103,10 @@ def build(studio: Studio, form: Mapping[str, Component], host: Host) -> None:
     table = gr.Dataframe(
         headers=list(HEADER), datatype="str", interactive=False, show_label=False, wrap=True,
         elem_id="batch-table", elem_classes="lens-table", max_height=480,
-        column_widths=["220px", "220px", *["170px"] * (len(HEADER) - 2)],
+        column_widths=["220px", *["190px"] * (len(HEADER) - 1)],
     )  # fmt: skip
+    with gr.Accordion("What the columns mean", open=False):
+        gr.Markdown("\n".join(f"* `{name}`: {text}" for name, text in COLUMNS.items()))
     save = gr.Button("Save the table (CSV, with its settings)", size="sm", elem_id="batch-save",
                      elem_classes="lens-save")  # fmt: skip
     done: gr.State = gr.State(None, time_to_live=3600)
@@ -134,7 +149,9 @@ def explained(
         )
     loaded = studio.load(form.backbone, form.prompts)
     settings = settings_of(form, trained=loaded.dropout)
-    settings = replace(settings, dropout=replace(settings.dropout, strategy="iwtd"))
+    # What is said of the table is what `explain` does.
+    dropout = replace(settings.dropout, strategy="iwtd")
+    settings = replace(settings, dropout=dropout, matched=False, drop_text=False)
     texts = studio.texts(loaded, parse_class_list(form.classes or ""), form.template)
     options: dict[str, Any] = {"strategy": form.compared, "draws": draws}
     batch = Batch((), about_table(loaded.model, texts, settings, **options), len(uploads),
@@ -182,10 +199,26 @@ def _cell(value: Any) -> str:
 
 
 def saved(batch: Batch | None) -> dict[str, str]:
-    """The files that `python -m drople explain` writes, as one ZIP: its name and, in base64, it."""
+    """The files of `python -m drople explain`, as one ZIP: its name and, in base64, it.
+
+    about.json says besides how far the batch came, and of what.
+    """
     with user_errors():
         if batch is None:
             raise SettingsError("There is no table yet. Press Explain first.")
-        about = json.dumps(batch.about, indent=1)
-        files = {"rows.csv": table_text(batch.rows).encode(), "about.json": about.encode()}
-        return zipped(f"drople-batch-of-{batch.wanted}", files)
+        done, unread = len(batch.rows), batch.unread
+        about = {
+            **batch.about,
+            "complete": done == batch.wanted,
+            "pictures_given": batch.wanted,
+            "pictures_explained": done - len(unread),
+            "unread": unread,
+            "left_out": batch.left_out,
+        }
+        files = {
+            "rows.csv": table_text(batch.rows),
+            "about.json": json.dumps(about, indent=1),
+            "columns.txt": COLUMNS_TEXT,
+        }
+        packed = {name: text.encode() for name, text in files.items()}
+        return zipped(f"drople-batch-{done}-of-{batch.wanted}", packed)

@@ -27,12 +27,12 @@ QUIET: dict[str, Any] = {
 def in_browser(
     event: Callable[..., Any],
     script: str,
-    output: Component | list[Component] | None = None,
+    output: Component | Sequence[Component] | None = None,
     *,
-    given: Component | list[Component] | None = None,
+    given: Sequence[Component] = (),
 ) -> Any:
-    """Runs a script on an event, with no request; `output` takes what it makes of what is given."""
-    return event(None, given, output, js=script, api_visibility="private")
+    """Runs a script on an event, with no request; `output` takes what it makes of the given."""
+    return event(None, [*given], output, js=script, api_visibility="private")
 
 
 def independent_event(*events: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -68,11 +69,13 @@ def taken_away(
         layers = len(analysis.images["frozen"].layers)
         depth = min(max(state.get("layer", 0), 0), layers - 1)
         stem = stem_of(analysis, shown[index], "drople-analysis")
-        figure = paper_figure(analysis, depth, index)
         overview, batches = drawn or (Overview(analysis), ())
+        draws = one_draw(overview.shown(batches), state.get("draw", 0))
+        figure = paper_figure(analysis, draws, layer=depth, index=index)
         payload = overview.payload(batches)
-        words = f"{caption(analysis, depth, index)}\n\n{payload['methods']}"
-        first = {"layer": depth, "class": analysis.classes[shown[index]]}
+        described = caption(analysis, draws, layer=depth, index=index)
+        words = f"{described}\n\n{payload['methods']}"
+        first = state | {"layer": depth, "class": analysis.classes[shown[index]]}
         drawn_there = read_object(panels)
         pictures = {
             f"panel-{name}.{ending}": content
@@ -94,7 +97,13 @@ def taken_away(
         return zipped(stem, files)
 
 
+def one_draw(draws: Sequence[DrawBatch], number: int) -> Sequence[DrawBatch]:
+    """The draw of this number, from 1; all where there is none of it."""
+    single = [one.part(slice(i, i + 1)) for one in draws for i in range(len(one.seeds))]
+    return single[number - 1 : number] if 1 <= number <= len(single) else draws
+
+
 def read_state(text: str | None) -> dict[str, Any]:
-    """Layer (from 0) and class of a state, as far as they are what they should be."""
-    known, kinds = read_object(text), {"layer": int, "class": str}
+    """Layer (from 0), class and draw (from 1) of a state, where they are what they should be."""
+    known, kinds = read_object(text), {"layer": int, "class": str, "draw": int}
     return {name: known[name] for name, kind in kinds.items() if type(known.get(name)) is kind}

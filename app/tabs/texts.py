@@ -40,7 +40,7 @@ def draw(analysis: Analysis, target: int, signal: str, branch: str) -> tuple[str
     branch = branch if branch in analysis.texts else "frozen"
     trace = analysis.texts[branch]
     signal = signal if signal in signals_of(trace) else "blend"
-    scale = scale_of(analysis, trace, signal, layer=None, row=None)
+    scale = scale_of(analysis, trace, signal)
     shown = dict.fromkeys([target, *analysis.maps.classes])
     strips = [
         f"<section><h2>{escape(analysis.classes[i])}</h2>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.figures.theme import CONDITION_NAMES
 from drople.analysis import Analysis
 from drople.measures import selectivity
 from drople.traces import LayerTrace
@@ -14,6 +15,12 @@ def headline(analysis: Analysis) -> dict[str, str]:
         best = int(one.cosines.argmax())
         said[name] = f"{analysis.classes[best]} {one.probabilities[best]:.2f}"
     return said
+
+
+def inside(condition: str) -> str:
+    """What a condition is called within a sentence."""
+    name = CONDITION_NAMES[condition]
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
 
 
 def place(token: int, grid: tuple[int, int]) -> str:

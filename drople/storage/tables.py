@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -26,37 +26,65 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """One image; what the model or the draws do not give is None, an empty cell."""
+    """One image: its `COLUMNS`; what the model or the draws do not give is None, an empty cell."""
 
-    image: str  # path below the folder, with /
-    error: str = ""  # why it could not be read; all else is then empty
-    frozen: str | None = None  # likeliest class
+    image: str
+    error: str = ""
+    frozen: str | None = None
     frozen_probability: float | None = None
     frozen_cosine: float | None = None
     adapted: str | None = None
     adapted_probability: float | None = None
     adapted_cosine: float | None = None
-    disagree: bool | None = None  # the branches name different classes
-    total_variation: float | None = None  # between the branches' probabilities, 0 to 1
-    mean_p: float | None = None  # of IWTD, undropped, mean over layers and tokens
-    spread_p: float | None = None  # mean over layers of the sd of p over tokens
-    protected: float | None = None  # mean over layers of the effective number of protected tokens
-    divergence: float | None = None  # bits a token from vanilla at the same rate, mean over layers
+    disagree: bool | None = None
+    total_variation: float | None = None
+    mean_p: float | None = None
+    spread_p: float | None = None
+    protected: float | None = None
+    divergence: float | None = None
     draws: int = 0
-    flip_rate: float | None = None  # share of draws whose answer is not the undropped one
-    flip_low: float | None = None  # Wilson's 95 % interval
+    flip_rate: float | None = None
+    flip_low: float | None = None
     flip_high: float | None = None
 
 
-HEADER = tuple(part.name for part in fields(Row))
+COLUMNS = {
+    "image": "The picture's path in the folder or the ZIP.",
+    "error": "Why the picture cannot be read; draws is then 0, and all else empty.",
+    "frozen": "The likeliest class by the frozen branch: CLIP as it came, asked with plain text.",
+    "frozen_probability": "That class's probability among the classes given, 0 to 1.",
+    "frozen_cosine": "The cosine of the picture's feature and that class's text feature, -1 to 1.",
+    "adapted": "The likeliest class by the adapted branch: the same CLIP with the learned prompts, "
+    "here without dropout. Without prompts draws is 0, and all else from here on empty.",
+    "adapted_probability": "That class's probability among the classes given, 0 to 1.",
+    "adapted_cosine": "The cosine of picture and text feature in the adapted branch, -1 to 1.",
+    "disagree": "True where the two branches name different classes.",
+    "total_variation": "Half the sum of the differences, without sign, between the branches' "
+    "probabilities: 0 where they agree, 1 where they share nothing.",
+    "mean_p": "IWTD's p of being dropped, mean over the image tokens that may be dropped; as the "
+    "next three, from a run without dropout, and a mean over the layers it would act after.",
+    "spread_p": "The standard deviation of IWTD's p over these tokens: 0 where all are alike.",
+    "protected": "How many tokens IWTD's protection, p_max - p, is spread over: the effective "
+    "number, exp of the entropy of each token's share in it.",
+    "divergence": "How far IWTD's p is from one p for all tokens at the same rate: Jensen-Shannon "
+    "divergence, in bits a token, 0 to 1.",
+    "draws": "How often the dropout that about.json calls strategy was drawn, in the image branch "
+    "alone; where it is 0, the columns of flips are empty.",
+    "flip_rate": "The share of the draws whose likeliest class is not the one of adapted, 0 to 1.",
+    "flip_low": "The lower end of flip_rate's 95 % interval (Wilson's).",
+    "flip_high": "The upper end of flip_rate's 95 % interval (Wilson's).",
+}
+HEADER = tuple(COLUMNS)
+COLUMNS_TEXT = "".join(f"{name}: {meaning}\n" for name, meaning in COLUMNS.items())
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in a CSV file that grows, beside a JSON file that says what they mean.
+    """Rows in a CSV file that grows, beside a JSON file that says how they were made.
 
-    A third file holds for each row a checksum of its line and what its picture was: size in bytes,
-    time of change and hash. By it `left` knows what is still as it was.
+    A third file says what the columns mean. A fourth holds for each row a checksum of its line and
+    what its picture was: size in bytes, time of change and hash. By it `left` knows what is still
+    as it was.
     """
 
     rows: Path
@@ -91,6 +119,7 @@ class Table:
                 "--out, or delete it."
             )
         write_text(table.about, json.dumps(about, indent=1))
+        write_text(folder / "columns.txt", COLUMNS_TEXT)
         if not table.rows.is_file():
             write_text(table.rows, csv_text([HEADER]))
         return table

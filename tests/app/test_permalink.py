@@ -88,6 +88,7 @@ def test_where_to_look_is_the_browsers_and_leaves_the_settings(page):
 def test_a_link_opens_the_tab_it_names(page):
     assert visit(page, {"look-tab": "Trained with"})["tabs"].selected == "T"
     assert visit(page, {"look-tab": "<b>"}) == visit(page, {"look-tab": ""}) == {}
+    assert "tabs" not in visit(page, {"look-tab": "Trained with", "classes": "of another picture"})
 
 
 def test_without_a_link_and_a_memory_nothing_changes(page):

@@ -82,6 +82,14 @@ def site(tmp_path_factory):
         demo.close()
 
 
+@pytest.fixture
+def held(site):
+    """Lets nothing be computed until the end, or until `set`."""
+    site.studio.free.clear()
+    yield site.studio.free
+    site.studio.free.set()
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """One browser for all visits."""

@@ -68,7 +68,7 @@ def test_a_link_brings_every_control_back(visit):
         page.keyboard.press("Tab")
     for name in ("zero_scaled", "post", "Grad-CAM++"):
         page.get_by_label(name, exact=True).check()
-    page.get_by_label("Vanilla at IWTD's rate").uncheck()
+    page.get_by_label("Both at one mean rate").uncheck()
     page.get_by_label("Drop text prompts too").check()
     page.get_by_label("Maps at the input of block").fill("11")
     page.locator("#seed input").fill("3")

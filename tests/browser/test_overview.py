@@ -272,7 +272,7 @@ def test_the_guide_leads_a_newcomer_through_five_steps(visit):
         guide.get_by_role("button", name=re.compile("Next|Done")).click()
     expect(guide).to_be_hidden()
     assert layer.input_value() == before
-    page.locator("#help").click()
+    page.locator(".drople-lens .help").click()
     expect(guide).to_be_visible()
     page.keyboard.press("Escape")
     expect(guide).to_be_hidden()

@@ -78,7 +78,7 @@ def test_axe_finds_no_barrier(look, scheme):
         "overview": (lambda: open_tab(page, "Overview"), lambda: None),
         "wipe": (click("[data-value=wipe]"), click(".looks [data-value=all]")),
         "drawer": (click(CANVAS.format("matters")), escape),
-        "guide": (click("#help"), escape),
+        "guide": (click(".drople-lens .help"), escape),
         "pinned": (click("text=Pin this result"), click("text=Unpin")),
         "photo": (click("#photo-button"), escape),
         "settings": (click("#settings-button"), escape),

@@ -40,14 +40,6 @@ LAB = {
 }
 
 
-@pytest.fixture
-def held(site):
-    """Lets nothing be computed until the end, or until `set`."""
-    site.studio.free.clear()
-    yield site.studio.free
-    site.studio.free.set()
-
-
 def test_the_page_opens_with_an_example_and_its_draws_without_the_model(visit, site):
     asked, turns = site.studio.asked, site.studio.turns
     page = visit()

@@ -6,7 +6,20 @@ import errno
 import re
 
 import pytest
-from steps import CLASSES, ROWS, SAID, TABS, analyse, answer, expect, open_tab, results, upload
+from steps import (
+    CLASSES,
+    ROWS,
+    SAID,
+    TABS,
+    analyse,
+    answer,
+    expect,
+    open_tab,
+    results,
+    upload,
+    wait_for_draws,
+    wait_for_result,
+)
 from tiny import noise_picture
 
 # Pandas warns Gradio, in the threads of the server.
@@ -72,6 +85,38 @@ def test_a_former_result_is_old_at_once_until_the_next(stay):
     answer(stay, "walrus, teapot")
     expect(note).to_have_text("")
     assert not any(old().values())
+
+
+def test_a_form_that_is_as_before_makes_nothing_old(stay):
+    note, before = stay.locator("#progress [role=status]"), stay.locator(CLASSES).input_value()
+    stay.locator(CLASSES).fill("walrus, teapot")
+    expect(note).to_have_text(OLD)
+    stay.locator(CLASSES).fill(before)
+    expect(note).to_have_text("")
+    stay.locator("#settings-button").click()
+    stay.locator("#dropout-preset input").click()
+    stay.keyboard.press("Escape")
+    stay.wait_for_timeout(1000)
+    expect(note).to_have_text("")
+
+
+def test_a_form_changed_while_it_is_analysed_is_old_when_the_answer_comes(stay, held):
+    before = results(stay)
+    analyse(stay, "walrus, teapot")
+    stay.locator(CLASSES).fill("walrus, cat")
+    held.set()
+    wait_for_result(stay, before)
+    expect(stay.locator("#progress [role=status]")).to_have_text(OLD)
+
+
+def test_a_refused_form_lets_the_draws_of_the_result_come(stay, site, monkeypatch):
+    monkeypatch.setattr(site.studio, "pace", 0.5)
+    answer(stay, "walrus, teapot, cat")
+    wait_for_draws(stay, 1)
+    stay.locator(CLASSES).fill("")
+    stay.locator("#run").click()
+    expect(stay.locator(".toast-body")).to_contain_text("The class list is empty.")
+    wait_for_draws(stay)
 
 
 def test_a_class_name_is_never_markup(stay):

@@ -13,6 +13,7 @@ from analysed import KINDS, ODD_NAMES, analysed
 from app.figures import cams, importance, patches, theme
 from app.figures.paper import figure_bytes, paper_figure
 from app.figures.theme import Scale
+from app.overview.payload import Overview
 
 TAG = re.compile(r"</?([a-zA-Z]\w*)")
 SCALE = Scale(0.0, 1.0, "something")
@@ -129,7 +130,6 @@ def test_a_method_without_a_sign_has_a_scale_without_a_middle(method, low_is_zer
     assert (scale.low == 0) == low_is_zero
 
 
-@pytest.mark.filterwarnings("ignore:All-NaN")
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
 def test_a_degenerate_map_still_gives_a_picture(value):
     analysis = analysed()
@@ -149,7 +149,8 @@ def test_no_picture_changes_its_analysis(kind):
     before = pickle.dumps(analysis)
     last = "iwtd" if analysis.adapted else "frozen"
     importance.text_table(analysis.texts["frozen"], 0, "blend", scale=SCALE)
-    figure_bytes(paper_figure(analysis, 1, 0), "pdf")
+    own = Overview(analysis).shown(())
+    figure_bytes(paper_figure(analysis, own, layer=1, index=0), "pdf")
     cam_panel(analysis, analysis.maps, last, index=0, opacity=0.5)
     patches.dropped_panel(analysis, last, 0)
     assert pickle.dumps(analysis) == before

@@ -55,16 +55,9 @@ def test_only_signals_that_exist_are_offered(kind, condition, bridge, dropout):
     assert ("s_cross" in signals, "p" in signals) == (bridge, dropout)
 
 
-def test_each_layer_may_have_a_scale_of_its_own():
-    trace = analysed().images["adapted"]
-    tops = {importance.scale_of(analysed(), trace, "blend", layer=i).high for i in range(4)}
-    assert len(tops) == 4
-    assert importance.scale_of(analysed(), trace, "blend", layer=None).high > min(tops)
-
-
 def test_the_scale_of_p_runs_from_p_min_to_p_max():
     analysis = analysed()
-    scale = importance.scale_of(analysis, analysis.images["adapted"], "p", layer=None)
+    scale = importance.scale_of(analysis, analysis.images["adapted"], "p")
     assert (scale.low, scale.high) == (0.1, 0.5)
 
 

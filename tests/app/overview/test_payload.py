@@ -261,3 +261,10 @@ def test_the_largest_usual_overview_is_under_600_kilobytes(mini):
     assert payload["draws"]["count"] == 32
     assert payload["depth"] == 12
     assert len(json.dumps(payload, separators=(",", ":"))) < 600_000
+
+
+def test_maps_come_with_what_a_reader_must_know_of_their_method():
+    analysis = analysed()
+    eigen = replace(analysis, maps=replace(analysis.maps, method="eigencam"))
+    assert Overview(analysis).payload()["maps"]["caveat"] == ""
+    assert "the same for every class" in Overview(eigen).payload()["maps"]["caveat"]

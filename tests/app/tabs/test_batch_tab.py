@@ -73,13 +73,25 @@ def test_the_table_is_that_of_the_command_line(ask, pictures, furnished, tmp_pat
     ])  # fmt: skip
     here, there = ([*csv.reader(io.StringIO(text))] for text in (
         files["rows.csv"], (tmp_path / "out" / "rows.csv").read_text()))  # fmt: skip
+    assert files["columns.txt"] == (tmp_path / "out" / "columns.txt").read_text()
     assert here[0] == there[0] == [*HEADER]
     assert here[1:] == sorted(there[1:])
     about = json.loads((tmp_path / "out" / "about.json").read_text())
     made = json.loads(files["about.json"])
     for settings in (made, about):  # the form's dropout is its own
         assert settings.pop("settings")["dropout"]["strategy"] == "iwtd"
-    assert made == about
+    assert {name: made[name] for name in about} == about
+
+
+def test_what_is_saved_says_how_far_the_batch_came_and_of_what(ask, tmp_path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    first, whole = ask(tmp_path / "set.zip", tmp_path / "notes.txt")
+    assert saved(first)["name"] == "drople-batch-4-of-6.zip"
+    stopped, done = (json.loads(unpacked(saved(one))["about.json"]) for one in (first, whole))
+    assert (stopped["complete"], done["complete"]) == (False, True)
+    assert (stopped["pictures_given"], done["pictures_given"]) == (6, 6)
+    assert (stopped["pictures_explained"], done["pictures_explained"]) == (3, 5)
+    assert (done["unread"], done["left_out"]) == (["broken.jpg"], ["notes.txt"])
 
 
 def test_rows_come_a_few_at_a_time_with_their_progress(ask):
@@ -124,6 +136,26 @@ def test_the_forms_settings_are_those_of_the_draws(ask):
     assert batch.about["settings"]["seed"] == 7
     assert batch.about["settings"]["dropout"]["p_max"] == 0.9
     assert batch.rows[0].draws == 3
+    assert "Dropout drawn: s_cls alone, 3 times a picture." in batch.sentence
+
+
+def test_a_rate_is_not_said_to_be_matched_nor_text_to_be_dropped(ask):
+    first = next(ask(compared="vanilla", matched=True, drop_text=True))
+    settings = first.about["settings"]
+    assert (settings["matched"], settings["drop_text"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"draws": 0}, "Nothing is drawn: the columns of flips are empty."),
+        ({"prompts": "none"}, "Without prompts there is no adapted branch and no dropout."),
+    ],
+)
+def test_why_the_columns_of_flips_are_empty_is_said(ask, changes, said):
+    first = next(ask(**changes))
+    assert said in first.sentence
+    assert (first.rows[0].draws, first.rows[0].flip_rate) == (0, None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -19,6 +20,7 @@ from tiny import prompted
 
 from app.export.standalone import ASSETS, standalone_page
 from app.figures.paper import figure_bytes, paper_figure
+from app.figures.theme import CONDITION_NAMES
 from app.gallery import main, page_of, write_gallery
 from app.overview.payload import PAIR, Overview
 from app.tabs.take_away import read_state, taken_away
@@ -48,13 +50,13 @@ def data_of(page: str):
     return json.loads(text[1])
 
 
-def drawn(analysis, count=3):
-    """Draws of the dropouts on an analysis of the tiny model, with maps."""
-    model = prompted(tiny())
+def drawn(analysis, count=3, *, pair=PAIR, maps_for=4):
+    """Draws of two dropouts on an analysis of the tiny model, the first ones with maps."""
+    model = prompted(tiny()) if analysis.adapted else tiny()
     return (*run_paired(
         model, analysis.pixels, describe_classes(model, analysis.classes),
-        settings=analysis.settings, pair=PAIR, seeds=range(count),
-        map_classes=analysis.maps.classes, maps_for=count,
+        settings=analysis.settings, pair=pair, seeds=range(count),
+        map_classes=analysis.maps.classes, maps_for=maps_for,
     ),)  # fmt: skip
 
 
@@ -152,52 +154,190 @@ def test_what_is_no_analysis_is_one_line(tmp_path, capsys):
 # --- the figure and its words ---
 
 
-@pytest.mark.parametrize(
-    "kind", ["ordinary", "frozen only", "odd names", "three dropouts", "another map"]
-)
-def test_the_figure_is_a_vector_file_that_says_whose_it_is(kind):
-    figure = paper_figure(analysed(kind), 0, 0)
+OTHERS = ("inverse", "cls")  # on the page "Inverse IWTD" and "s_cls alone"
+
+
+def panel(figure, title):
+    """The one panel that is called so."""
+    (cell,) = [one for one in figure.axes if one.get_title() == title]
+    return cell
+
+
+def covered(cell, *, hatched):
+    """(row, column) of the patches that a panel hatches, or covers in dark grey."""
+    return {(p.get_y(), p.get_x()) for p in cell.patches if bool(p.get_hatch()) == hatched}
+
+
+def places(marked):
+    return {(*place,) for place in np.argwhere(marked)}
+
+
+@pytest.mark.parametrize("count", [0, 1, 6])
+@pytest.mark.parametrize("kind", ["ordinary", "frozen only", "odd names", "another map"])
+def test_the_figure_is_a_vector_file_that_says_whose_it_is(kind, count):
+    draws = drawn(analysed(kind), count, pair=OTHERS)
+    figure = paper_figure(analysed(kind), draws, layer=0, index=0)
     root = ElementTree.fromstring(figure_bytes(figure, "svg"))
     assert root.tag.endswith("svg")
     assert figure_bytes(figure, "pdf").startswith(b"%PDF")
     titles = [cell.get_title() for cell in figure.axes]
-    shown = [title for title in titles if ", p = " in title]
-    assert len(shown) == len(analysed(kind).conditions)
+    names = ["Frozen", "Adapted"][: 1 + analysed(kind).adapted]
+    names += ["Inverse IWTD", "s_cls alone"] if count else []
+    assert [title.partition(", p = ")[0] for title in titles if ", p = " in title] == names
 
 
-def test_the_figure_hatches_exactly_the_dropped_patches():
+@pytest.mark.parametrize("pair", [PAIR, OTHERS])
+def test_the_figure_of_one_draw_hatches_exactly_what_each_of_the_pair_drops(pair):
+    analysis = analysed("hidden tokens")
+    (draw,) = drawn(analysis, 1, pair=pair)
+    figure = paper_figure(analysis, [draw], layer=1, index=0)
+    for name in pair:
+        cell = panel(figure, f"dropped by {CONDITION_NAMES[name]}")
+        dropped, gone = draw.dropped[name][0, 1, :16], ~draw.eligible[name][0, 1, :16]
+        assert covered(cell, hatched=True) == places(dropped.reshape(4, 4))
+        assert covered(cell, hatched=False) == places(gone.reshape(4, 4))
+        assert dropped.any()
+        assert gone.any()
+
+
+def test_the_figure_of_many_draws_colours_how_often_each_of_the_pair_drops():
+    analysis = analysed("hidden tokens")
+    draws = drawn(analysis, 6, pair=OTHERS)
+    figure = paper_figure(analysis, draws, layer=1, index=0)
+    tops, most = [], []
+    for name in OTHERS:
+        cell = panel(figure, f"dropped by {CONDITION_NAMES[name]}")
+        (colours,) = cell.collections
+        shown = colours.get_array().filled(np.nan)
+        for place, share in np.ndenumerate(shown):
+            token = np.ravel_multi_index(place, (4, 4))
+            decisions = [
+                batch.dropped[name][draw, 1, token]
+                for batch in draws
+                for draw in range(len(batch.seeds))
+                if batch.eligible[name][draw, 1, token]
+            ]
+            assert np.isnan(share) == (not decisions)
+            assert not decisions or share == pytest.approx(np.mean(decisions))
+        assert covered(cell, hatched=False) == places(np.isnan(shown))
+        tops.append(colours.get_clim()[1])
+        most.append(np.nanmax(shown))
+    assert tops == [max(most)] * 2
+
+
+def test_the_figure_tells_the_means_of_the_draws_and_shows_the_maps_of_the_page():
     analysis = analysed()
-    figure = paper_figure(analysis, 0, 0)
-    for condition, name in (("vanilla", "Vanilla dropout"), ("iwtd", "IWTD")):
-        (cell,) = [one for one in figure.axes if one.get_title() == f"dropped by {name}"]
-        hatched = {(int(p.get_y()), int(p.get_x())) for p in cell.patches if p.get_hatch()}
-        layer = analysis.images[condition].layers[0]
-        assert hatched == {(int(r), int(c)) for r, c in np.argwhere(layer.patches(layer.dropped))}
+    draws = drawn(analysis, 6, pair=OTHERS)
+    figure = paper_figure(analysis, draws, layer=0, index=1)
+    told = Overview(analysis, pair=OTHERS).payload(draws)["draws"]["summary"]
+    assert told["map_draws"] == 4
+    for name in OTHERS:
+        p = np.concatenate([one.probabilities(name)[:, 1] for one in draws]).mean()
+        cell = panel(figure, f"{CONDITION_NAMES[name]}, p = {p:.2f}")
+        shown = decoded(told["mean_maps"][name])[1].reshape(4, 4)
+        known = np.isfinite(shown)
+        assert covered(cell, hatched=True) == places(~known)
+        step = np.ptp(shown[known]) / 100
+        np.testing.assert_allclose(cell.collections[0].get_array().filled(np.nan), shown, atol=step)
+
+
+def test_a_draw_without_maps_has_none_in_the_figure():
+    analysis, last = analysed(), drawn(analysed(), 2, maps_for=1)[1:]
+    figure = paper_figure(analysis, last, layer=0, index=0)
+    without = [one for one in figure.axes if [t for t in one.texts if "no map" in t.get_text()]]
+    names = [one.get_title().partition(",")[0] for one in without]
+    assert names == ["IWTD", "Vanilla dropout"]
+
+
+def test_after_the_dropout_s_layers_the_figure_has_no_drops():
+    analysis = analysed("shallow dropout")
+    draws = drawn(analysis, 2)
+    titles = {
+        layer: [one.get_title() for one in paper_figure(analysis, draws, layer=layer, index=0).axes]
+        for layer in (1, 2)
+    }
+    assert "dropped by IWTD" in titles[1]
+    assert "dropped by IWTD" not in titles[2]
+    assert "after the first 2 layers only" in caption(analysis, draws, layer=2, index=0)
+
+
+def spread(analysis, values):
+    """The analysis where each layer's tokens have this importance, as far as there are some."""
+    trace = analysis.images["adapted"]
+    shares = [np.zeros_like(one.blend) for one in trace.layers]
+    for share, one in zip(shares, trace.layers, strict=True):
+        share[one.content] = np.resize(values, one.content.sum()) / one.content.sum()
+    layers = [replace(one, blend=s) for one, s in zip(trace.layers, shares, strict=True)]
+    trace = replace(trace, layers=(*layers,))
+    return replace(analysis, images=analysis.images | {"adapted": trace})
+
+
+@pytest.mark.parametrize(
+    ("values", "top"),
+    [
+        ([0.5, 0.5, 1, 1.5], "2.00"),  # far below twice an even share nothing looks important
+        ([0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 6], "≥ 2.00"),  # a sink, outside the fence
+        ([0, 1, 2, 2, 3], "3.00"),  # Q1 is 1, Q3 is 2: the fence is at 5
+        ([0, 1, 2, 2, 3, 0, 1, 2, 2, 3, 0, 1, 2, 2, 3, 9], "≥ 3.00"),
+    ],
+)
+def test_importance_has_the_page_s_scale_in_the_figures_of_all_layers(values, top):
+    analysis = spread(analysed(), values)
+    for layer in range(4):
+        figure = paper_figure(analysis, (), layer=layer, index=0)
+        (bar,) = [one for one in figure.axes if "even share" in one.get_xlabel()]
+        assert [one.get_text() for one in bar.get_xticklabels()] == ["0", top]
+        (shown,) = panel(figure, f"importance, layer {layer + 1}").collections
+        assert shown.get_clim() == (0, pytest.approx(float(top.removeprefix("≥ "))))
 
 
 def test_the_same_figure_is_the_same_file():
-    pdfs = [figure_bytes(paper_figure(analysed(), 0, 0), "pdf") for _ in range(2)]
+    draws = drawn(analysed())
+    pdfs = [
+        figure_bytes(paper_figure(analysed(), draws, layer=0, index=0), "pdf") for _ in range(2)
+    ]
     assert pdfs[0] == pdfs[1]
 
 
 def test_the_words_say_what_was_done():
     analysis = analysed("hidden tokens")
-    said = methods_text(analysis)
+    draws = drawn(analysis, 6, pair=OTHERS)
+    said = methods_text(analysis, draws)
     known = analysis.provenance
     for fact in (
         known["backbone_hash"],
         known["prompts_hash"],
         "mode hide",
         "0.1 to 0.5",
-        "seed 0",
+        "6 draws (seeds 0 to 5) of inverse IWTD and s_cls alone on the adapted branch",
+        "both at the mean rate of inverse IWTD",
+        "first 4 draws",
     ):
         assert fact in said
-    assert "not how models trained" in caption(analysis, 1, 0)
-    assert "one draw (seed 0)" in caption(analysis, 1, 0)
-    assert "layer 2" in caption(analysis, 1, 0)
-    assert "dropout" not in caption(analysed("frozen only"), 0, 0).lower()
-    assert "text prompts" in methods_text(analysed("text dropped too"))
-    assert "vanilla dropout at p = 0.3" in methods_text(analysed("scaled tokens"))
+    assert Overview(analysis, pair=OTHERS).payload(draws)["methods"] == said
+    assert "draw" not in methods_text(analysis)
+    words = caption(analysis, draws, layer=1, index=0)
+    for fact in ("not how models trained", "6 draws (seeds 0 to 5)", "layer 2", "how often inverse",
+                 "the first 4,", "hidden by earlier layers in every draw"):  # fmt: skip
+        assert fact in words
+    one = caption(analysis, drawn(analysis, 1), layer=0, index=0)
+    assert "one draw (seed 0)" in one
+    assert "earlier layers" not in one
+    assert "dropout" not in caption(analysed("frozen only"), (), layer=0, index=0).lower()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fact"),
+    [
+        ("text dropped too", "and on the text prompts"),
+        ("ordinary", "signal weights s_self 1, s_cls 1, s_cross 1."),
+        ("coupled prompts, no bridge", "signal weights s_self 1, s_cls 1."),
+        ("scaled tokens", "vanilla dropout at p = 0.3"),
+        ("ordinary", "We made one draw (seed 0) of IWTD and vanilla dropout on the adapted branch"),
+    ],
+)
+def test_before_any_draw_the_words_tell_of_the_analysis_s_own(kind, fact):
+    assert fact in Overview(analysed(kind)).payload()["methods"]
 
 
 # --- the button ---
@@ -214,7 +354,7 @@ def unpacked(packed):
 def test_the_button_packs_numbers_draws_page_figure_and_words(tmp_path):
     analysis = analysed()
     overview, batches = Overview(analysis), drawn(analysis)
-    looked = json.dumps({"layer": 1, "class": analysis.classes[1], "opacity": 0.5})
+    looked = json.dumps({"layer": 1, "class": analysis.classes[1], "draw": 2, "opacity": 0.5})
     files = unpacked(taken_away(analysis, (overview, batches), looked, panels=None))
     kinds = {name.rpartition(".")[2]: file for name, file in files.items() if name != "README.txt"}
     assert {"npz", "json", "html", "pdf", "svg", "txt"} == {*kinds}
@@ -223,10 +363,26 @@ def test_the_button_packs_numbers_draws_page_figure_and_words(tmp_path):
     payload = json.loads(kinds["json"])
     assert payload == json.loads(json.dumps(overview.payload(batches)))
     assert payload["draws"]["count"] == 3
-    state = {"layer": 1, "class": analysis.classes[1]}
+    state = {"layer": 1, "class": analysis.classes[1], "draw": 2}
     assert data_of(kinds["html"].decode()) == {"payload": payload, "state": state}
     assert f"“{analysis.classes[1]}”" in kinds["txt"].decode()
     assert "after layer 2" in kinds["txt"].decode()
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [("2", "one draw (seed 1)"), ("4", "3 draws"), ("-1", "3 draws"), ('"all"', "3 draws")],
+)
+def test_the_figure_shows_the_draw_that_is_looked_at(draw, said):
+    overview = Overview(analysed(), pair=OTHERS)
+    shown = (overview, drawn(analysed(), pair=OTHERS))
+    files = unpacked(taken_away(analysed(), shown, f'{{"draw": {draw}}}', panels=None))
+    figure, _, methods = files["words.txt"].decode().partition("\n\n")
+    assert f"Under dropout: {said}" in figure
+    assert "3 draws (seeds 0 to 2) of inverse IWTD and s_cls alone" in methods
+    (picture,) = [file.decode() for name, file in files.items() if name.endswith(".svg")]
+    assert "Inverse IWTD" in picture
+    assert "Vanilla" not in picture
 
 
 def test_the_readme_names_every_file_and_no_other():
@@ -261,8 +417,8 @@ def test_before_any_draw_the_analysis_alone_is_saved():
     ("looked", "expected"),
     [
         ('{"layer": 3, "class": "cat", "wipe": null}', {"layer": 3, "class": "cat"}),
-        ('{"layer": "3", "class": 4}', {}),
-        ('{"layer": true, "class": null}', {}),
+        ('{"draw": 2, "layer": "3", "class": 4}', {"draw": 2}),
+        ('{"draw": "all", "layer": true, "class": null}', {}),
         ("[1]", {}),
         ("{", {}),
         ("", {}),
