@@ -71,6 +71,7 @@ show()
 """
 CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
 CLASS_SHOWN = "() => lens.named = lens.state().class ?? null"
+CLASS_CHOSEN = "name => { window.lens?.set({ class: name }) }"
 # What runs and what is shown, as the page's line under the bar and its Stop button tell it.
 RUNNING = "(...form) => asking(form)"
 ANALYSED = "(...form) => answered(form)"
@@ -182,13 +183,13 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
             changed(lambda: None, None, inputs.target, **QUIET)
         in_browser(partial(gr.on, inputs.edited()), EDITED, given=inputs.asked())
         in_browser(overview.select, CLASS_SHOWN, inputs.target)
-        for event in (
-            independent_event(inputs.target.select),
-            *(in_browser(one.success, CLASS_SHOWN, inputs.target).success for one in results),
+        for looked in (
+            in_browser(inputs.target.select, CLASS_CHOSEN, given=[inputs.target]),
+            *(in_browser(one.success, CLASS_SHOWN, inputs.target) for one in results),
         ):
-            comparisons.draw_on(event)
+            comparisons.draw_on(looked.success)
             for view in views:
-                view.draw_on(event, state, inputs.target)
+                view.draw_on(looked.success, state, inputs.target)
     demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)
     # Answers that nobody fetches are kept too, of 2000 callers by default.
     demo._queue.pending_messages_per_session.max_size = SESSIONS

@@ -53,7 +53,6 @@ LOOKED_AT = """(name, layer) => {
     return [shown ?? name, (at ?? layer - 1) + 1]
 }"""
 LAYER_MOVED = "layer => { window.lens?.set({ layer: layer - 1 }) }"
-CLASS_CHOSEN = "name => { window.lens?.set({ class: name }) }"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,6 @@ class Lab:
         }
         replace(self, tabs=of_layer).draw_on(independent_event(layer.change))
         in_browser(layer.change, LAYER_MOVED, given=[layer])
-        in_browser(target.select, CLASS_CHOSEN, given=[target])
 
     def draw_on(self, event: Callable[..., Any]) -> None:
         """Draws the open tab on an event."""
