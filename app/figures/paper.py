@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -17,9 +18,17 @@ from matplotlib.patches import Rectangle
 from app.figures.cams import cam_scale, mean_maps
 from app.figures.importance import values_of
 from app.figures.patches import grey
-from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, Scale, number, one_sided
+from app.figures.theme import (
+    CONDITION_COLOURS,
+    CONDITION_NAMES,
+    Scale,
+    number,
+    one_sided,
+    symmetric,
+)
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
+from drople.decisions import Masks, count_tokens
 from drople.paired_draws import DrawBatch
 
 FORMATS = ("pdf", "svg")
@@ -31,12 +40,12 @@ def paper_figure(
     """The photograph, importance, drops and maps of one layer and class; 7 inches wide.
 
     Args:
-        draws: of one pair of dropouts. Of a single draw its drops are shown, of several how often
-            each patch is dropped, and mean maps.
+        draws: of one pair of dropouts. Of a single draw its drops are shown, of several where the
+            two differ, and mean maps.
         layer: of importance and drops, from 0.
         index: of the class, into `analysis.maps.classes`.
     """
-    figure = Figure(figsize=(7.0, 4.1), layout="constrained")
+    figure = Figure(figsize=(7.0, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     cells = figure.subplots(2, 4)
     for cell in cells.flat:
@@ -73,7 +82,7 @@ def _upper_row(figure: Figure, cells: np.ndarray, analysis: Analysis, *, layer: 
     # One scale for all layers, cut where sinks begin; 2: less must not look important.
     low, high = np.quantile(known, (0.25, 0.75), method="lower")
     top = max(2.0, known[known <= high + 3 * (high - low)].max())
-    meaning = "importance, in multiples of an even share"
+    meaning = "multiples of an even share"
     scale = Scale(0.0, top, meaning, clipped=bool(known.max() > top))
     values = layers[layer].patches(values_of(layers[layer], "blend"))
     _patches(cells[1], analysis, values, scale=scale)
@@ -84,26 +93,41 @@ def _upper_row(figure: Figure, cells: np.ndarray, analysis: Analysis, *, layer: 
 def _drops(
     figure: Figure, cells: np.ndarray, analysis: Analysis, draws: Sequence[DrawBatch], *, layer: int
 ) -> None:
-    """What each dropout drops: of one draw hatched, of several its share of the draws."""
-    rows, columns = analysis.maps.values[FROZEN].shape[1:]
-    shares, patches = {}, rows * columns
-    for name in draws[0].pair:
-        there = np.concatenate([one.eligible[name][:, layer, :patches] for one in draws])
-        dropped = np.concatenate([one.dropped[name][:, layer, :patches] for one in draws])
-        share = np.ma.masked_array(dropped, ~there, float).mean(axis=0)
-        shares[name] = share.filled(np.nan).reshape(rows, columns)  # NaN: in no draw still there
-    count = count_of(draws)
-    known = [share[np.isfinite(share)] for share in shares.values()]
-    scale = one_sided(known, f"share of the {count} draws in which the patch was still there")
-    for cell, (name, share) in zip(cells, shares.items(), strict=True):
-        gone = np.isnan(share)
-        if count > 1:
-            _patches(cell, analysis, share, scale=scale, hidden=gone)
-        else:
-            _patches(cell, analysis, share * np.nan, scale=scale, marked=share == 1, hidden=gone)
-        _title(cell, f"dropped by {CONDITION_NAMES[name]}", CONDITION_COLOURS[name])
-    if count > 1:
-        _bar(figure, [*cells], scale, shrink=0.8)
+    """What each dropout drops in one draw; of several draws, where the two differ."""
+    rows, columns = grid = analysis.maps.values[FROZEN].shape[1:]
+    at = np.s_[:, layer : layer + 1, : rows * columns]
+    pair, count = draws[0].pair, count_of(draws)
+    a, b = masks = [
+        Masks(
+            np.concatenate([one.dropped[name][at] for one in draws]),
+            np.concatenate([one.eligible[name][at] for one in draws]),
+            np.concatenate([one.probability[name][at] for one in draws]),
+        )
+        for name in pair
+    ]
+    if count == 1:
+        none, scale = np.full(grid, np.nan), one_sided([], "")
+        for cell, name, one in zip(cells, pair, masks, strict=True):
+            marked, hidden = one.dropped.reshape(grid), ~one.eligible.reshape(grid)
+            _patches(cell, analysis, none, scale=scale, marked=marked, hidden=hidden)
+            _title(cell, f"dropped by {CONDITION_NAMES[name]}", CONDITION_COLOURS[name])
+        return
+    difference, met = count_tokens(a, b).difference, a.eligible & b.eligible
+    kept = (b.dropped & ~a.dropped, a.dropped & ~b.dropped)  # by A alone, by B alone
+    only_a, only_b = ((met & one).sum(axis=0) for one in kept)
+    lean = np.where(only_a < only_b, -1, 1) * (only_a + only_b) / count
+    first, second = (CONDITION_NAMES[name] for name in pair)
+    for cell, values, title, meaning in (
+        (cells[0], difference, f"p({first})\n− p({second})",
+         f"mean over {count} draws\nblue: spared by {first}"),
+        (cells[1], lean, "exactly one drops it,\nthe other keeps it",
+         f"share of {count} draws\nblue: only {second} keeps it"),
+    ):  # fmt: skip
+        scale = symmetric([np.nan_to_num(values)], meaning)
+        hidden = np.isnan(difference).reshape(grid)
+        _patches(cell, analysis, values.reshape(grid), scale=scale, hidden=hidden)
+        _title(cell, title)
+        _bar(figure, [cell], scale, shrink=0.8)
 
 
 def count_of(draws: Sequence[DrawBatch]) -> int:
@@ -159,8 +183,14 @@ def _patches(
 def _bar(figure: Figure, cells: list[Axes], scale: Scale, *, shrink: float = 1.0) -> None:
     shades = ScalarMappable(Normalize(scale.low, scale.high or 1e-9), scale.table)
     bar = figure.colorbar(
-        shades, ax=cells, location="bottom", fraction=0.05, pad=0.02, shrink=shrink, aspect=40
-    )
+        shades,
+        ax=cells,
+        location="bottom",
+        fraction=0.05,
+        pad=0.02,
+        shrink=shrink,
+        aspect=8 + 8 * len(cells),
+    )  # fmt: skip
     ends = [scale.low, 0.0, scale.high] if scale.diverging else [scale.low, scale.high]
     top = "≥ " * scale.clipped + number(scale.high)
     bar.set_ticks(ends, labels=[*(number(end) for end in ends[:-1]), top])
@@ -172,5 +202,6 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     """A figure as a file, "pdf" or "svg", with text as text and no date in it."""
     buffer = io.BytesIO()
     nothing = {"CreationDate": None} if kind == "pdf" else {"Date": None}
-    figure.savefig(buffer, format=kind, metadata=nothing)
+    with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+        figure.savefig(buffer, format=kind, metadata=nothing)
     return buffer.getvalue()

@@ -141,7 +141,7 @@ def number(value: float) -> str:
     """Two significant decimals for large numbers, more for small ones."""
     if value == 0:
         return "0"
-    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+    return (f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}").replace("-", "\N{MINUS SIGN}")
 
 
 def plain(figure: go.Figure, *, height: int, legend: bool = False) -> go.Figure:

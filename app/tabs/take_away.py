@@ -74,7 +74,10 @@ def taken_away(
         figure = paper_figure(analysis, draws, layer=depth, index=index)
         payload = overview.payload(batches)
         described = caption(analysis, draws, layer=depth, index=index)
-        words = f"{described}\n\n{payload['methods']}"
+        told = payload["sentences"]
+        here = [" ".join(told[kind][depth : depth + 1]) for kind in ("dropped", "reason")]
+        said = " ".join(filter(None, (told["answer"], *here)))
+        words = "\n\n".join((described, said, payload["methods"]))
         first = state | {"layer": depth, "class": analysis.classes[shown[index]]}
         drawn_there = read_object(panels)
         pictures = {

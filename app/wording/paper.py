@@ -22,8 +22,9 @@ def caption(analysis: Analysis, draws: Sequence[DrawBatch], *, layer: int, index
         applied = f" Under dropout: {_told(draws)}"
         if count > 1:
             drops = (
-                f"; how often {a} and {b} drop each patch there, as a share of the draws in which "
-                "it was still there"
+                f"; p of {a} less p of {b} there, mean over the draws in which both could still "
+                "drop the patch; in which share of the draws exactly one of them drops it, above "
+                f"0 where more often {a} keeps it"
             )
             applied += (
                 f"; p is their mean, and so is a map over the first {mapped(draws)}, patch by "

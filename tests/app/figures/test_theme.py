@@ -48,7 +48,7 @@ def test_values_above_a_clipped_scale_have_its_top_colour():
 
 def test_a_colour_bar_names_its_ends_and_its_meaning():
     bar = theme.colour_bar(Scale(-0.5, 0.5, "evidence in cosines", diverging=True))
-    assert re.findall(r"<span>(.*?)</span>", bar) == ["-0.50", "0", "0.50"]
+    assert re.findall(r"<span>(.*?)</span>", bar) == ["\N{MINUS SIGN}0.50", "0", "0.50"]
     assert "evidence in cosines" in bar
 
 

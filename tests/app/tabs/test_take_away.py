@@ -154,6 +154,7 @@ def test_what_is_no_analysis_is_one_line(tmp_path, capsys):
 # --- the figure and its words ---
 
 
+ONE_DROPS = "exactly one drops it,\nthe other keeps it"
 OTHERS = ("inverse", "cls")  # on the page "Inverse IWTD" and "s_cls alone"
 
 
@@ -200,29 +201,33 @@ def test_the_figure_of_one_draw_hatches_exactly_what_each_of_the_pair_drops(pair
         assert gone.any()
 
 
-def test_the_figure_of_many_draws_colours_how_often_each_of_the_pair_drops():
+def test_the_figure_of_many_draws_shows_where_the_two_differ():
     analysis = analysed("hidden tokens")
     draws = drawn(analysis, 6, pair=OTHERS)
     figure = paper_figure(analysis, draws, layer=1, index=0)
-    tops, most = [], []
-    for name in OTHERS:
-        cell = panel(figure, f"dropped by {CONDITION_NAMES[name]}")
-        (colours,) = cell.collections
-        shown = colours.get_array().filled(np.nan)
-        for place, share in np.ndenumerate(shown):
-            token = np.ravel_multi_index(place, (4, 4))
-            decisions = [
-                batch.dropped[name][draw, 1, token]
-                for batch in draws
-                for draw in range(len(batch.seeds))
-                if batch.eligible[name][draw, 1, token]
-            ]
-            assert np.isnan(share) == (not decisions)
-            assert not decisions or share == pytest.approx(np.mean(decisions))
-        assert covered(cell, hatched=False) == places(np.isnan(shown))
-        tops.append(colours.get_clim()[1])
-        most.append(np.nanmax(shown))
-    assert tops == [max(most)] * 2
+    (gap,) = panel(figure, "p(Inverse IWTD)\n\N{MINUS SIGN} p(s_cls alone)").collections
+    differ = panel(figure, ONE_DROPS)
+    (lean,) = differ.collections
+    told = Overview(analysis, pair=OTHERS).payload(draws)["draws"]["summary"]
+    np.testing.assert_allclose(
+        gap.get_array().filled(np.nan).ravel(), decoded(told["difference"])[1, :16], atol=1e-6
+    )
+    for token, share in enumerate(lean.get_array().filled(np.nan).ravel()):
+        decisions = [
+            [batch.dropped[name][draw, 1, token] for name in OTHERS]
+            for batch in draws
+            for draw in range(len(batch.seeds))
+            if all(batch.eligible[name][draw, 1, token] for name in OTHERS)
+        ]
+        only_first = decisions.count([False, True])  # keeps it
+        only_second = decisions.count([True, False])
+        sign = -1 if only_first < only_second else 1
+        assert share == pytest.approx(sign * (only_first + only_second) / 6)
+    assert np.abs(lean.get_array()).max() > 0
+    hidden = np.isnan(gap.get_array().filled(np.nan))
+    assert covered(
+        panel(figure, "exactly one drops it,\nthe other keeps it"), hatched=False
+    ) == places(hidden)
 
 
 def test_the_figure_tells_the_means_of_the_draws_and_shows_the_maps_of_the_page():
@@ -256,8 +261,8 @@ def test_after_the_dropout_s_layers_the_figure_has_no_drops():
         layer: [one.get_title() for one in paper_figure(analysis, draws, layer=layer, index=0).axes]
         for layer in (1, 2)
     }
-    assert "dropped by IWTD" in titles[1]
-    assert "dropped by IWTD" not in titles[2]
+    assert ONE_DROPS in titles[1]
+    assert ONE_DROPS not in titles[2]
     assert "after the first 2 layers only" in caption(analysis, draws, layer=2, index=0)
 
 
@@ -317,8 +322,14 @@ def test_the_words_say_what_was_done():
     assert Overview(analysis, pair=OTHERS).payload(draws)["methods"] == said
     assert "draw" not in methods_text(analysis)
     words = caption(analysis, draws, layer=1, index=0)
-    for fact in ("not how models trained", "6 draws (seeds 0 to 5)", "layer 2", "how often inverse",
-                 "the first 4,", "hidden by earlier layers in every draw"):  # fmt: skip
+    for fact in (
+        "not how models trained",
+        "6 draws (seeds 0 to 5)",
+        "layer 2",
+        "p of inverse IWTD less p of s_cls",
+        "the first 4,",
+        "hidden by earlier layers in every draw",
+    ):
         assert fact in words
     one = caption(analysis, drawn(analysis, 1), layer=0, index=0)
     assert "one draw (seed 0)" in one
@@ -377,8 +388,10 @@ def test_the_figure_shows_the_draw_that_is_looked_at(draw, said):
     overview = Overview(analysed(), pair=OTHERS)
     shown = (overview, drawn(analysed(), pair=OTHERS))
     files = unpacked(taken_away(analysed(), shown, f'{{"draw": {draw}}}', panels=None))
-    figure, _, methods = files["words.txt"].decode().partition("\n\n")
+    figure, found, methods = files["words.txt"].decode().split("\n\n", 2)
     assert f"Under dropout: {said}" in figure
+    told = overview.payload(shown[1])["sentences"]
+    assert found == " ".join(filter(None, (told["answer"], told["dropped"][0], told["reason"][0])))
     assert "3 draws (seeds 0 to 2) of inverse IWTD and s_cls alone" in methods
     (picture,) = [file.decode() for name, file in files.items() if name.endswith(".svg")]
     assert "Inverse IWTD" in picture
