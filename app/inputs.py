@@ -244,20 +244,11 @@ def _link(studio: Studio, inputs: Inputs, preset: gr.Dropdown) -> None:
     )  # fmt: skip
     other = backbone.input(partial(prompts_choices, studio), backbone, prompts, **QUIET)
     choice.input(fill, [choice, prompts, backbone], knobs, **QUIET)
-    # Other prompts, chosen by hand: their own dropout. A link that names prompts brings its own.
+    # Other prompts, chosen by hand: where the preset says so, the dropout that is theirs.
     for chosen in (other.then, prompts.input):
-        chosen(preset_trained, choice, choice, **QUIET).then(
-            fill, [choice, prompts, backbone], knobs, **QUIET
-        )
+        chosen(fill, [choice, prompts, backbone], knobs, **QUIET)
     for knob in knobs:
         knob.input(None, None, choice, js=f"() => '{CUSTOM}'", api_visibility="private")
-
-
-def preset_trained(chosen: str) -> str:
-    """Back to the dropout that the prompts were trained with, which other settings give way to."""
-    if chosen != TRAINED:
-        gr.Info("The dropout is now the one that the chosen prompts were trained with.")
-    return TRAINED
 
 
 def next_seed(seed: float | None) -> int:

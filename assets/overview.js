@@ -409,6 +409,7 @@ function fitted(state, model) {
     signal: signals.includes(state.signal) ? state.signal : signals[0],
     class: model.shown.includes(state.class) ? state.class : best.find(name => model.shown.includes(name)),
     draw: Number(state.draw) >= 1 && Number(state.draw) <= model.count ? Number(state.draw) : "all",
+    centred: state.centred && model.shown.length > 1,
     wipe: state.wipe?.every(name => model.conditions.includes(name)) ? state.wipe : null,
     read: payload.lens ? state.read : "last",
     shows: ["a", "b"].includes(state.shows) ? state.shows : "difference",
@@ -753,7 +754,7 @@ function droppedPanel(page) {
     if (one) {
       const drops = model.dropsOf(name, layer, state.draw), colours = new Uint8ClampedArray(4 * model.patches);
       darken(colours, patchesThat("gone", drops));
-      say(captions[0], `What ${who} drops`);
+      say(captions[0], `What ${who} drops: hatched`);
       const count = drops.filter(what => what === "drop").length;
       first.show({ ...spec, veil: "", colours, hatched: patchesThat("drop", drops) }, {
         label: `What ${who} drops after layer ${layer + 1} in draw ${state.draw}: ${many(count, "token")}.`,
@@ -784,7 +785,7 @@ function droppedPanel(page) {
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
     const differ = count("a") + count("b");
     say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}: `
-      + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} by chance).`);
+      + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (if independent ${chance.toFixed(0)}).`);
   }
 
   /** One draw of many can still be seen. */
@@ -805,16 +806,18 @@ function droppedPanel(page) {
     const end = expected ? percent(top) : String(top);
     countBar.show(colours, [end, "0", end]);
     const prompted = expected ? 0 : total(sizes(counts).subarray(model.patches));
-    keys.replaceChildren(...keepers(), ...(prompted ? [el("span", {}, `prompts: ${prompted}`)] : []));
+    keys.replaceChildren(...keepers(), ...(prompted ? [el("span", {}, `+ ${prompted} prompts`)] : []));
   }
 
   function render() {
     const { model, state, photo } = page, { payload } = model, { layer, draw } = state;
     const grid = [model.rows, model.columns], off = layer >= model.depth, elsewhere = model.elsewhere(state.branch);
     what.show([["difference", "difference", "p of the first less p of the second"], ...[["a", model.a], ["b", model.b]].map(([side, name]) =>
-      [side, `${model.inBrackets(name)} drops`, `How often ${model.inText(name)} drops each token`])], state.shows);
+      [side, `${named(name)} drops`, `How often ${model.inText(name)} drops each token`])], state.shows);
     ranked.checked = state.ranked;
-    say(subtitle, `${named(model.a)} and ${named(model.b)}${elsewhere ? `, on the ${elsewhere} branch` : ""}`);
+    const counts = state.ranked || off ? null : payload.draws?.summary.layers[layer];
+    const drops = (name, dropped) => `${named(name)}${counts ? ` drops ${percent(dropped / counts.decisions)}` : ""}`;
+    say(subtitle, `${drops(model.a, counts?.dropped_a)}, ${drops(model.b, counts?.dropped_b)}${elsewhere ? `, ${elsewhere} branch` : ""}`);
     node.classList.toggle("off", off);
     const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * model.patches) };
     const one = draw !== "all" && !state.ranked && !off;
@@ -843,7 +846,7 @@ function droppedPanel(page) {
     const why = payload.sentences.reason[layer];
     const of = [one && `draws 1 to ${model.count}`, elsewhere && `the ${elsewhere} branch`].filter(Boolean).join(", ");
     say(reason, state.ranked ? "Expected on the undropped forward. Only this panel and the film strip change."
-      : why && of ? `Of ${of}: ${why}` : why);
+      : why && of ? `Of ${of}: ${why[0].toLowerCase()}${why.slice(1)}` : why);
   }
   return { node, render };
 }
@@ -883,6 +886,7 @@ function looksPanel(page) {
     say(subtitle, method);
     mode.show([["all", "all"], ["wipe", "wipe"]], state.wipe ? "wipe" : "all");
     centred.checked = Boolean(state.centred);
+    centred.parentElement.hidden = model.shown.length < 2;
     four.hidden = Boolean(state.wipe);
     wipeBox.hidden = !state.wipe;
     const spec = name => {
@@ -1230,7 +1234,7 @@ function panelSvg(page, panelNode) {
   visit(panelNode);
   const { payload } = page.model, { layer, signal, branch, class: name, draw } = page.state;
   const provenance = [payload.title, `layer ${layer + 1}`, `${signal}, ${branch}`, `class ${name}`,
-    draw === "all" ? many(page.model.count, "draw") : `draw ${draw}`, payload.provenance].join(" · ");
+    ...(draw === "all" ? [] : [`draw ${draw}`]), payload.provenance].join(" · ");
   const wide = Math.max(20, Math.floor((frame.width - 20) / 5.8)), soft = { fontSize: "10px", fontWeight: 400, color: "var(--soft)" };
   const rows = provenance.match(new RegExp(`.{1,${wide}}(\\s|$)|\\S{${wide}}`, "g")) ?? [];
   rows.forEach((text, i) => write(text.trim(), 10, frame.height + 10 + 13 * i, soft));
@@ -1438,15 +1442,17 @@ function mount(root, options = {}) {
       if (payload.message) return said.replaceChildren(payload.message);
       // More draws, unlike a result, come without a note; late ones are of what is shown no longer.
       if (page.model && payload.draws && !("note" in payload) && payload.id !== page.id) return undefined;
+      const known = page.model?.payload;
       page.id = payload.id;
       page.model = read(payload);
       page.turn += 1;
       const wanted = page.later ?? page.state.draw;
+      if (known && known.branches.length < payload.branches.length) page.state.branch = START.branch;
       page.state = fitted({ ...page.state, draw: wanted }, page.model);
       page.later = page.state.draw === wanted ? null : wanted;
       usePhoto(payload.photo);
       said.replaceChildren(...coloured(page, payload.sentences.answer));
-      chips.replaceChildren(...[leader && "pinned", payload.no_prompts, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
+      chips.replaceChildren(...[leader && "pinned", ...payload.notes, payload.note].filter(Boolean).map(text => el("span", { class: "chip" }, text)));
       say(verdict, payload.verdict);
       const waiting = payload.depth && page.model.count < payload.draws_wanted;
       say(foot, `${waiting ? `${page.model.count} of ${many(payload.draws_wanted, "draw")} so far · ` : ""}${payload.provenance}`);

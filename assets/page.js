@@ -7,8 +7,9 @@ function togglePanel(name) {
   else dataset.panel = name;
 }
 addEventListener("keydown", event => {
-  if (event.key === "Escape") delete document.body.dataset.panel;
-});
+  // The first closes an open list.
+  if (event.key === "Escape" && !document.querySelector(".options")) delete document.body.dataset.panel;
+}, { capture: true });
 addEventListener("pointerdown", event => {
   const inside = ".lens-panel, #photo-button, #settings-button, .options, .image-container, dialog";
   if (!event.target.closest(inside)) delete document.body.dataset.panel;

@@ -35,7 +35,6 @@ from drople.tokens.dropout import STRATEGIES
 SCHEMA = 2
 PAIR = ("iwtd", "vanilla")
 DRAWS, MAP_DRAWS = 32, 16
-NO_PROMPTS = "no prompts loaded: our choice"
 APPLIED = "A: applied now, weights fixed"
 ABOUT = (
     "Every layer's token importance, what two dropouts would drop, and class activation maps of "
@@ -125,7 +124,7 @@ class Overview:
             "pair": [*self.pair],
             "pair_branch": self.undropped.branch,
             "labels": {name: CONDITION_NAMES[name] for name in (*said, *STRATEGIES)},
-            "no_prompts": "" if analysis.adapted else NO_PROMPTS,
+            "notes": sentences.notes_of(analysis),
             "seed": analysis.settings.seed,
             "draws_wanted": self.wanted,
             "maps_wanted": min(self.wanted, MAP_DRAWS),

@@ -15,8 +15,10 @@ from drople.conditions import Prediction
 from drople.decisions import ALIKE, LayerDecisions, Reason, reason_of
 from drople.statistics.intervals import wilson_interval
 from drople.storage.verdicts import Verdict
+from drople.tokens.dropout import DROP_MODES
 
 NEAR = 0.05  # two probabilities this close are told together
+NO_PROMPTS = "no prompts loaded: our choice"
 NOT_MEASURED = "Not measured for this backbone."
 OWN_SIGNAL = {"self": "s_self", "cls": "s_cls", "cross": "s_cross"}  # strategies of one signal
 
@@ -120,12 +122,13 @@ def dropped_sentence(layer: int, pair: tuple[str, str], drawn: Drawn) -> str:
         return f"{over} no token is left that both could drop."
     a, b = (inside(name) for name in pair)
     verb = "differs" if one.differ == 1 else "differ"
-    differ = f"{one.differ:,} of {one.decisions:,} decisions {verb}"
+    differ, both = f"{one.differ:,} of {one.decisions:,} decisions {verb}", "both drop"
     if one.differ:
         a, b = a.removesuffix(" alone"), b.removesuffix(" alone")  # of "s_cls alone"
         differ += f": {a} alone drops {one.only_a:,}, {b} alone {one.only_b:,}"
+        both = "both"
     chance = f"{one.chance_both:,.0f}" if one.chance_both >= 10 else f"{one.chance_both:.1f}"
-    return f"{over} {differ}; both drop {one.both:,} (by chance {chance})."
+    return f"{over} {differ}; {both} {one.both:,} (if independent {chance})."
 
 
 def reason_sentence(
@@ -197,7 +200,7 @@ def _cause(
         assert found.token is not None
         return (
             f"one token, {place(found.token, grid)}, takes {100 * found.share:.0f} % of the "
-            "min-max range: all others get nearly one p"
+            "min-max range and leaves the rest of it to all others"
         )
     low, high = limits
     near_top = high - mean < (high - low) / 4
@@ -235,6 +238,17 @@ def after_depth_sentence(depth: int) -> str:
     return f"No dropout after this layer: it acts on {first}."
 
 
+def notes_of(analysis: Analysis) -> list[str]:
+    """What a reader must know of the settings before any number."""
+    dropout, mode = analysis.settings.dropout, DROP_MODES[analysis.settings.dropout.mode]
+    notes = [] if analysis.adapted else [NO_PROMPTS]
+    if dropout.normalisation != "minmax":
+        notes.append(f"normalisation {dropout.normalisation}: ours")
+    if not mode.removes and not mode.hides:
+        notes.append(f"mode {dropout.mode}: “dropped” is only perturbed")
+    return notes
+
+
 # --- the verdict ------------------------------------------------------------------------------
 
 
@@ -253,7 +267,9 @@ def verdict_sentence(analysis: Analysis, pair: tuple[str, str], measured: Sequen
     for one in measured:
         if (one.mode, one.p_min, one.p_max, one.normalisation) == asked:
             return _measured(one)
-    known = sorted({f"{one.mode}, p {one.p_min:g} to {one.p_max:g}" for one in measured})
+    known = sorted(
+        {f"{one.mode}, p {one.p_min:g} to {one.p_max:g}, {one.normalisation}" for one in measured}
+    )
     return f"Not measured with these settings; for this backbone there is {'; '.join(known)}."
 
 

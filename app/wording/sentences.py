@@ -64,7 +64,8 @@ def provenance_line(analysis: Analysis, draws: int | None = 0) -> str:
     elif "prompts" in known or draws:
         first, last = analysis.settings.seed, analysis.settings.seed + draws - 1
         parts.append("A: dropout applied now, to fixed weights")
-        parts.append(f"{dropout.mode}, p {dropout.p_min:g} to {dropout.p_max:g}")
+        by = f", {dropout.normalisation}" * (dropout.normalisation != "minmax")
+        parts.append(f"{dropout.mode}, p {dropout.p_min:g} to {dropout.p_max:g}{by}")
         many = f"{draws} draws, seeds {first} to {last}"
         parts.append(many if draws > 1 else f"one draw, seed {first}")
     return " · ".join([*parts, f"drople {known['drople']}", f"torch {known['torch']}"])

@@ -140,7 +140,7 @@ def test_without_prompts_the_frozen_branch_alone_answers(page, form, visit):
     analysis, drawn, payload, _ = visit(prompts=NO_PROMPTS)
     assert analysis.conditions == ("frozen",)
     assert payload["branches"] == ["frozen"]
-    assert payload["no_prompts"]
+    assert payload["notes"]
     _, drawn_on = last(page.draw(drawn, **form(prompts=NO_PROMPTS)))
     assert drawn_on["draws"]["count"] == 5
 

@@ -78,7 +78,7 @@ def test_a_png_holds_every_pixel():
 
 def test_a_colour_bar_is_read_as_it_was_written():
     (bar,) = read_bars("<p>x</p>" + colour_bar(SIGNED))
-    assert bar.ends == ("-0.25", "0", "0.25")
+    assert bar.ends == ("\N{MINUS SIGN}0.25", "0", "0.25")
     assert bar.meaning == "for & <against>"
     assert (bar.colours[0], bar.colours[-1]) == ("rgb(8,48,107)", "rgb(127,39,4)")
     clipped = Scale(0, 2, "share", clipped=True)
@@ -90,7 +90,7 @@ def test_an_svg_holds_the_picture_without_loss_and_its_words_as_text():
     texts, picture = texts_of(svg)
     np.testing.assert_array_equal(picture, PICTURE)
     assert texts[0] == "a <b> & c"
-    assert {"-0.25", "0.25", "for & <against>"} <= set(texts)
+    assert {"\N{MINUS SIGN}0.25", "0.25", "for & <against>"} <= set(texts)
     assert max(len(text) for text in texts) <= 100
 
 

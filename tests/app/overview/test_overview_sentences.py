@@ -102,11 +102,11 @@ def test_where_nothing_may_be_dropped_nothing_is_compared():
 def test_a_layer_tells_decisions_beside_what_chance_gives():
     assert sentences.dropped_sentence(0, PAIR, drawn()) == (
         "Over 32 draws, after layer 1, 4 of 400 decisions differ: IWTD alone drops 4, vanilla "
-        "dropout alone 0; both drop 100 (by chance 36)."
+        "dropout alone 0; both 100 (if independent 36)."
     )
     alike = sentences.dropped_sentence(0, PAIR, drawn(1, differ=0, both=1, chance=0.4))
     assert "0 of 400 decisions differ; both drop 1" in alike
-    assert alike.endswith("(by chance 0.4).")
+    assert alike.endswith("(if independent 0.4).")
     nothing = sentences.dropped_sentence(0, PAIR, drawn(decisions=0))
     assert nothing.endswith("no token is left that both could drop.")
 
@@ -204,3 +204,18 @@ def test_the_answer_of_one_class_says_so():
     one = replace(analysed("one class"), predictions={
         name: said for name, said in analysed("one class").predictions.items()})  # fmt: skip
     assert "1.00 (the only class listed)" in answer(analysis=one)
+
+
+@pytest.mark.parametrize(
+    ("change", "notes"),
+    [
+        ({}, []),
+        ({"mode": "hide"}, []),
+        ({"mode": "noise"}, ["mode noise: “dropped” is only perturbed"]),
+        ({"normalisation": "rank"}, ["normalisation rank: ours"]),
+    ],
+)
+def test_settings_that_a_number_cannot_be_read_without_are_noted(change, notes):
+    analysis = analysed()
+    settings = replace(analysis.settings, dropout=replace(analysis.settings.dropout, **change))
+    assert sentences.notes_of(replace(analysis, settings=settings)) == notes

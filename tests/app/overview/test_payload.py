@@ -197,7 +197,7 @@ def test_planted_draws_are_counted_mapped_and_told():
     said = found["sentences"]
     assert said["dropped"][0].startswith(
         f"Over 3 draws, after layer 1, 2 of {3 * tokens} decisions differ: IWTD alone drops 0, "
-        "vanilla dropout alone 2; both drop 6 ("
+        "vanilla dropout alone 2; both 6 ("
     )
     assert "because one token, row 2, column 2, takes 100 %" in said["reason"][0]
     assert said["answer"].endswith("the answer never changes.")
@@ -221,7 +221,7 @@ def test_classes_whose_very_names_the_prompts_learnt_are_marked():
 def test_without_prompts_the_page_says_whose_choice_the_dropout_is():
     analysis = analysed("frozen only")
     found = sent(Overview(analysis), drawn(analysis, tiny()))
-    assert found["no_prompts"] == "no prompts loaded: our choice"
+    assert found["notes"] == ["no prompts loaded: our choice"]
     assert (found["branches"], found["pair_branch"]) == (["frozen"], "frozen")
     assert found["signals"] == ["blend", "s_self", "s_cls"]
     assert {*found["maps"]["values"]} == {"frozen", *PAIR}
