@@ -22,12 +22,12 @@ from app.host import Host
 from app.housekeeping import limit_arenas, tidied
 from app.inputs import Inputs, build_inputs
 from app.lab import lab, trained_with
-from app.lab.bench import Bench
+from app.lab.bench import Bench, draw_reach, layer_slider
 from app.page import Page
 from app.studio import Studio
 from app.tabs import batch, method, take_away, texts
 from app.tabs.export import savable
-from app.tabs.shared import QUIET, in_browser, independent_event
+from app.tabs.shared import QUIET, View, in_browser, independent_event
 from drople.devices import DEVICES
 from drople.errors import DropleError
 
@@ -53,7 +53,7 @@ const lens = window.lens = DropleLens.mount(element.querySelector(".drople-lens"
     state: lookedAt(location.search),
     guide: true,
     pins: true,
-    onState: state => trigger("select", state),
+    onState: state => { if (state.class !== lens.named) trigger("select", state) },
     onAsk: asked => { lens.asked = asked.class; trigger("input") },
 })
 const show = () => {
@@ -70,7 +70,8 @@ watch("value", show)
 show()
 """
 CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
-CLASS_SHOWN = "() => window.lens?.state().class ?? null"
+CLASS_SHOWN = "() => lens.named = lens.state().class ?? null"
+CLASS_CHOSEN = "name => { window.lens?.set({ class: name }) }"
 # What runs and what is shown, as the page's line under the bar and its Stop button tell it.
 RUNNING = "(...form) => asking(form)"
 ANALYSED = "(...form) => answered(form)"
@@ -141,7 +142,7 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
         draws: gr.State = gr.State(None, time_to_live=SESSION)
         inputs = build_inputs(studio, device)
         source = inputs.form["backbone"], inputs.form["prompts"]
-        bench = Bench(studio, state, inputs.target, source, MODEL)
+        bench = Bench(studio, state, inputs.target, layer_slider(), source, MODEL)
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Overview", id="overview"):
                 overview = gr.HTML(
@@ -158,9 +159,9 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
                     target=inputs.target,
                     dropout=False,
                 )
-            with gr.Tab("Lab", id="lab", elem_classes="lens-answers"):
-                inputs.target.render()
+            with gr.Tab("Lab", id="lab", elem_classes="lens-answers") as lab_tab:
                 comparisons = lab.build(bench)
+                views.append(View(draw_reach, [], [bench.layer]))
             with gr.Tab("Method", id="method"):
                 method.build()
             with gr.Tab("Batch", id="batch"):
@@ -173,18 +174,22 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
         # First of all events, or one of the page's would take its name.
         _api(page, studio)
         in_browser(tabs.select, VISITED)
-        for view in (*views, *comparisons.views):
+        for view in views:
             view.listen(state, inputs.target)
+        comparisons.listen(lab_tab)
         results = _run(page, inputs, Shown(state, draws, overview), restored=restored)
         # Another picture or list: the class looked at is the new answer again.
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
         in_browser(partial(gr.on, inputs.edited()), EDITED, given=inputs.asked())
         in_browser(overview.select, CLASS_SHOWN, inputs.target)
-        for event in (independent_event(inputs.target.select), *(one.success for one in results)):
-            comparisons.draw_on(event)
+        for looked in (
+            in_browser(inputs.target.select, CLASS_CHOSEN, given=[inputs.target]),
+            *(in_browser(one.success, CLASS_SHOWN, inputs.target) for one in results),
+        ):
+            comparisons.draw_on(looked.success)
             for view in views:
-                view.draw_on(event, state, inputs.target)
+                view.draw_on(looked.success, state, inputs.target)
     demo.queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)
     # Answers that nobody fetches are kept too, of 2000 callers by default.
     demo._queue.pending_messages_per_session.max_size = SESSIONS

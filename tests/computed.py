@@ -10,7 +10,7 @@ from furnished import FurnishedStudio
 from tiny import NAMES, noise_picture
 
 from app.demo import MODEL
-from app.lab.bench import Bench
+from app.lab.bench import Bench, layer_slider
 from app.lab.question import Question
 from app.studio import NO_PROMPTS, Studio
 from app.tabs.shared import View
@@ -40,6 +40,10 @@ def furnished_question(furnished: tuple[Any, ...], *, prompts: bool) -> Question
 def views_of(module: ModuleType, studio: Studio | None = None) -> list[View]:
     """The views of a module of the lab that show what it computes."""
     with gr.Blocks():
-        source = gr.Textbox(), gr.Textbox()
-        bench = Bench(studio or FurnishedStudio(), gr.State(), gr.Dropdown([]), source, MODEL)
-        return [view for view in module.build(bench) if view.held]
+        return [view for view in module.build(bench_of(studio)) if view.held]
+
+
+def bench_of(studio: Studio | None = None) -> Bench:
+    """What a view needs of a page, without the page."""
+    source, target = (gr.Textbox(), gr.Textbox()), gr.Dropdown([], render=False)
+    return Bench(studio or FurnishedStudio(), gr.State(), target, layer_slider(), source, MODEL)

@@ -138,7 +138,10 @@ def test_no_modules_import_each_other_in_a_circle():
     ("folder", "packages"),
     [
         ("drople", ("gradio", "gradio_client", "matplotlib", "plotly")),
-        *[(f"app/{one}", ("gradio", "torch")) for one in ("export", "figures", "wording")],
+        *[
+            (f"app/{one}", ("gradio", "torch"))
+            for one in ("export", "figures", "lab/display", "wording")
+        ],
         ("app/studio.py", ("gradio",)),
         (".", ("tests", "tiny", "conftest")),
     ],

@@ -38,7 +38,7 @@ from app.demo import build_demo
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES
 from app.form import Form, dropout_values, settings_of
 from app.page import Page
-from app.wording.modes import MEANINGS
+from app.lab.display.modes import MEANINGS
 from drople.lab.modes import variants
 from drople.tokens.dropout import COMPARED, DropoutSettings
 from drople.tokens.importance import SignalWeights

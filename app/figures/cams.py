@@ -1,4 +1,4 @@
-"""Class activation maps of all conditions on one colour scale."""
+"""Class activation maps: their mean over draws, and one colour scale for all conditions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.figures.patches import overlay
 from app.figures.theme import Scale, one_sided, symmetric
-from drople.analysis import Analysis, ClassMaps
+from drople.analysis import ClassMaps
 from drople.gradcam import CAM_METHODS
 from drople.paired_draws import DrawBatch
 
@@ -44,16 +43,3 @@ def mean_maps(draws: Sequence[DrawBatch]) -> dict[str, np.ndarray]:
         .filled(np.nan)
         for name in (known[0] if known else ())
     }
-
-
-def cam_panel(
-    analysis: Analysis, maps: ClassMaps, condition: str, *, index: int, opacity: float
-) -> np.ndarray:
-    """One condition's map of one class over the photograph."""
-    return overlay(
-        analysis.pixels,
-        maps.values[condition][index],
-        cam_scale(maps, index),
-        opacity=opacity,
-        marked=maps.unavailable[condition],
-    )

@@ -97,7 +97,7 @@ FRAMES = (  # first row, last row, what the boxes in it have in common
 
 @dataclass(frozen=True)
 class Layout:
-    """How large things are, in pixels."""
+    """How large things are, in pixels; and where they lie, as SVG."""
 
     width: int  # of all
     pitch: int  # of a row
@@ -106,51 +106,21 @@ class Layout:
     edge: int  # left and right of all
     details: bool  # formulas and functions too; without, titles alone
 
-
-WIDE = Layout(width=700, pitch=80, height=58, gap=14, edge=26, details=True)
-NARROW = Layout(width=336, pitch=52, height=32, gap=8, edge=20, details=False)
-
-
-def diagram(layout: Layout) -> str:
-    """The diagram as SVG; its colours are the page's style's."""
-    drawing = _Drawing(layout)
-    frames = "".join(drawing.frame(*one) for one in FRAMES)
-    arrows = "".join(drawing.arrow(BOXES[a], BOXES[b]) for a, b in ARROWS)
-    boxes = "".join(drawing.box(one) for one in BOXES.values())
-    width, height = layout.width, layout.pitch * (1 + max(one.row for one in BOXES.values()))
-    size = "wide" if layout.details else "narrow"
-    return (
-        f'<svg class="lens-diagram {size}" viewBox="0 0 {width} {height}" width="{width}" '
-        f'role="group" aria-label="The method as a diagram; each box opens its view">'
-        f'<defs><marker id="lens-head-{size}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-        f'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>'
-        f'{frames}<g class="arrows" marker-end="url(#lens-head-{size})">{arrows}{drawing.around()}'
-        f"</g>{boxes}</svg>"
-    )
-
-
-@dataclass(frozen=True)
-class _Drawing:
-    """Where things lie in one layout."""
-
-    layout: Layout
-
     def place(self, box: Box) -> tuple[float, float, float, float]:
         """Left, top, width and height of a box."""
-        one = self.layout
-        column = (one.width - 2 * one.edge - 2 * one.gap) / 3
-        left = one.edge + box.column * (column + one.gap)
-        wide = box.span * column + (box.span - 1) * one.gap
-        return left, box.row * one.pitch + (one.pitch - one.height) / 2, wide, one.height
+        column = (self.width - 2 * self.edge - 2 * self.gap) / 3
+        left = self.edge + box.column * (column + self.gap)
+        wide = box.span * column + (box.span - 1) * self.gap
+        return left, box.row * self.pitch + (self.pitch - self.height) / 2, wide, self.height
 
     def box(self, box: Box) -> str:
         """A box: its title, formula and function; what it opens is told to whoever listens."""
         x, y, wide, high = self.place(box)
         name = box.function.partition(":")[2]
         lines = {"title": escape(box.title)}
-        if self.layout.details:
+        if self.details:
             lines |= {"formula": mathematics(box.formula), "function": escape(name)}
-        first = 19 if self.layout.details else 20
+        first = 19 if self.details else 20
         texts = "".join(
             f'<text x="{x + wide / 2:g}" y="{y + first + 16 * i:g}" class="{kind}">{line}</text>'
             for i, (kind, line) in enumerate(lines.items())
@@ -164,13 +134,12 @@ class _Drawing:
 
     def frame(self, first: int, last: int, says: str) -> str:
         """A line around rows, with what it says at its top, between the arrows."""
-        one = self.layout
-        top, left = first * one.pitch - 6, one.edge - 12
-        high, wide = (last - first + 1) * one.pitch + 9, one.width - 2 * left
-        words = f'<text x="{one.width / 2:g}" y="{top + 12}" class="frame">{escape(says)}</text>'
+        top, left = first * self.pitch - 6, self.edge - 12
+        high, wide = (last - first + 1) * self.pitch + 9, self.width - 2 * left
+        words = f'<text x="{self.width / 2:g}" y="{top + 12}" class="frame">{escape(says)}</text>'
         return (
             f'<rect class="frame" x="{left}" y="{top}" width="{wide}" height="{high}" rx="10"/>'
-            f"{words if one.details else ''}"
+            f"{words if self.details else ''}"
         )
 
     def arrow(self, start: Box, end: Box) -> str:
@@ -197,9 +166,30 @@ class _Drawing:
         for name, to, side in (("photograph", "frozen image", 0), ("names", "frozen text", 1)):
             x, y, wide, high = self.place(BOXES[name])
             _, below, _, tall = self.place(BOXES[to])
-            a, out = (x, 4) if side == 0 else (x + wide, self.layout.width - 4)
+            a, out = (x, 4) if side == 0 else (x + wide, self.width - 4)
             paths.append(f"M{a:g} {y + high / 2:g} H{out:g} V{below + tall / 2:g} H{a:g}")
         return "".join(f'<path d="{one}"/>' for one in paths)
+
+
+WIDE = Layout(width=700, pitch=80, height=58, gap=14, edge=26, details=True)
+NARROW = Layout(width=336, pitch=52, height=32, gap=8, edge=20, details=False)
+
+
+def diagram(layout: Layout) -> str:
+    """The diagram as SVG; its colours are the page's style's."""
+    frames = "".join(layout.frame(*one) for one in FRAMES)
+    arrows = "".join(layout.arrow(BOXES[a], BOXES[b]) for a, b in ARROWS)
+    boxes = "".join(layout.box(one) for one in BOXES.values())
+    width, height = layout.width, layout.pitch * (1 + max(one.row for one in BOXES.values()))
+    size = "wide" if layout.details else "narrow"
+    return (
+        f'<svg class="lens-diagram {size}" viewBox="0 0 {width} {height}" width="{width}" '
+        f'role="group" aria-label="The method as a diagram; each box opens its view">'
+        f'<defs><marker id="lens-head-{size}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+        f'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>'
+        f'{frames}<g class="arrows" marker-end="url(#lens-head-{size})">{arrows}{layout.around()}'
+        f"</g>{boxes}</svg>"
+    )
 
 
 def mathematics(formula: str) -> str:

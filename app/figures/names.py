@@ -35,3 +35,8 @@ def short_name(name: str) -> str:
     """What a map or a baseline is called in a legend, which must fit a phone."""
     own = {IMPORTANCE: "Importance", CENTRE: "Centre Gaussian", EDGES: "Edges (Sobel)"}
     return own.get(name) or CONDITION_NAMES[name]
+
+
+def spearman_text(value: float | None) -> str:
+    """A Spearman correlation in two digits; a dash where a map is the same everywhere."""
+    return "–" if value is None else f"{value:.2f}"

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app.figures.theme import Scale
+from drople.analysis import Analysis
 from drople.images import luma
 
 SIDE = 448  # pixels of one panel
@@ -99,6 +100,13 @@ def strip(pixels: np.ndarray, maps: list[np.ndarray], scale: Scale) -> np.ndarra
         draw.rectangle((left, top, left + 34, top + 28), fill=(15, 23, 42, 215))
         draw.text((left + 17, top + 14), str(i + 1), fill="white", font=font(20), anchor="mm")
     return np.asarray(sheet)
+
+
+def dropped_panel(analysis: Analysis, condition: str, layer: int) -> np.ndarray:
+    """The photograph: hatched what is dropped after one layer, grey what was hidden before."""
+    one = analysis.images[condition].layers[layer]
+    photo = blank(enlarge(analysis.pixels), one.hidden_patches())
+    return photo if one.dropped is None else hatch(photo, one.patches(one.dropped))
 
 
 def jpeg_uri(picture: Image.Image, quality: int) -> str:

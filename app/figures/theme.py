@@ -105,6 +105,14 @@ class Scale:
         return "linear-gradient(90deg," + ",".join(str(c) for _, c in self.plotly()[::4]) + ")"
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A picture with the scales that its colours are read by."""
+
+    pixels: np.ndarray  # (H, W, 3 or 4), uint8
+    scales: tuple[Scale, ...]
+
+
 def symmetric(arrays: list[np.ndarray], meaning: str) -> Scale:
     """A diverging scale around 0 that covers all arrays."""
     top = max((float(np.nanmax(np.abs(a))) for a in arrays if a.size), default=0.0)

@@ -7,14 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import attention_maps as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers
+from app.lab.display import attention_maps as display
 from app.lab.question import Question, Result
 from app.markdown import plain_text
-from app.tabs.shared import QUIET, View, picture
-from app.wording import attention_maps as wording
+from app.tabs.shared import QUIET, View, picture, pictured
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.attention_maps import AttentionLayer, attention_layers
@@ -42,7 +40,6 @@ def build(bench: Bench) -> list[View]:
         row = gr.Slider(1, 14, 7, step=1, label="Row", min_width=120)
         column = gr.Slider(1, 14, 7, step=1, label="Column, prompt", min_width=120)
     with gr.Row(elem_classes="lens-controls"):
-        layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="attention-layer", min_width=160)
         run = gr.Button("Read attention", elem_id="attention-run", min_width=120)
         play = gr.Button("Play", elem_id="attention-play", min_width=90)
         stop = gr.Button("Stop", elem_id="attention-stop", min_width=90)
@@ -56,21 +53,21 @@ def build(bench: Bench) -> list[View]:
             rollout = picture("Mean and rollout", "attention-rollout")
             rollout_bar = gr.HTML(elem_id="attention-rollout-bar")
     note = gr.Markdown(elem_id="attention-note", elem_classes="lens-note")
-    table = numbers("attention-table", wording.HEADERS, (60, 60, 90, 100, 100, 170, 90))
-    controls = [branch, kind, row, column, layer]
+    table = numbers("attention-table", (60, 60, 90, 100, 100, 170, 90))
+    controls = [branch, kind, row, column]
     views = Computation(
         compute,
         [
-            View(draw, controls, [heads, heads_bar, rollout, rollout_bar, note]),
-            View(draw_table, controls[:-1], [table]),
+            View(draw, [*controls, bench.layer], [heads, heads_bar, rollout, rollout_bar, note]),
+            View(draw_table, controls, [table]),
         ],
         note, press=PRESS, run=run, per_class=False,
     ).on(bench)  # fmt: skip
     clock = gr.Timer(SECONDS, active=False)
-    play.click(lambda: (1, gr.Timer(active=True)), None, [layer, clock], **QUIET)
+    play.click(lambda: (1, gr.Timer(active=True)), None, [bench.layer, clock], **QUIET)
     stop.click(lambda: gr.Timer(active=False), None, clock, **QUIET)
-    clock.tick(next_layer, [layer, *views[0].held], [layer, clock], **QUIET)
-    return [reach_of(layer), View(draw_reach, [], [row, column]), *views]
+    clock.tick(next_layer, [bench.layer, *views[0].held], [bench.layer, clock], **QUIET)
+    return [View(draw_reach, [], [row, column]), *views]
 
 
 def next_layer(layer: float, result: Result[Layers] | None) -> tuple[Any, Any]:
@@ -114,17 +111,10 @@ def draw(
     shown = branch if branch in attention else FROZEN
     layers, index = attention[shown], layer_index(analysis, layer)
     token, name = token_of(layers[index], kind, row, column)
-    sentence = wording.attention_sentence(layers, index, token, name=name)
-    return (
-        gr.Image(figures.heads_strip(analysis, layers, index, token=token), alt_text=sentence),
-        colour_bar(figures.heads_scale(layers, token)),
-        gr.Image(
-            figures.rollout_sheet(analysis, shown, layers, layer=index, token=token),
-            alt_text=sentence,
-        ),
-        colour_bar(figures.rollout_scale(layers, index, token)),
-        plain_text(sentence),
-    )
+    sentence = display.attention_sentence(layers, index, token, name=name)
+    heads = display.heads_strip(analysis, layers, index, token=token)
+    rollout = display.rollout_sheet(analysis, shown, layers, layer=index, token=token)
+    return *pictured(heads, sentence), *pictured(rollout, sentence), plain_text(sentence)
 
 
 def draw_table(
@@ -139,7 +129,7 @@ def draw_table(
     """Every head's shares."""
     layers = attention.get(branch, attention[FROZEN])
     token = token_of(layers[0], kind, row, column)[0]
-    return table_of(wording.HEADERS, wording.heads_rows(layers, token))
+    return display.heads_table(layers, token)
 
 
 def draw_reach(analysis: Analysis, target: int) -> tuple[gr.Slider, gr.Slider]:

@@ -13,6 +13,7 @@ from gradio.blocks import Block
 from gradio.components import Component
 
 from app.calls import model_call
+from app.lab.display.tables import table_of
 from app.lab.question import Question, Result
 from app.studio import Studio
 from app.tabs.shared import View, required, target_index
@@ -34,6 +35,7 @@ class Bench:
     studio: Studio
     state: gr.State  # the analysis
     target: gr.Dropdown  # the class looked at
+    layer: gr.Slider  # the layer looked at, counted from 1
     source: tuple[Component, Component]  # which backbone and prompts the form names
     model: dict[str, Any]  # how events that run a model queue
 
@@ -150,17 +152,21 @@ def _chosen(
 def _nothing(output: Block) -> Any:
     """What an output shows while there is nothing to show."""
     if isinstance(output, gr.Dataframe):
-        return table_of(output.headers or ())
+        return table_of()
     return "" if isinstance(output, gr.HTML | gr.Markdown) else None
 
 
-def reach_of(layer: gr.Slider) -> View:
-    """Lets a slider reach the last layer there is."""
+def layer_slider() -> gr.Slider:
+    """Where the layer looked at is shown and chosen; to be rendered."""
+    return gr.Slider(
+        1, 12, 1, step=1, label="Layer looked at", elem_id="layer", min_width=160, render=False,
+        interactive=True,
+    )  # fmt: skip
 
-    def reach(analysis: Analysis, target: int) -> gr.Slider:
-        return gr.Slider(maximum=len(analysis.images[FROZEN].layers))
 
-    return View(reach, [], [layer])
+def draw_reach(analysis: Analysis, target: int) -> gr.Slider:
+    """The slider of layers, which reaches the last one there is."""
+    return gr.Slider(maximum=len(analysis.images[FROZEN].layers))
 
 
 def layer_index(analysis: Analysis, layer: float) -> int:
@@ -168,15 +174,10 @@ def layer_index(analysis: Analysis, layer: float) -> int:
     return min(int(layer), len(analysis.images[FROZEN].layers)) - 1
 
 
-def numbers(elem_id: str, headers: Sequence[str], widths: Sequence[int]) -> gr.Dataframe:
+def numbers(elem_id: str, widths: Sequence[int]) -> gr.Dataframe:
     """A table to be copied, its columns so many pixels wide; it scrolls in itself."""
     return gr.Dataframe(
-        headers=list(headers), column_widths=[f"{width}px" for width in widths], wrap=True,
+        headers=[""], column_widths=[f"{width}px" for width in widths], wrap=True,
         show_label=False, interactive=False, elem_id=elem_id, elem_classes="lens-table",
         buttons=["copy"], max_height=900,
     )  # fmt: skip
-
-
-def table_of(headers: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> dict[str, Any]:
-    """What such a table shows; nothing but its headers without rows."""
-    return {"headers": list(headers), "data": [list(row) for row in rows]}

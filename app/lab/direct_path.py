@@ -8,14 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import direct_path as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers
+from app.lab.display import direct_path as display
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
-from app.wording import direct_path as wording
+from app.tabs.shared import View, picture, pictured
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.lab.branch import run_branches
@@ -27,6 +25,7 @@ INTRO = (
     "the class token; what it writes into other tokens counts in the layer that fetches it."
 )
 LOGIT, LEAD = "its logit", "its lead over the runner-up"
+ALL, ONE = "all layers", "the layer looked at"
 PRESS = "Press Explain: it takes about a second with mini."
 
 
@@ -35,10 +34,7 @@ def build(bench: Bench) -> list[View]:
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         what = gr.Radio([LOGIT, LEAD], value=LOGIT, label="Split", elem_id="direct-what")
-        layer = gr.Slider(
-            0, 12, 0, step=1, label="Map of layer (0: all)", elem_id="direct-layer",
-            min_width=200,
-        )  # fmt: skip
+        layers = gr.Radio([ALL, ONE], value=ALL, label="Map of", elem_id="direct-layers")
         run = gr.Button("Explain", elem_id="direct-run", min_width=90)
     with gr.Row():
         with gr.Column(scale=3, min_width=280):
@@ -47,10 +43,10 @@ def build(bench: Bench) -> list[View]:
             photo = picture("What attention fetches from each patch", "direct-map")
             bar = gr.HTML(elem_id="direct-bar")
     note = gr.Markdown(elem_id="direct-note", elem_classes="lens-note")
-    table = numbers("direct-table", wording.HEADERS, (220, 100, 100, 100, 130, 100, 110))
-    view = View(draw, [what, layer], [plot, photo, bar, note, table])
+    table = numbers("direct-table", (220, 100, 100, 100, 130, 100, 110))
+    view = View(draw, [what, layers, bench.layer], [plot, photo, bar, note, table])
     computation = Computation(compute, [view], note, press=PRESS, run=run, needs_prompts=True)
-    return [reach_of(layer), *computation.on(bench)]
+    return computation.on(bench)
 
 
 def compute(question: Question, *, progress: gr.Progress) -> Iterator[dict[str, Explained]]:
@@ -72,7 +68,12 @@ def runner_up(analysis: Analysis, target: int) -> int | None:
 
 
 def draw(
-    analysis: Analysis, target: int, parts: dict[str, Explained], what: str, layer: float
+    analysis: Analysis,
+    target: int,
+    parts: dict[str, Explained],
+    what: str,
+    layers: str,
+    layer: float,
 ) -> tuple[Any, ...]:
     """The bars, the map with its scale, the sentence and the table."""
     shown = what if what in parts else LOGIT
@@ -80,9 +81,7 @@ def draw(
     title = f"The logit of {name}"
     if shown == LEAD and rival is not None:
         title = f"The lead of {name} over {analysis.classes[rival]}"
-    sentence = wording.parts_sentence(one, title)
-    at = None if layer < 1 else layer_index(analysis, layer)
-    photo = gr.Image(figures.map_panel(analysis, one.image, at), alt_text=sentence)
-    bar = colour_bar(figures.map_scale(one.image, at))
-    table = table_of(wording.HEADERS, wording.parts_rows(one))
-    return figures.layers_figure(one), photo, bar, plain_text(sentence), table
+    sentence = display.parts_sentence(one, title)
+    at = layer_index(analysis, layer) if layers == ONE else None
+    photo = pictured(display.map_panel(analysis, one.image, at), sentence)
+    return display.layers_figure(one), *photo, plain_text(sentence), display.parts_table(one)

@@ -9,15 +9,14 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.figures import faithfulness as figures
 from app.figures.names import MAP_CHOICES, map_name
 from app.glossary import intro
 from app.lab import pointing
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
+from app.lab.display import faithfulness as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording import faithfulness as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.lab.branch import Branch
@@ -65,7 +64,7 @@ def build(bench: Bench) -> list[View]:
         )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="faithful-plot")
     note = gr.Markdown(elem_id="faithful-note", elem_classes="lens-note")
-    table = numbers("faithful-table", wording.HEADERS, (230, 150, 150, 150, 150, 110, 90))
+    table = numbers("faithful-table", (230, 150, 150, 150, 150, 110, 90))
     gr.Markdown(TERMS, elem_classes="lens-note")
     curves = Computation(
         compute, [View(draw, [instead, quantity], [plot, note, table])], note,
@@ -100,7 +99,7 @@ def draw(
 ) -> tuple[Any, str, dict[str, Any]]:
     """The curves, the sentence and the table."""
     maps, measured = judged
-    sentence = wording.faithfulness_sentence(analysis, measured, target, quantity=quantity)
-    rows = wording.faithfulness_rows(analysis, maps, measured, quantity=quantity)
-    figure = figures.curves_figure(analysis, measured, instead, quantity=quantity)
-    return figure, plain_text(sentence), table_of(wording.HEADERS, rows)
+    sentence = display.faithfulness_sentence(analysis, measured, target, quantity=quantity)
+    table = display.faithfulness_table(analysis, maps, measured, quantity=quantity)
+    figure = display.curves_figure(analysis, measured, instead, quantity=quantity)
+    return figure, plain_text(sentence), table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -25,7 +25,7 @@ from app.lab import (
 )
 from app.lab.bench import Bench
 from app.tabs.export import savable
-from app.tabs.shared import QUIET, View
+from app.tabs.shared import QUIET, View, in_browser, independent_event
 from drople.analysis import Analysis
 
 Build = Callable[[Bench], list[View]]
@@ -47,6 +47,14 @@ VIEWS: dict[str, dict[str, tuple[Build, ...]]] = {
 }
 
 
+# The lab looks where the overview does, which counts layers from 0.
+LOOKED_AT = """(name, layer) => {
+    const { class: shown, layer: at } = window.lens?.state() ?? {}
+    return [shown ?? name, (at ?? layer - 1) + 1]
+}"""
+LAYER_MOVED = "layer => { window.lens?.set({ layer: layer - 1 }) }"
+
+
 @dataclass(frozen=True)
 class Lab:
     """The lab's tabs, each with its views; of all, only the open one is drawn."""
@@ -59,6 +67,24 @@ class Lab:
     @property
     def views(self) -> list[View]:
         return [view for views in self.tabs.values() for view in views]
+
+    def listen(self, tab: gr.Tab) -> None:
+        """Lets the lab and the overview look at one class and layer, and redraws what changes.
+
+        Args:
+            tab: that of the page in which the lab stands.
+        """
+        target, layer = self.bench.target, self.bench.layer
+        opened = in_browser(tab.select, LOOKED_AT, [target, layer], given=[target, layer])
+        self.draw_on(opened.success)
+        for view in self.views:
+            view.listen(self.bench.state, target, shared=layer)
+        of_layer = {
+            name: [view for view in views if layer in view.controls]
+            for name, views in self.tabs.items()
+        }
+        replace(self, tabs=of_layer).draw_on(independent_event(layer.change))
+        in_browser(layer.change, LAYER_MOVED, given=[layer])
 
     def draw_on(self, event: Callable[..., Any]) -> None:
         """Draws the open tab on an event."""
@@ -84,6 +110,9 @@ class Lab:
 def build(bench: Bench) -> Lab:
     """Lays the lab out; its first tab is opened when the lab is."""
     opened: gr.State = gr.State("", time_to_live=3600)
+    with gr.Row(elem_classes="lens-controls"):
+        bench.target.render()
+        bench.layer.render()
     views = [(question, *view) for question, tabs in VIEWS.items() for view in tabs.items()]
     with gr.Tabs(elem_id="lab", overflow_behavior="wrap") as row:
         built = Lab(bench, opened, {}, row)
@@ -92,7 +121,11 @@ def build(bench: Bench) -> Lab:
                 gr.Markdown(f"**{question}**", elem_classes="lens-intro")
                 shown = [view for build in builds for view in build(bench)]
                 built.tabs[name] = savable(name, shown, bench.state, target=bench.target)
-            chosen = own.select(lambda name=name: name, None, opened, **QUIET)
+            layered = any(bench.layer in view.controls for view in shown)
+            chosen = own.select(
+                lambda name=name, layered=layered: (name, gr.Slider(interactive=layered)),
+                None, [opened, bench.layer], **QUIET,
+            )  # fmt: skip
             for one in built.tabs[name]:
                 one.draw_on(chosen.success, bench.state, bench.target)
     return built

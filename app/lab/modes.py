@@ -7,13 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.modes import modes_figure
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
+from app.lab.display.modes import modes_figure, modes_sentence, modes_table
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording.modes import HEADERS, modes_rows, modes_sentence
 from drople.analysis import Analysis
 from drople.lab.modes import ModeEffect, mode_effect, variants
 
@@ -30,7 +29,7 @@ def build(bench: Bench) -> list[View]:
     button = gr.Button("Compute the modes", elem_id="modes-compute")
     plot = gr.Plot(show_label=False, elem_id="modes-plot")
     note = gr.Markdown(elem_id="modes-note", elem_classes="lens-note")
-    table = numbers("modes-table", HEADERS, (240, 150, 90, 100, 100, 120))
+    table = numbers("modes-table", (240, 150, 90, 100, 100, 120))
     view = View(draw, [], [plot, note, table])
     computation = Computation(compute, [view], note, press=PRESS, run=button, needs_prompts=True)
     return computation.on(bench)
@@ -57,5 +56,5 @@ def draw(
     answer = analysis.classes[analysis.answer]
     sentence = f"One draw (seed {analysis.settings.seed}), for {analysis.classes[target]}. "
     sentence += modes_sentence(effects, answer, analysis.classes)
-    table = table_of(HEADERS, modes_rows(effects, analysis.classes))
+    table = modes_table(effects, analysis.classes)
     return modes_figure(effects), plain_text(sentence), table

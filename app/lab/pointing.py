@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 
 from app.figures.patches import SIDE
-from app.figures.pointing import boxed_photo
 from app.glossary import intro
-from app.lab.bench import Bench, numbers, table_of
+from app.lab.bench import Bench, numbers
+from app.lab.display.pointing import boxed_photo, pointing_sentence, pointing_table
+from app.lab.display.tables import table_of
 from app.markdown import plain_text
 from app.tabs.shared import QUIET, View, picture
-from app.wording.pointing import HEADERS, pointing_rows, pointing_sentence
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.patch_maps import baseline_maps, judged_maps
@@ -37,7 +37,7 @@ def build(bench: Bench) -> list[View]:
                 placeholder="20, 10, 80, 90", elem_id="pointing-box", max_length=60,
             )  # fmt: skip
             note = gr.Markdown(elem_id="pointing-note", elem_classes="lens-note")
-            table = numbers("pointing-table", HEADERS, (240, 120, 120))
+            table = numbers("pointing-table", (240, 120, 120))
     corner: gr.State = gr.State(None, time_to_live=3600)  # the first of two clicks
     clicking = {**QUIET, "trigger_mode": "once"}
     photo.select(clicked, [bench.state, corner], [corner, typed, photo], **clicking)
@@ -65,13 +65,13 @@ def draw(analysis: Analysis, target: int, typed: str) -> tuple[Any, str, dict[st
     try:
         box = Box.read(typed)
     except SettingsError as error:
-        return gr.skip(), plain_text(str(error)), table_of(HEADERS)
+        return gr.skip(), plain_text(str(error)), table_of()
     if box is None:
         shown = gr.Image(boxed_photo(analysis, None), alt_text="the photograph, no box yet")
-        return shown, "No box yet: click two opposite corners.", table_of(HEADERS)
+        return shown, "No box yet: click two opposite corners.", table_of()
     maps = {**judged_maps(analysis, target), **baseline_maps(analysis)}
     shown = gr.Image(boxed_photo(analysis, box), alt_text=f"the photograph with the box {box}")
     sentence = pointing_sentence(maps, box)
     if target not in analysis.maps.classes:
         sentence += f" This analysis holds no Grad-CAM of {analysis.classes[target]}."
-    return shown, plain_text(sentence), table_of(HEADERS, pointing_rows(analysis, maps, box))
+    return shown, plain_text(sentence), pointing_table(analysis, maps, box)

@@ -8,20 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.prompts import prompts_figure
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
+from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers
+from app.lab.display.prompts import (
+    counts_sentence,
+    counts_table,
+    learnt_sentence,
+    learnt_table,
+    prompts_figure,
+)
+from app.lab.display.tables import table_of
 from app.markdown import plain_text
 from app.studio import Studio
 from app.tabs.shared import View
-from app.wording.prompts import (
-    HEADERS,
-    LEARNT_HEADERS,
-    count_rows,
-    counts_sentence,
-    learnt_rows,
-    learnt_sentence,
-)
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.errors import DropleError
@@ -48,9 +47,9 @@ def build(bench: Bench) -> list[View]:
     own = gr.Plot(show_label=False, elem_id="prompts-plot")
     beside = gr.Markdown(elem_id="prompts-beside", elem_classes="lens-note")
     other = gr.Plot(show_label=False, elem_id="prompts-other")
-    table = numbers("prompts-table", HEADERS, (60, 120, 70, 80, 110, 120, 70, 80, 110))
+    table = numbers("prompts-table", (60, 120, 70, 80, 110, 120, 70, 80, 110))
     learnt = gr.Markdown(elem_id="prompts-learnt-note", elem_classes="lens-note")
-    sizes = numbers("prompts-learnt", LEARNT_HEADERS, (190, 140, 90, 90, 80, 100, 110))
+    sizes = numbers("prompts-learnt", (190, 140, 90, 90, 80, 100, 110))
     outputs = [note, own, beside, other, table, learnt, sizes]
     return [View(partial(draw, bench.studio), [], outputs, held=bench.source)]
 
@@ -60,10 +59,10 @@ def draw(
 ) -> tuple[Any, ...]:
     """The sentence, both figures, the counts, and the numbers learnt."""
     found = learnt_numbers()
-    learnt = (plain_text(learnt_sentence(found)), table_of(LEARNT_HEADERS, learnt_rows(found)))
+    learnt = (plain_text(learnt_sentence(found)), learnt_table(found))
     plan = plan_of(studio, analysis, backbone, prompts=prompts)
     if not isinstance(plan, PromptPlan):
-        return plain_text(plan), None, "", None, table_of(HEADERS), *learnt
+        return plain_text(plan), None, "", None, table_of(), *learnt
     depths = {
         "image_layers": len(analysis.images[FROZEN].layers),
         "text_layers": len(analysis.texts[FROZEN].layers),
@@ -75,7 +74,7 @@ def draw(
         prompts_figure(image, beside=beside),
         plain_text(f"For comparison, {NAMES[counterpart(plan).kind]}:"),
         prompts_figure(beside, beside=image),
-        table_of(HEADERS, count_rows(counts)),
+        counts_table(counts),
         *learnt,
     )
 

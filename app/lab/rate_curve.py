@@ -7,13 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import rate_curve as figures
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
+from app.lab.display import rate_curve as display
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording import rate_curve as wording
 from drople.analysis import Analysis
 from drople.lab.rate_curve import RATES, RateCurves, run_rates
 
@@ -28,7 +27,7 @@ TERMS = (
     "draw all dropouts and rates share each token's random number. Dropout acts on the image "
     "branch alone here. Bands and brackets: 95 % over the draws, Wilson's for flips, the "
     "t-interval for means and areas, cut at what is possible; the difference is paired by draw, "
-    f"its band comes with {figures.BAND_FROM} draws. Area: mean over the rates (trapezoidal rule)."
+    f"its band comes with {display.BAND_FROM} draws. Area: mean over the rates (trapezoidal rule)."
 )
 PRESS = "Press Draw: the first points come at once."
 
@@ -41,7 +40,7 @@ def build(bench: Bench) -> list[View]:
         run = gr.Button("Draw", elem_id="rates-run", min_width=90)
         stop = gr.Button("Stop", elem_id="rates-stop", min_width=90)
     quantity = gr.Radio(
-        [(name, key) for key, name in figures.QUANTITIES.items()], value="probability",
+        [(name, key) for key, name in display.QUANTITIES.items()], value="probability",
         label="Show", elem_id="rates-quantity",
     )  # fmt: skip
     every = gr.Checkbox(
@@ -49,9 +48,9 @@ def build(bench: Bench) -> list[View]:
     )
     plot = gr.Plot(show_label=False, elem_id="rates-plot")
     note = gr.Markdown(elem_id="rates-note", elem_classes="lens-note")
-    areas = numbers("rates-areas", wording.AREA_HEADERS, (140, 190, 190, 190, 190))
+    areas = numbers("rates-areas", (140, 190, 190, 190, 190))
     with gr.Accordion("All points as numbers", open=False):
-        points = numbers("rates-points", wording.POINT_HEADERS, (140, 80, 90, 70, *[190] * 4))
+        points = numbers("rates-points", (140, 80, 90, 70, *[190] * 4))
     gr.Markdown(TERMS, elem_classes="lens-note")
     return Computation(
         compute, [View(draw, [quantity, every], [plot, note, areas, points])], note,
@@ -80,8 +79,7 @@ def draw(
     """The curves, the sentence and both tables."""
     complete, curves = drawn
     seed = analysis.settings.seed
-    sentence = wording.rates_sentence(curves, analysis.classes[target], complete, first_seed=seed)
-    areas = table_of(wording.AREA_HEADERS, wording.area_rows(curves))
-    points = table_of(wording.POINT_HEADERS, wording.point_rows(curves))
-    figure = (figures.rates_figure if every else figures.difference_figure)(curves, quantity)
+    sentence = display.rates_sentence(curves, analysis.classes[target], complete, first_seed=seed)
+    areas, points = display.areas_table(curves), display.points_table(curves)
+    figure = (display.rates_figure if every else display.difference_figure)(curves, quantity)
     return figure, plain_text(sentence), areas, points

@@ -7,19 +7,19 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures.residual import residual_figure, schedule_figure, shown_classes
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
+from app.lab.display.residual import (
+    probability_table,
+    residual_figure,
+    residual_sentence,
+    schedule_figure,
+    shown_classes,
+    terms_table,
+)
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording.residual import (
-    HEADERS,
-    TERM_HEADERS,
-    probability_rows,
-    residual_sentence,
-    term_rows,
-)
 from drople.analysis import Analysis
 from drople.lab.residual import EPOCHS, TrainingStep, lambdas, read_step, training_step
 
@@ -50,8 +50,8 @@ def build(bench: Bench) -> list[View]:
         with gr.Column(scale=2, min_width=240):
             schedule = gr.Plot(show_label=False, elem_id="residual-schedule")
     note = gr.Markdown(elem_id="residual-note", elem_classes="lens-note")
-    table = numbers("residual-table", HEADERS, (200, 100, 130, 100, 120))
-    terms = numbers("residual-terms", TERM_HEADERS, (330, 120, 100, 90, 140))
+    table = numbers("residual-table", (200, 100, 130, 100, 120))
+    terms = numbers("residual-terms", (330, 120, 100, 90, 140))
     view = View(draw, [which, epoch], [plot, schedule, note, table, terms])
     computation = Computation(compute, [view], note, press=PRESS, run=run, needs_prompts=True)
     return computation.on(bench)
@@ -77,13 +77,11 @@ def draw(
     classes = analysis.classes
     drawn = f"One draw (seed {analysis.settings.seed}), {classes[target]} as the label."
     sentence = residual_sentence(reading, residual, classes, drawn=drawn)
-    rows = probability_rows(
-        reading, residual, classes, shown=shown_classes(reading, residual, target)
-    )
+    shown = shown_classes(reading, residual, target)
     return (
         residual_figure(reading, residual, classes, target=target),
         schedule_figure(schedule, at),
         plain_text(sentence),
-        table_of(HEADERS, rows),
-        table_of(TERM_HEADERS, term_rows(reading)),
+        probability_table(reading, residual, classes, shown=shown),
+        terms_table(reading),
     )

@@ -8,14 +8,13 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from app.figures import robustness as figures
 from app.figures.theme import CONDITION_NAMES, colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, layer_index, numbers, reach_of, table_of
+from app.lab.bench import Bench, Computation, layer_index, numbers
+from app.lab.display import robustness as display
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
-from app.wording import robustness as wording
+from app.tabs.shared import View, picture, pictured
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.branch import Branch
@@ -25,7 +24,7 @@ from drople.perturb.corruptions import CORRUPTIONS
 
 INTRO = (
     "The clean picture beside corrupted and attacked ones: what becomes of the answer, the map "
-    "and the dropped tokens."
+    "and the tokens dropped after the layer looked at."
 )
 TERMS = (
     "Corruptions are ImageNet-C's at severities 1 to 5, with constants made for 224 pixels. The "
@@ -43,7 +42,7 @@ def build(bench: Bench) -> list[View]:
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
         kind = gr.Dropdown(
-            [(figures.kind_name(one), one) for one in CORRUPTIONS], value=next(iter(CORRUPTIONS)),
+            [(display.kind_name(one), one) for one in CORRUPTIONS], value=next(iter(CORRUPTIONS)),
             label="Corruption", elem_id="robust-kind", filterable=False, min_width=160,
         )  # fmt: skip
         run = gr.Button("Compare", elem_id="robust-run", min_width=90)
@@ -53,12 +52,10 @@ def build(bench: Bench) -> list[View]:
             [(CONDITION_NAMES[name], name) for name in MAPS], value=ADAPTED, label="Map of",
             elem_id="robust-map", min_width=240,
         )  # fmt: skip
-        layer = gr.Slider(1, 12, 1, step=1, label="Drops after layer", elem_id="robust-layer",
-                          min_width=160)  # fmt: skip
     sheet = picture("The strip", "robust-sheet")
     bar = gr.HTML(elem_id="robust-bar")
     note = gr.Markdown(elem_id="robust-note", elem_classes="lens-note")
-    table = numbers("robust-table", ("picture",), (100, *[120] * 7))
+    table = numbers("robust-table", (100, *[120] * 7))
     gr.Markdown("All fifteen kinds at once", elem_classes="lens-caption")
     with gr.Row(elem_classes="lens-controls"):
         run_all = gr.Button("Compare all kinds", elem_id="kinds-run", min_width=160)
@@ -66,10 +63,10 @@ def build(bench: Bench) -> list[View]:
     plot = gr.Plot(show_label=False, elem_id="kinds-plot")
     plot_bar = gr.HTML(elem_id="kinds-bar")
     note_all = gr.Markdown(elem_id="kinds-note", elem_classes="lens-note")
-    table_all = numbers("kinds-table", wording.KIND_HEADERS, (160, *[90] * 6))
+    table_all = numbers("kinds-table", (160, *[90] * 6))
     gr.Markdown(TERMS, elem_classes="lens-note")
     strip = Computation(
-        compute, [View(draw, [kind, shown, layer], [sheet, bar, note, table])], note,
+        compute, [View(draw, [kind, shown, bench.layer], [sheet, bar, note, table])], note,
         press="Press Compare: the first pictures come at once.",
         run=run, stop=stop, inputs=[kind], binding=[kind],
     ).on(bench)  # fmt: skip
@@ -77,7 +74,7 @@ def build(bench: Bench) -> list[View]:
         compute_kinds, [View(draw_kinds, [], [plot, plot_bar, note_all, table_all])], note_all,
         press="Press Compare all kinds: 75 pictures.", run=run_all, stop=stop_all,
     ).on(bench)  # fmt: skip
-    return [reach_of(layer), *strip, *kinds]
+    return [*strip, *kinds]
 
 
 def compute(
@@ -105,14 +102,10 @@ def draw(
     """The strip, its scale, the sentence and the table."""
     condition = shown if shown in analysis.images else FROZEN
     index = layer_index(analysis, layer)
-    sentence = wording.strip_sentence(versions, kind, condition, target=target)
-    rows = wording.strip_rows(versions, condition, index, target=target)
-    table = table_of(wording.strip_headers(analysis, condition), rows)
-    sheet = gr.Image(
-        figures.strip_sheet(versions, condition, index, target=target), alt_text=sentence
-    )
-    bar = colour_bar(figures.strip_scale(versions, condition, target))
-    return sheet, bar, plain_text(sentence), table
+    sentence = display.strip_sentence(versions, kind, condition, target=target)
+    table = display.strip_table(versions, condition, index, target=target)
+    sheet = display.strip_sheet(versions, condition, index, target=target)
+    return *pictured(sheet, sentence), plain_text(sentence), table
 
 
 def compute_kinds(question: Question, *, progress: gr.Progress) -> Iterator[dict[str, np.ndarray]]:
@@ -121,7 +114,7 @@ def compute_kinds(question: Question, *, progress: gr.Progress) -> Iterator[dict
     kinds: dict[str, np.ndarray] = {}
     for kind, answers in run_kinds(branch, question.analysis, question.target):
         kinds = {**kinds, kind: answers}
-        progress((len(kinds), len(CORRUPTIONS)), desc=figures.kind_name(kind))
+        progress((len(kinds), len(CORRUPTIONS)), desc=display.kind_name(kind))
         yield kinds
 
 
@@ -129,6 +122,6 @@ def draw_kinds(
     analysis: Analysis, target: int, kinds: dict[str, np.ndarray]
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The grid, its scale, the sentence and the table."""
-    table = table_of(wording.KIND_HEADERS, wording.kinds_rows(kinds))
-    figure, bar = figures.kinds_figure(kinds), colour_bar(figures.PROBABILITY)
-    return figure, bar, plain_text(wording.kinds_sentence(kinds)), table
+    table = display.kinds_table(kinds)
+    figure, bar = display.kinds_figure(kinds), colour_bar(display.PROBABILITY)
+    return figure, bar, plain_text(display.kinds_sentence(kinds)), table

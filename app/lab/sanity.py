@@ -7,15 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import sanity as figures
 from app.figures.names import MAP_CHOICES
-from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
+from app.lab.display import sanity as display
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
-from app.wording import sanity as wording
+from app.tabs.shared import View, picture, pictured
 from drople.analysis import Analysis
 from drople.branches import ADAPTED, FROZEN
 from drople.lab.sanity import Depth, depths_of, run_cascade
@@ -50,9 +48,9 @@ def build(bench: Bench) -> list[View]:
         bar = gr.HTML(elem_id="sanity-bar")
     plot = gr.Plot(show_label=False, elem_id="sanity-plot")
     note = gr.Markdown(elem_id="sanity-note", elem_classes="lens-note")
-    table = numbers("sanity-table", ("blocks randomised",), (110, *[150] * 5))
+    table = numbers("sanity-table", (110, *[150] * 5))
     gr.Markdown(TERMS, elem_classes="lens-note")
-    view = View(draw, [shown], [sheet, plot, note, table, bar])
+    view = View(draw, [shown], [sheet, bar, plot, note, table])
     return Computation(compute, [view], note, press=PRESS, run=run, stop=stop).on(bench)
 
 
@@ -71,11 +69,10 @@ def compute(question: Question, *, progress: gr.Progress) -> Iterator[tuple[Dept
 
 def draw(
     analysis: Analysis, target: int, depths: tuple[Depth, ...], shown: str
-) -> tuple[Any, Any, str, dict[str, Any], str]:
-    """The strip, the curve, the sentence, the table and the strip's scale."""
-    sentence = wording.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
+) -> tuple[Any, str, Any, str, dict[str, Any]]:
+    """The strip, its scale, the curve, the sentence and the table."""
+    sentence = display.cascade_sentence(analysis, depths, len(analysis.images[FROZEN].layers))
     name = shown if shown in depths[0].maps else next(iter(depths[0].maps))
-    sheet = gr.Image(figures.cascade_sheet(analysis, depths, name), alt_text=sentence)
-    table = table_of(wording.cascade_headers(analysis, depths), wording.cascade_rows(depths))
-    figure, bar = figures.cascade_figure(depths), colour_bar(figures.RANKS)
-    return sheet, figure, plain_text(sentence), table, bar
+    sheet = pictured(display.cascade_sheet(analysis, depths, name), sentence)
+    table = display.cascade_table(analysis, depths)
+    return *sheet, display.cascade_figure(depths), plain_text(sentence), table

@@ -6,12 +6,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import selectivity as figures
 from app.glossary import intro
-from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers, table_of
+from app.lab.bench import NO_DROPOUT_HERE, Bench, numbers
+from app.lab.display import selectivity as display
+from app.lab.display.tables import table_of
 from app.markdown import plain_text
 from app.tabs.shared import View
-from app.wording import selectivity as wording
 from drople.analysis import Analysis
 from drople.branches import ADAPTED
 from drople.selectivity import what_if
@@ -28,7 +28,6 @@ TERMS = (
     "which tokens have gone. The what-ifs are ours, not the released code's; a sink lies above "
     "Q3 + 3 (Q3 − Q1) of the importance."
 )
-METER_HEADERS = ("normalisation", *wording.HEADERS)
 PICTURE, TEXT = "picture", "text of the class looked at"
 
 
@@ -40,13 +39,13 @@ def build(bench: Bench) -> list[View]:
             [PICTURE, TEXT], value=PICTURE, label="Tokens", elem_id="meter-branch", min_width=200
         )
         other = gr.Dropdown(
-            [("no other", ""), *((name, key) for key, name in wording.NAMES.items())], value="rank",
+            [("no other", ""), *((name, key) for key, name in display.NAMES.items())], value="rank",
             label="What if the importance were brought to 0 … 1 by", elem_id="meter-what-if",
             filterable=False, min_width=240,
         )  # fmt: skip
     plot = gr.Plot(show_label=False, elem_id="meter-plot")
     note = gr.Markdown(elem_id="meter-note", elem_classes="lens-note")
-    table = numbers("meter-table", METER_HEADERS, (170, 70, 80, 80, 80, 110, 140, 130, 110))
+    table = numbers("meter-table", (170, 70, 80, 80, 80, 110, 140, 130, 110))
     gr.Markdown(TERMS, elem_classes="lens-note")
     return [View(draw, [branch, other], [plot, note, table])]
 
@@ -56,21 +55,19 @@ def draw(
 ) -> tuple[Any, str, dict[str, Any]]:
     """The figure, what it warns of, and the numbers."""
     if not analysis.adapted:
-        return None, NO_DROPOUT_HERE, table_of(METER_HEADERS)
+        return None, NO_DROPOUT_HERE, table_of()
     trace = analysis.texts[ADAPTED] if branch == TEXT else analysis.images[ADAPTED]
     row = target if branch == TEXT else 0
     layers, dropout = list(trace.layers), analysis.settings.dropout
-    measured = figures.meters(layers, dropout.p_max, row)
+    measured = display.meters(layers, dropout.p_max, row)
     if not measured:
-        return None, "No dropout acts on these tokens.", table_of(METER_HEADERS)
-    sentences = [wording.warnings_of(analysis, layers, row), wording.mean_meter(measured)]
-    rows = [["as it is", *cells] for cells in wording.meter_rows(measured)]
-    changed = None
-    if other in wording.NAMES:
+        return None, "No dropout acts on these tokens.", table_of()
+    sentences = [display.warnings_of(analysis, layers, row), display.mean_meter(measured)]
+    given, changed = {"as it is": measured}, None
+    if other in display.NAMES:
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
-        changed = figures.meters(instead, dropout.p_max, row)
-        rows += [[wording.NAMES[other], *cells] for cells in wording.meter_rows(changed)]
-        sentences.append(f"With {wording.NAMES[other]}: {wording.mean_meter(changed)}")
-    figure = figures.meter_figure(measured, changed, wording.NAMES.get(other, ""))
-    table = table_of(METER_HEADERS, rows)
-    return figure, plain_text(" ".join(sentences)), table
+        changed = display.meters(instead, dropout.p_max, row)
+        given[display.NAMES[other]] = changed
+        sentences.append(f"With {display.NAMES[other]}: {display.mean_meter(changed)}")
+    figure = display.meter_figure(measured, changed, display.NAMES.get(other, ""))
+    return figure, plain_text(" ".join(sentences)), display.meter_table(given)

@@ -7,22 +7,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import sinks as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import (
-    NO_DROPOUT_HERE,
-    Bench,
-    Computation,
-    layer_index,
-    numbers,
-    reach_of,
-    table_of,
-)
+from app.lab.bench import NO_DROPOUT_HERE, Bench, Computation, layer_index, numbers
+from app.lab.display import sinks as display
+from app.lab.display.tables import table_of
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
-from app.wording import sinks as wording
+from app.tabs.shared import View, picture, pictured
 from drople.analysis import Analysis
 from drople.lab.sinks import LayerSinks, find_sinks, sink_effects, without_sinks
 
@@ -42,7 +33,6 @@ def build(bench: Bench) -> list[View]:
     """Lays the view out."""
     intro(INTRO)
     with gr.Row(elem_classes="lens-controls"):
-        layer = gr.Slider(1, 12, 1, step=1, label="Layer", elem_id="sinks-layer", min_width=160)
         run = gr.Button("Find sinks", elem_id="sinks-run", min_width=90)
         stop = gr.Button("Stop", elem_id="sinks-stop", min_width=90)
     with gr.Row(), gr.Column(elem_classes="lens-two"):
@@ -53,16 +43,15 @@ def build(bench: Bench) -> list[View]:
         again = picture("p with and without sinks on the scale", "sinks-p")
         p_bar = gr.HTML(elem_id="sinks-p-bar")
     effect = gr.Markdown(elem_id="sinks-effect", elem_classes="lens-note")
-    effects = numbers("sinks-effects", wording.EFFECT_HEADERS, (60, 90, 120, 90, 120, 90, 130, 90))
-    table = numbers("sinks-table", wording.HEADERS, (70, 100, 100, 100, 90, 120, 120, 70, 130))
+    effects = numbers("sinks-effects", (60, 90, 120, 90, 120, 90, 130, 90))
+    table = numbers("sinks-table", (70, 100, 100, 100, 90, 120, 120, 70, 130))
     views = [
-        View(draw, [layer], [sheet, bars, note, table]),
-        View(draw_again, [layer], [again, p_bar, effect, effects]),
+        View(draw, [bench.layer], [sheet, bars, note, table]),
+        View(draw_again, [bench.layer], [again, p_bar, effect, effects]),
     ]
-    computation = Computation(
+    return Computation(
         compute, views, note, press=PRESS, run=run, stop=stop, per_class=False
-    )
-    return [reach_of(layer), *computation.on(bench)]
+    ).on(bench)  # fmt: skip
 
 
 def compute(question: Question, *, progress: gr.Progress) -> Iterator[Effects]:
@@ -81,10 +70,9 @@ def draw(
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """Norms and attention with the sinks framed, their scales, the sentence and the table."""
     sinks, index = result[0], layer_index(analysis, layer)
-    sentence = wording.sinks_sentence(sinks, index)
-    bars = "".join(colour_bar(scale) for scale in figures.sinks_scales(sinks, index))
-    shown = gr.Image(figures.sinks_sheet(analysis, sinks, index), alt_text=sentence)
-    return shown, bars, plain_text(sentence), table_of(wording.HEADERS, wording.sinks_rows(sinks))
+    sentence = display.sinks_sentence(sinks, index)
+    shown = pictured(display.sinks_sheet(analysis, sinks, index), sentence)
+    return *shown, plain_text(sentence), display.sinks_table(sinks)
 
 
 def draw_again(
@@ -94,12 +82,10 @@ def draw_again(
     after, index = result[1], layer_index(analysis, layer)
     if after is None:
         note = "" if analysis.adapted else NO_DROPOUT_HERE
-        return None, "", note, table_of(wording.EFFECT_HEADERS)
-    table = table_of(wording.EFFECT_HEADERS, wording.effect_rows(sink_effects(analysis, after)))
-    sentence = wording.effect_sentence(analysis, after, target)
-    sheet = figures.p_sheet(analysis, after, index)
+        return None, "", note, table_of()
+    table = display.effects_table(sink_effects(analysis, after))
+    sentence = display.effect_sentence(analysis, after, target)
+    sheet = display.p_sheet(analysis, after, index)
     if sheet is None:
         sentence = f"No dropout acts after layer {index + 1}. {sentence}"
-        return None, "", plain_text(sentence), table
-    shown = gr.Image(sheet, alt_text=sentence)
-    return shown, colour_bar(figures.p_scale(analysis)), plain_text(sentence), table
+    return *pictured(sheet, sentence), plain_text(sentence), table

@@ -9,15 +9,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.figures import trained_with as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
+from app.lab.display import trained_with as display
+from app.lab.display.tables import table_of
 from app.lab.question import Question
 from app.markdown import plain_text
 from app.studio import Studio
-from app.tabs.shared import View, picture
-from app.wording import trained_with as wording
+from app.tabs.shared import View, picture, pictured
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 from drople.lab.trained_with import (
@@ -57,7 +56,7 @@ def build(bench: Bench) -> list[View]:
     sheet = picture("Trained with", "trained-sheet")
     bar = gr.HTML(elem_id="trained-bar")
     note = gr.Markdown(elem_id="trained-note", elem_classes="lens-note")
-    table = numbers("trained-table", wording.HEADERS, (120, 90, 80, 100, 100, 100, 100, 100, 180))
+    table = numbers("trained-table", (120, 90, 80, 100, 100, 100, 100, 100, 180))
     views = Computation(
         compute, [View(partial(draw, bench.studio), [task], [sheet, bar, note, table])], note,
         press=None, run=run, stop=stop, inputs=[task], binding=[task], same=same_picture,
@@ -104,13 +103,11 @@ def draw(
     known = known_tasks(studio, analysis.provenance["backbone"])
     if task not in known or answers is None:
         note = PRESS if task in known else plain_text(NOTHING_TO_COMPARE)
-        return None, "", note, table_of(wording.HEADERS)
-    sentence = wording.trained_sentence(known[task], analysis.classes, target, answers=answers)
-    bar = colour_bar(figures.trained_scale(analysis, target, answers))
-    rows = wording.trained_rows(known[task], analysis.classes, target, answers=answers)
-    table = table_of(wording.HEADERS, rows)
-    shown = gr.Image(figures.trained_sheet(analysis, target, answers), alt_text=sentence)
-    return shown, bar, plain_text(sentence), table
+        return None, "", note, table_of()
+    sentence = display.trained_sentence(known[task], analysis.classes, target, answers=answers)
+    table = display.trained_table(known[task], analysis.classes, target, answers=answers)
+    shown = pictured(display.trained_sheet(analysis, target, answers), sentence)
+    return *shown, plain_text(sentence), table
 
 
 def draw_tasks(studio: Studio, analysis: Analysis, target: int, task: str | None) -> Any:

@@ -7,14 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from app.figures import draws as figures
-from app.figures.theme import colour_bar
 from app.glossary import intro
-from app.lab.bench import Bench, Computation, numbers, table_of
+from app.lab.bench import Bench, Computation, numbers
+from app.lab.display import uncertainty as display
 from app.lab.question import Question
 from app.markdown import plain_text
-from app.tabs.shared import View, picture
-from app.wording import draws as wording
+from app.tabs.shared import View, picture, pictured
 from drople.analysis import Analysis
 from drople.lab.uncertainty import MINIMUM, DrawStatistics, run_draws
 
@@ -44,14 +42,14 @@ def build(bench: Bench) -> list[View]:
         run = gr.Button("Draw", elem_id="draws-run", min_width=90)
         stop = gr.Button("Stop", elem_id="draws-stop", min_width=90)
     what = gr.Radio(
-        [figures.CAM, figures.KEPT], value=figures.CAM, label="Map: mean above, sd below",
+        [display.CAM, display.KEPT], value=display.CAM, label="Map: mean above, sd below",
         elem_id="draws-what",
     )  # fmt: skip
     with gr.Row(), gr.Column(elem_classes="lens-two"):
         sheet = picture("Mean and sd over the draws", "draws-mean")
         bars = gr.HTML(elem_id="draws-bars")
     note = gr.Markdown(elem_id="draws-note", elem_classes="lens-note")
-    table = numbers("draws-table", wording.HEADERS, (150, 80, 110, 120, 70, 100, 80, 120))
+    table = numbers("draws-table", (150, 80, 110, 120, 70, 100, 80, 120))
     return Computation(
         compute, [View(draw, [what], [sheet, bars, note, table])], note,
         press=PRESS, run=run, stop=stop, inputs=[most, width], needs_prompts=True,
@@ -78,10 +76,9 @@ def draw(
     analysis: Analysis, target: int, statistics: dict[str, DrawStatistics], what: str
 ) -> tuple[Any, str, str, dict[str, Any]]:
     """The maps, their scales, the sentence and the table."""
-    sentence = wording.draws_sentence(
+    sentence = display.draws_sentence(
         statistics, analysis.classes, target, first_seed=analysis.settings.seed
     )
-    bars = "".join(colour_bar(scale) for scale in figures.draw_scales(analysis, statistics, what))
-    table = table_of(wording.HEADERS, wording.draws_rows(statistics))
-    shown = gr.Image(figures.draws_sheet(analysis, statistics, what), alt_text=sentence)
-    return shown, bars, plain_text(sentence), table
+    table = display.draws_table(statistics)
+    shown = pictured(display.draws_sheet(analysis, statistics, what), sentence)
+    return *shown, plain_text(sentence), table

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
+from app.figures.theme import Picture, colour_bar
 from drople.analysis import Analysis
 from drople.errors import SettingsError
 
@@ -26,7 +27,7 @@ QUIET: dict[str, Any] = {
 def in_browser(
     event: Callable[..., Any],
     script: str,
-    output: Component | None = None,
+    output: Component | Sequence[Component] | None = None,
     *,
     given: Sequence[Component] = (),
 ) -> Any:
@@ -68,10 +69,12 @@ class View:
         """What was drawn, a value an output."""
         return drawn if len(self.outputs) > 1 else [drawn]
 
-    def listen(self, state: gr.State, target: gr.Dropdown) -> None:
-        """Redraws when a control changes."""
-        if self.controls:
-            changes = [control.change for control in self.controls]
+    def listen(
+        self, state: gr.State, target: gr.Dropdown, *, shared: Component | None = None
+    ) -> None:
+        """Redraws when a control changes, but the one that it shares with other views."""
+        changes = [control.change for control in self.controls if control is not shared]
+        if changes:
             self.draw_on(independent_event(*changes), state, target)
 
     def draw_on(self, event: Callable[..., Any], state: gr.State, target: gr.Dropdown) -> None:
@@ -92,6 +95,13 @@ def picture(label: str, elem_id: str) -> gr.Image:
         label=label, show_label=False, elem_id=elem_id, format="png", interactive=False,
         buttons=["download", "fullscreen"],
     )  # fmt: skip
+
+
+def pictured(made: Picture | None, words: str) -> tuple[gr.Image | None, str]:
+    """What the outputs of a picture and of its scales show, with words for who cannot see it."""
+    if made is None:
+        return None, ""
+    return gr.Image(made.pixels, alt_text=words), "".join(map(colour_bar, made.scales))
 
 
 def required(analysis: Analysis | None) -> Analysis:

@@ -1,1 +1,1 @@
-"""What stands beside the pictures: rows of tables, and sentences made from the numbers."""
+"""Words that several views share, the formulas, and a paper's words."""

@@ -12,7 +12,10 @@ from steps import (
     come_to_rest,
     expect,
     open_tab,
+    press_tab,
+    requests_of,
     results,
+    state,
     take_example,
     upload,
     wait_for_draws,
@@ -179,6 +182,44 @@ def test_every_tab_of_the_lab_opens_on_the_class_looked_at(stay):
         expect(stay.locator(first).filter(visible=True).first).to_be_visible()
     open_tab(stay, "Choice and sinks")
     expect(stay.locator("#meter-note")).not_to_be_empty()
+
+
+def test_the_lab_and_the_overview_look_at_one_layer(stay):
+    layer = stay.locator("#layer input[type=number]")
+    come_to_rest(stay)
+    asked = requests_of(stay)
+    looking(stay, layer=4, **{"class": "rabbit"})
+    stay.wait_for_timeout(500)  # for what might be asked a little later
+    assert asked == []
+    open_tab(stay, "Lab")
+    expect(layer).to_have_value("5")
+    open_tab(stay, "Attention")
+    expect(layer).to_have_value("5")
+    layer.fill("3")
+    layer.press("Enter")
+    stay.wait_for_function("lens.state().layer === 2")
+    expect(stay.locator("#target input")).to_have_value("rabbit")
+    open_tab(stay, "Overview")
+    expect(stay.get_by_label("Layer", exact=True)).to_have_value("3")
+    looking(stay, layer=8)
+    press_tab(stay, "Lab")
+    expect(layer).to_have_value("9")
+    come_to_rest(stay)
+    assert state(stay)["layer"] == 8
+
+
+def test_a_class_and_a_layer_chosen_in_the_lab_stay(stay):
+    open_tab(stay, "Lab")
+    stay.locator("#target input").click()
+    stay.get_by_role("option", name="dog").click()
+    stay.wait_for_function("lens.state().class === 'dog'")
+    layer = stay.locator("#layer input[type=number]")
+    layer.fill("7")
+    layer.press("Enter")
+    stay.wait_for_function("lens.state().layer === 6")
+    expect(stay.locator("#target input")).to_have_value("dog")
+    come_to_rest(stay)
+    expect(stay.locator("#sinks-note")).to_contain_text("Press Find sinks")
 
 
 def test_the_page_comes_to_rest_after_a_choice_in_the_lab(stay):

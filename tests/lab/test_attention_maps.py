@@ -12,12 +12,11 @@ from analysed import analysed, ask, tiny
 from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.attention_maps import heads_scale, heads_strip
 from app.lab import attention_maps as tab
+from app.lab.display.attention_maps import attention_sentence, heads_strip, heads_table
 from app.lab.question import Result
 from app.studio import Loaded
 from app.tabs import texts
-from app.wording.attention_maps import attention_sentence, heads_rows
 from drople.analysis import analyse
 from drople.lab.attention_maps import attention_layers, roll_out
 from drople.models.prompts import PromptPlan
@@ -87,21 +86,22 @@ def test_the_heads_are_the_models_own():
 
 def test_rows_and_words_hold_the_shares():
     layers = attention_layers(MODEL, PIXELS)["adapted"]
-    rows = heads_rows(layers, 0)
+    rows = heads_table(layers, 0)["data"]
     assert len(rows) == 4 * 4
     for row in rows:
         assert sum(float(cell.rstrip(" %")) for cell in row[2:5]) == pytest.approx(100, abs=0.3)
     assert attention_sentence(layers, 1, 0, name="it").startswith("Layer 2: it gives")
-    assert heads_strip(ask(), layers, 0, token=0).shape[2] == 4
-    assert heads_scale(layers, 0).low == 0
+    shown = heads_strip(ask(), layers, 0, token=0)
+    assert shown.pixels.shape[2] == 4
+    assert shown.scales[0].low == 0
 
 
 def test_a_prompt_that_later_layers_alone_have_can_be_looked_at():
     layers = attention_layers(MODULAR, PIXELS)["adapted"]
     last = layers[-1].heads.shape[-1] - 1
     assert last >= layers[0].heads.shape[-1]
-    assert 0 < len(heads_rows(layers, last)) < 16
-    assert heads_scale(layers, last).high > 0
+    assert 0 < len(heads_table(layers, last)["data"]) < 16
+    assert heads_strip(ask(), layers, 3, token=last).scales[0].high > 0
 
 
 # --- the view ---

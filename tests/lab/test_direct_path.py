@@ -13,10 +13,15 @@ from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 from torch.nn import functional as F
 
-from app.figures.direct_path import layers_figure, map_scale, patch_map
 from app.lab import direct_path as tab
+from app.lab.display.direct_path import (
+    layers_figure,
+    map_panel,
+    parts_sentence,
+    parts_table,
+    patch_map,
+)
 from app.studio import Loaded
-from app.wording.direct_path import parts_rows, parts_sentence
 from drople.class_texts import describe_classes
 from drople.lab.branch import run_branches
 from drople.lab.direct_path import direct_path, explain_difference
@@ -136,7 +141,7 @@ def parts_of(target=1):
 
 def test_the_table_and_the_bars_sum_to_the_difference():
     one = parts_of()[tab.LOGIT]
-    rows = parts_rows(one)
+    rows = parts_table(one)["data"]
     assert len(rows) == 1 + 4 + 6
     summed = sum(float(row[-1]) for row in [*rows[:6], rows[7], rows[8]])
     assert summed == pytest.approx(one.difference, abs=1e-3)
@@ -149,8 +154,9 @@ def test_the_table_and_the_bars_sum_to_the_difference():
 def test_maps_of_single_layers_share_one_scale():
     path = parts_of()[tab.LOGIT].image
     np.testing.assert_allclose(sum(patch_map(path, i) for i in range(4)), patch_map(path, None))
-    assert map_scale(path, 0) == map_scale(path, 3)
-    assert map_scale(path, 0).high == pytest.approx(np.abs(path.patches).max())
+    first, last = (map_panel(ask(), path, i).scales for i in (0, 3))
+    assert first == last
+    assert first[0].high == pytest.approx(np.abs(path.patches).max())
 
 
 def test_the_runner_up_is_the_likeliest_other_class():
@@ -172,4 +178,6 @@ def test_the_view_computes_both_splits():
     said = ask().predictions
     change = said["adapted"].logits[1] - said["frozen"].logits[1]
     assert parts[tab.LOGIT].difference == pytest.approx(float(change), abs=1e-4)
-    assert "The lead of dog over" in tab.draw(ask(), 1, parts, tab.LEAD, 2)[3]
+    assert "The lead of dog over" in tab.draw(ask(), 1, parts, tab.LEAD, tab.ALL, 2)[3]
+    all_layers, one = (tab.draw(ask(), 1, parts, tab.LOGIT, of, 2) for of in (tab.ALL, tab.ONE))
+    assert all_layers[2] != one[2]  # each has its own scale

@@ -12,9 +12,13 @@ from computed import furnished_question, silent
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.faithfulness import curves_figure
 from app.lab import faithfulness as tab
-from app.wording.faithfulness import HEADERS, faithfulness_rows, faithfulness_sentence
+from app.lab.display.faithfulness import (
+    HEADERS,
+    curves_figure,
+    faithfulness_sentence,
+    faithfulness_table,
+)
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
 from drople.lab.faithfulness import (
@@ -269,7 +273,7 @@ def test_every_step_can_be_drawn_and_said(measured, quantity):
         assert faithfulness_sentence(analysis, step.result, 0, quantity=quantity).startswith(
             NAMES[0]
         )
-        rows = faithfulness_rows(analysis, maps, step.result, quantity=quantity)
+        rows = faithfulness_table(analysis, maps, step.result, quantity=quantity)["data"]
         assert {len(row) for row in rows} == {len(HEADERS)}
         curves_figure(analysis, step.result, BLURRED, quantity=quantity)
     assert len(rows) == len(maps) + 1

@@ -9,9 +9,8 @@ import pytest
 from analysed import analysed, ask, tiny
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.modes import modes_figure
 from app.lab import modes as tab
-from app.wording.modes import modes_rows, modes_sentence
+from app.lab.display.modes import modes_figure, modes_sentence, modes_table
 from drople.analysis import AnalysisSettings
 from drople.class_texts import describe_classes
 from drople.lab.modes import OFFICIAL, mode_effect, variants
@@ -69,7 +68,7 @@ def test_rows_words_and_bars_name_every_mode():
     modes = variants(SETTINGS.dropout)
     assert len(modes) > 4
     found = [effect for mode in modes for effect in effects_of(mode)]
-    assert len(modes_rows(found, NAMES)) == 2 * len(modes)
+    assert len(modes_table(found, NAMES)["data"]) == 2 * len(modes)
     assert [len(trace.y) for trace in modes_figure(found).data] == [len(modes)] * 2
     flipped = [replace(found[0], answer=0), *found[1:]]
     assert "zero" in modes_sentence(flipped, NAMES[1], NAMES)

@@ -9,9 +9,8 @@ import pytest
 from analysed import analysed
 
 from app.figures.patches import SIDE
-from app.figures.pointing import boxed_photo
 from app.lab import pointing as tab
-from app.wording.pointing import pointing_rows, pointing_sentence
+from app.lab.display.pointing import boxed_photo, pointing_sentence, pointing_table
 from drople.errors import SettingsError
 from drople.lab.pointing import Box, point
 
@@ -64,7 +63,7 @@ def test_random_peaks_hit_as_often_as_chance_is_said_to():
 
 def test_rows_and_words_name_map_and_chance():
     maps = {"iwtd": np.eye(4) * [4, 3, 2, 1], "centre": np.ones((4, 4))}
-    rows = pointing_rows(analysed(), maps, LEFT_HALF)
+    rows = pointing_table(analysed(), maps, LEFT_HALF)["data"]
     assert rows[0][1:] == ["1, 1", "yes"]
     assert rows[1][1] == "no peak"
     assert "with 50 %" in pointing_sentence(maps, LEFT_HALF)

@@ -9,10 +9,9 @@ import pytest
 from analysed import COOP, KINDS, analysed, ask
 from furnished import FurnishedStudio
 
-from app.figures.prompts import prompts_figure
 from app.lab import prompts as tab
 from app.lab.bench import NO_DROPOUT_HERE
-from app.wording.prompts import count_rows, counts_sentence, learnt_rows
+from app.lab.display.prompts import counts_sentence, counts_table, learnt_table, prompts_figure
 from drople.lab.prompts import clip_parameters, count_prompts, counterpart, learnt_numbers
 from drople.models.backbone import CHECKPOINTS
 from drople.models.prompts import PromptPlan
@@ -82,7 +81,7 @@ def test_the_numbers_are_those_of_the_loaded_model(name, mini):
 
 
 def test_every_shipped_file_has_a_row():
-    rows = learnt_rows(learnt_numbers())
+    rows = learnt_table(learnt_numbers())["data"]
     assert [row[0] for row in rows] == [*shipped_prompts()]
     assert [row[1] for row in rows] == [read_card(one).method for one in shipped_prompts().values()]
 
@@ -98,7 +97,7 @@ def test_bars_and_table_hold_the_counts(plan):
         bars = (carried.y[i], added.y[i], -(removed.y[i] or 0))
         assert bars == (one.carried, one.added, one.removed)
         row = [str(n) for n in (i + 1, one.removed, one.added, one.carried, one.total)]
-        assert count_rows(counts)[i][:5] == row
+        assert counts_table(counts)["data"][i][:5] == row
     assert counts_sentence(plan, counts).endswith(".")
 
 

@@ -9,13 +9,14 @@ from analysed import analysed, ask, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.rate_curve import QUANTITIES, bounded, difference_figure, rates_figure
 from app.lab import rate_curve as tab
-from app.wording.rate_curve import (
-    AREA_HEADERS,
-    POINT_HEADERS,
-    area_rows,
-    point_rows,
+from app.lab.display.rate_curve import (
+    QUANTITIES,
+    areas_table,
+    bounded,
+    difference_figure,
+    points_table,
+    rates_figure,
     rates_sentence,
 )
 from drople.analysis import AnalysisSettings, analyse
@@ -179,9 +180,9 @@ def test_every_step_can_be_drawn(quantity):
     for _, found in steps(draws=2):
         figure = rates_figure(found, quantity)
         assert sum(trace.showlegend is not False for trace in figure.data) == 1 + len(COMPARED)
-        assert all(len(row) == len(AREA_HEADERS) for row in area_rows(found))
-        assert all(len(row) == len(POINT_HEADERS) for row in point_rows(found))
-    assert len(point_rows(found)) == 1 + len(COMPARED) * len(RATES)
+        for table in (areas_table(found), points_table(found)):
+            assert all(len(row) == len(table["headers"]) for row in table["data"])
+    assert len(points_table(found)["data"]) == 1 + len(COMPARED) * len(RATES)
 
 
 def test_curves_are_drawn():

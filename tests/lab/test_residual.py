@@ -13,10 +13,17 @@ from computed import asked, silent
 from tiny import NAMES, noise_picture, prompted
 from torch.nn import functional as F
 
-from app.figures.residual import residual_figure, schedule_figure, shown_classes
 from app.lab import residual as tab
+from app.lab.display.residual import (
+    TERMS,
+    probability_table,
+    residual_figure,
+    residual_sentence,
+    schedule_figure,
+    shown_classes,
+    terms_table,
+)
 from app.studio import Loaded
-from app.wording.residual import TERMS, probability_rows, residual_sentence, term_rows
 from drople.class_texts import describe_classes
 from drople.lab.residual import EPOCHS, STEP, lambdas, read_step, training_step
 from drople.models.prompts import PromptPlan
@@ -170,7 +177,7 @@ def test_lambda_rises_from_zero_as_in_training():
 
 def test_the_terms_of_the_table_sum_to_the_loss():
     reading = read_step(step_of(), LAM)
-    rows = term_rows(reading)
+    rows = terms_table(reading)["data"]
     summed = sum(float(row[-1]) for row in rows[:-1])
     assert summed == pytest.approx(float(rows[-1][-1]), abs=5e-4)
     assert float(rows[-1][-1]) == pytest.approx(reading.terms["total"], abs=1e-4)
@@ -218,9 +225,9 @@ def test_the_view_says_what_the_step_found(which):
     reading = read_step(step, float(lam))
     residual = reading.image if which == tab.IMAGE else reading.text
     shown = shown_classes(reading, residual, 1)
-    assert table["data"] == probability_rows(reading, residual, NAMES, shown=shown)
+    assert table["data"] == probability_table(reading, residual, NAMES, shown=shown)["data"]
     assert table["data"][-1][3] == f"{residual.entropy:.3f}"
-    assert terms["data"] == term_rows(reading)
+    assert terms["data"] == terms_table(reading)["data"]
     assert plot.data[2].x == tuple(residual.probabilities[i] for i in shown)
     assert schedule.data[1].x == (10,)
 

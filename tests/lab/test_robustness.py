@@ -14,17 +14,16 @@ from PIL import Image
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.robustness import kinds_figure, strip_scale, strip_sheet
 from app.lab import robustness as tab
-from app.lab.question import Result
-from app.wording.robustness import (
-    KIND_HEADERS,
-    kinds_rows,
+from app.lab.display.robustness import (
+    kinds_figure,
     kinds_sentence,
-    strip_headers,
-    strip_rows,
+    kinds_table,
     strip_sentence,
+    strip_sheet,
+    strip_table,
 )
+from app.lab.question import Result
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.branch import Branch
@@ -145,7 +144,7 @@ def test_likeness_is_over_the_patches_both_have(strip):
 
 def test_one_scale_covers_all_versions(strip):
     top = max(np.abs(one.analysis.maps.values["adapted"][1]).max() for one in strip)
-    scale = strip_scale(strip, "adapted", 1)
+    (scale,) = strip_sheet(strip, "adapted", 0, target=1).scales
     assert (scale.low, scale.high) == pytest.approx((-top, top))
 
 
@@ -153,10 +152,12 @@ def test_one_scale_covers_all_versions(strip):
 def test_strip_and_table_have_a_place_for_every_version(strip, condition):
     for count in (1, len(strip)):
         found = strip[:count]
-        assert strip_sheet(found, condition, 0, target=1).shape[1] == min(count, 4) * 308 - 8
-        rows = strip_rows(found, condition, 0, target=1)
+        sheet = strip_sheet(found, condition, 0, target=1)
+        assert sheet.pixels.shape[1] == min(count, 4) * 308 - 8
+        table = strip_table(found, condition, 0, target=1)
+        rows = table["data"]
         assert len(rows) == count
-        assert {len(row) for row in rows} == {len(strip_headers(analysed(), condition))}
+        assert {len(row) for row in rows} == {len(table["headers"])}
     assert rows[0][-2:] == ["1.00", "1.00 (1.00)"]
 
 
@@ -181,7 +182,7 @@ def test_all_kinds_begin_with_the_clean_answer():
         found[kind] = rows
     assert [*found] == [*CORRUPTIONS]
     assert len(kinds_figure(found).data[0].z) == 15
-    assert {len(row) for row in kinds_rows(found)} == {len(KIND_HEADERS)}
+    assert {len(row) for row in kinds_table(found)["data"]} == {7}
 
 
 def test_kept_answers_are_counted_and_the_costliest_kind_named():
@@ -190,7 +191,7 @@ def test_kept_answers_are_counted_and_the_costliest_kind_named():
     said = kinds_sentence({"fog": mild, "glass_blur": harsh})
     assert said.startswith("7 of 10 corrupted pictures keep")
     assert "glass blur, 0.60 on average" in said
-    assert kinds_rows({"glass_blur": harsh})[0][3:5] == ["0.200", "0.200 ✗"]
+    assert kinds_table({"glass_blur": harsh})["data"][0][3:5] == ["0.200", "0.200 ✗"]
 
 
 # --- the view ---

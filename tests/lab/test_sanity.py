@@ -10,9 +10,13 @@ from computed import furnished_question, silent
 from scipy.stats import spearmanr
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.sanity import cascade_figure, cascade_sheet
 from app.lab import sanity as tab
-from app.wording.sanity import cascade_headers, cascade_rows, cascade_sentence
+from app.lab.display.sanity import (
+    cascade_figure,
+    cascade_sentence,
+    cascade_sheet,
+    cascade_table,
+)
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.patch_maps import IMPORTANCE
@@ -182,9 +186,10 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
     analysis = analysed()
     for count in (1, 3, 5):
         part = cascade[:count]
-        assert len(cascade_rows(part)) == count
-        assert {len(row) for row in cascade_rows(part)} == {len(cascade_headers(analysis, part))}
-        assert cascade_sheet(analysis, part, "iwtd").shape[1] == min(count, 4) * 308 - 8
+        table = cascade_table(analysis, part)
+        assert len(table["data"]) == count
+        assert {len(row) for row in table["data"]} == {len(table["headers"])}
+        assert cascade_sheet(analysis, part, "iwtd").pixels.shape[1] == min(count, 4) * 308 - 8
         figure = cascade_figure(part)
         assert {len(trace.x) for trace in figure.data} == {count}
 
@@ -193,6 +198,6 @@ def test_strip_curve_and_table_hold_every_depth(cascade):
 def test_the_view_runs_with_and_without_prompts(furnished, prompts):
     question = furnished_question(furnished, prompts=prompts)
     steps = list(tab.compute(question, progress=silent))
-    sheet, figure, _, table, _ = tab.draw(question.analysis, 1, steps[-1], "adapted")
+    sheet, _, figure, _, table = tab.draw(question.analysis, 1, steps[-1], "adapted")
     assert [len(depths) for depths in steps] == [1, 2, 3, 4, 5]
     assert sheet.value is not None and figure is not None and len(table["data"]) == 5

@@ -10,7 +10,7 @@ from analysed import KINDS, analysed
 from scipy.spatial.distance import jensenshannon
 
 from app.lab import selectivity as tab
-from app.wording.selectivity import warnings_of
+from app.lab.display.selectivity import warnings_of
 from drople.selectivity import effective_number, meter, vanilla_divergence, what_if
 from drople.tokens.dropout import DropoutSettings
 from drople.tokens.normalise import NORMALISE

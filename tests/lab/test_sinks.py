@@ -12,11 +12,10 @@ from computed import asked, silent, views_of
 from tiny import NAMES, noise_picture, prompted
 
 from app.figures.patches import outline
-from app.figures.sinks import p_sheet, sinks_sheet
 from app.lab import sinks as tab
+from app.lab.display.sinks import effects_table, p_sheet, sinks_sentence, sinks_sheet, sinks_table
 from app.lab.question import Result
 from app.studio import Loaded
-from app.wording.sinks import effect_rows, sinks_rows, sinks_sentence
 from drople.analysis import analyse
 from drople.errors import SettingsError
 from drople.lab.sinks import (
@@ -112,8 +111,8 @@ def test_both_branches_are_read_as_they_enter_each_layer():
             np.testing.assert_allclose(one.norms, made.entering[0].norm(dim=-1), rtol=1e-6)
     assert len(found["adapted"][0].norms) == len(found["frozen"][0].norms) + 4
     assert list(find_sinks(MODEL.backbone, PIXELS)) == ["frozen"]
-    assert sinks_sheet(ask(), found, 1).shape[1] == 2 * 300 + 8
-    assert len(sinks_rows(found)) == 8
+    assert sinks_sheet(ask(), found, 1).pixels.shape[1] == 2 * 300 + 8
+    assert len(sinks_table(found)["data"]) == 8
 
 
 def test_without_sinks_only_the_scale_of_p_changes():
@@ -133,7 +132,7 @@ def test_without_sinks_only_the_scale_of_p_changes():
         aside = far_out(a.blend[0], a.content[0])
         assert one.set_aside == aside.sum()
         np.testing.assert_allclose(b.probability[0][aside], settings.dropout.p_min, atol=1e-6)
-    assert len(effect_rows(effects)) == 4
+    assert len(effects_table(effects)["data"]) == 4
 
 
 def test_no_p_is_drawn_where_no_dropout_acts():

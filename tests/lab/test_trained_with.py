@@ -13,10 +13,9 @@ from PIL import Image
 from tiny import NAMES, noise_picture
 
 from app.figures.sheets import GAP, LABEL, LINE, TILE
-from app.figures.trained_with import trained_scale, trained_sheet
 from app.lab import trained_with as tab
+from app.lab.display.trained_with import trained_sentence, trained_sheet, trained_table
 from app.lab.question import Question, Result
-from app.wording.trained_with import trained_rows, trained_sentence
 from drople.analysis import AnalysisSettings, analyse
 from drople.errors import SettingsError
 from drople.lab.trained_with import (
@@ -170,16 +169,16 @@ def test_the_gallery_grows_by_one_checkpoint_at_a_time(studio):
 
 def test_all_tiles_share_one_scale_and_the_table_holds_what_the_cards_say(studio):
     found, analysis = compared(studio)[-1], asked(studio)
-    scale = trained_scale(analysis, 1, found)
+    (scale,) = trained_sheet(analysis, 1, found).scales
     top = max(float(np.abs(one.map).max()) for one in found)
     assert (scale.low, scale.high) == pytest.approx((-top, top))
     (comparison,) = tab.known_tasks(*studio).values()
-    rows = trained_rows(comparison, NAMES, 1, answers=found)
+    rows = trained_table(comparison, NAMES, 1, answers=found)["data"]
     assert [row[0] for row in rows] == ["nothing (frozen)", *TRAINED_WITH.values()]
     assert rows[1][4:8] == ["61.50 %", "40.25 %", "\u2013", "4"]
     assert rows[0][4:8] == ["20.00 %", "\u2013", "\u2013", "\u2013"]
     high = 2 * (TILE + LABEL + LINE + 3 * GAP) - 2 * GAP
-    assert trained_sheet(analysis, 1, found).shape == (high, 3 * (TILE + GAP) - GAP, 4)
+    assert trained_sheet(analysis, 1, found).pixels.shape == (high, 3 * (TILE + GAP) - GAP, 4)
 
 
 def test_what_was_compared_stays_while_only_prompts_dropout_or_seed_change(studio):

@@ -11,9 +11,8 @@ from analysed import analysed, tiny
 from scipy.stats import t
 from tiny import NAMES, noise_picture, prompted
 
-from app.figures.draws import CAM, KEPT, draws_sheet
 from app.lab import uncertainty as tab
-from app.wording.draws import draws_rows, draws_sentence
+from app.lab.display.uncertainty import CAM, KEPT, draws_sentence, draws_sheet, draws_table
 from drople.analysis import AnalysisSettings, analyse
 from drople.class_texts import describe_classes
 from drople.lab.uncertainty import MINIMUM, Moments, narrow_enough, run_draws
@@ -194,13 +193,13 @@ def test_one_draw_is_called_one_draw():
     one = draws_sentence(first, NAMES, 0, first_seed=5)
     assert one.startswith("One draw (seed 5)")
     assert "16 draws (seeds 5 to 20)" in draws_sentence(last, NAMES, 0, first_seed=5)
-    assert all(len(row[3]) == len(row[7]) == 1 for row in draws_rows(first))  # a dash
+    assert all(len(row[3]) == len(row[7]) == 1 for row in draws_table(first)["data"])  # a dash
 
 
 @pytest.mark.parametrize("what", [CAM, KEPT])
 def test_the_sheet_has_a_column_a_dropout(what):
     for found in (drawn()[0], drawn()[-1]):
-        assert draws_sheet(analysed(), found, what).shape[1] == 2 * 300 + 8
+        assert draws_sheet(analysed(), found, what).pixels.shape[1] == 2 * 300 + 8
 
 
 def test_draws_are_drawn():

@@ -14,16 +14,15 @@ import gradio as gr
 import numpy as np
 import pytest
 from analysed import KINDS, ODD_NAMES, analysed, ask
-from furnished import FurnishedStudio
+from computed import bench_of
 from PIL import Image
 
-from app.demo import MODEL
 from app.export.files import Bar, archive, as_csv, as_png, as_svg, read_bars, read_cells, stem_of
-from app.figures.cams import cam_panel, cam_scale
+from app.figures.cams import cam_scale
 from app.figures.importance import text_table
+from app.figures.patches import overlay
 from app.figures.theme import Scale, colour_bar
 from app.lab import rate_curve, selectivity
-from app.lab.bench import Bench
 from app.markdown import plain_text
 from app.tabs import export, texts
 from app.tabs.shared import View
@@ -35,7 +34,7 @@ SIGNED = Scale(-0.25, 0.25, "for & <against>", diverging=True)
 def draw_map(analysis, target):
     """A map with its scale and a note, as a view of the lab draws them."""
     scale = cam_scale(analysis.maps, 0)
-    shown = cam_panel(analysis, analysis.maps, "frozen", index=0, opacity=0.5)
+    shown = overlay(analysis.pixels, analysis.maps.values["frozen"][0], scale, opacity=0.5)
     return gr.Image(shown, alt_text="a map"), colour_bar(scale), plain_text("It *is* a map.")
 
 
@@ -43,8 +42,7 @@ def draw_map(analysis, target):
 def tabs():
     """The views of a few tabs, one of them with a picture."""
     with gr.Blocks():
-        source = gr.Textbox(), gr.Textbox()
-        bench = Bench(FurnishedStudio(), gr.State(None), gr.Dropdown([]), source, MODEL)
+        bench = bench_of()
         outputs = [gr.Image(label="Map", elem_id="map"), gr.HTML(), gr.Markdown()]
         return {
             "text": texts.build(),

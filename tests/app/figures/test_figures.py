@@ -10,13 +10,21 @@ import numpy as np
 import pytest
 from analysed import KINDS, ODD_NAMES, analysed
 
-from app.figures import cams, dropped, importance, patches, theme
+from app.figures import cams, importance, patches, theme
 from app.figures.paper import figure_bytes, paper_figure
 from app.figures.theme import Scale
 from app.overview.payload import Overview
 
 TAG = re.compile(r"</?([a-zA-Z]\w*)")
 SCALE = Scale(0.0, 1.0, "something")
+
+
+def cam_panel(analysis, maps, condition, *, index, opacity):
+    """One condition's map of one class over the photograph."""
+    return patches.overlay(
+        analysis.pixels, maps.values[condition][index], cams.cam_scale(maps, index),
+        opacity=opacity, marked=maps.unavailable[condition],
+    )  # fmt: skip
 
 
 def middle(panel, row, column, grid=4):
@@ -53,7 +61,7 @@ def test_the_words_of_a_class_cannot_become_markup():
 def test_exactly_the_dropped_patches_are_hatched(condition):
     analysis = analysed()
     one = analysis.images[condition].layers[1]
-    panel = dropped.dropped_panel(analysis, condition, 1)
+    panel = patches.dropped_panel(analysis, condition, 1)
     photo = patches.enlarge(analysis.pixels)
     gone = patches.to_panel(one.patches(one.dropped), len(panel))
     np.testing.assert_array_equal(panel[~gone], photo[~gone])
@@ -65,7 +73,7 @@ def test_a_patch_hidden_before_is_grey_and_not_hatched():
     layers = analysis.images["iwtd"].layers
     before = layers[0].patches(layers[0].dropped) | layers[1].patches(layers[1].dropped)
     np.testing.assert_array_equal(layers[2].hidden_patches(), before)
-    panel = dropped.dropped_panel(analysis, "iwtd", 2)
+    panel = patches.dropped_panel(analysis, "iwtd", 2)
     for row, column in np.argwhere(before):
         np.testing.assert_array_equal(middle(panel, row, column), (90, 90, 90))
     assert before.any()
@@ -73,7 +81,7 @@ def test_a_patch_hidden_before_is_grey_and_not_hatched():
 
 def test_where_no_dropout_acts_the_photograph_is_whole():
     analysis = analysed("shallow dropout")
-    panel = dropped.dropped_panel(analysis, "iwtd", 3)
+    panel = patches.dropped_panel(analysis, "iwtd", 3)
     np.testing.assert_array_equal(panel, patches.enlarge(analysis.pixels))
 
 
@@ -84,7 +92,7 @@ def test_the_panels_of_a_class_share_one_scale():
     analysis = analysed()
     scale = cams.cam_scale(analysis.maps, 1)
     for condition, maps in analysis.maps.values.items():
-        panel = cams.cam_panel(analysis, analysis.maps, condition, index=1, opacity=1)
+        panel = cam_panel(analysis, analysis.maps, condition, index=1, opacity=1)
         free = ~analysis.maps.unavailable[condition]
         for row, column in np.argwhere(free):
             expected = scale.rgb(maps[1, row, column])
@@ -108,7 +116,7 @@ def test_equal_maps_give_equal_pictures():
         values={"frozen": same, "iwtd": same.copy()},
         unavailable={"frozen": nowhere, "iwtd": nowhere},
     )
-    panels = [cams.cam_panel(analysis, maps, c, index=0, opacity=0.5) for c in ("frozen", "iwtd")]
+    panels = [cam_panel(analysis, maps, c, index=0, opacity=0.5) for c in ("frozen", "iwtd")]
     np.testing.assert_array_equal(*panels)
 
 
@@ -127,7 +135,7 @@ def test_a_degenerate_map_still_gives_a_picture(value):
     analysis = analysed()
     values = {c: v * 0 + value for c, v in analysis.maps.values.items()}
     maps = replace(analysis.maps, values=values)
-    panel = cams.cam_panel(analysis, maps, "frozen", index=0, opacity=1)
+    panel = cam_panel(analysis, maps, "frozen", index=0, opacity=1)
     assert panel.shape == (patches.SIDE, patches.SIDE, 3)
     assert len(np.unique(panel.reshape(-1, 3), axis=0)) == 1
 
@@ -143,6 +151,6 @@ def test_no_picture_changes_its_analysis(kind):
     importance.text_table(analysis.texts["frozen"], 0, "blend", scale=SCALE)
     own = Overview(analysis).shown(())
     figure_bytes(paper_figure(analysis, own, layer=1, index=0), "pdf")
-    cams.cam_panel(analysis, analysis.maps, last, index=0, opacity=0.5)
-    dropped.dropped_panel(analysis, last, 0)
+    cam_panel(analysis, analysis.maps, last, index=0, opacity=0.5)
+    patches.dropped_panel(analysis, last, 0)
     assert pickle.dumps(analysis) == before

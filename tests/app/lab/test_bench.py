@@ -5,10 +5,9 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 from analysed import analysed, ask
-from computed import silent, views_of
+from computed import bench_of, silent, views_of
 from furnished import FurnishedStudio
 
-from app.demo import MODEL
 from app.lab import (
     attention_maps,
     direct_path,
@@ -21,7 +20,7 @@ from app.lab import (
     sinks,
     uncertainty,
 )
-from app.lab.bench import NO_DROPOUT_HERE, Bench, Computation
+from app.lab.bench import NO_DROPOUT_HERE, Computation
 from app.lab.question import Result
 from app.tabs.shared import View
 from drople.errors import SettingsError
@@ -139,9 +138,7 @@ def test_without_prompts_a_view_of_dropout_says_that_there_is_none(module):
 
 def test_the_button_runs_in_the_models_queue_and_stop_ends_it():
     with gr.Blocks() as page:
-        state, target = gr.State(None), gr.Dropdown([])
-        bench = Bench(FurnishedStudio(), state, target, (gr.Textbox(), gr.Textbox()), MODEL)
-        rate_curve.build(bench)
+        rate_curve.build(bench_of())
     (running,) = (fn for fn in page.fns.values() if fn.concurrency_id == "model")
     (stopping,) = (fn for fn in page.fns.values() if fn.cancels)
     assert stopping.cancels == [running._id]

@@ -5,20 +5,17 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 from analysed import analysed
-from furnished import FurnishedStudio
+from computed import bench_of
 
-from app.demo import MODEL
 from app.lab import lab
-from app.lab.bench import Bench
 
 
 @pytest.fixture(scope="module")
 def built():
     """The page of a lab, and the lab."""
-    with gr.Blocks() as page:
-        state, target = gr.State(None), gr.Dropdown([])
-        source = gr.Textbox(), gr.Textbox()
-        comparisons = lab.build(Bench(FurnishedStudio(), state, target, source, MODEL))
+    with gr.Blocks() as page, gr.Tab() as tab:
+        comparisons = lab.build(bench_of())
+        comparisons.listen(tab)
     return page, comparisons
 
 
@@ -41,6 +38,15 @@ def test_of_all_tabs_the_open_one_is_drawn(built, opened):
     for name, outputs in drawn(built[1], opened).items():
         idle = [one == gr.skip() for one in outputs]
         assert not any(idle) if name == opened else all(idle), name
+
+
+def test_a_move_of_the_layer_draws_the_views_that_show_one_alone(built):
+    page, comparisons = built
+    layer = comparisons.bench.layer
+    moved = [i for i, fn in page.fns.items() if fn.targets == [(layer._id, "change")]]
+    (drawing,) = (fn for fn in page.fns.values() if fn.trigger_after in moved)
+    for view in comparisons.views:
+        assert {*view.outputs}.issubset(drawing.outputs) == (layer in view.controls)
 
 
 def test_before_the_lab_is_looked_at_nothing_is_drawn(built):

@@ -1,18 +1,53 @@
-"""What becomes of prompts, in numbers and in a sentence; how many numbers are learnt."""
+"""Prompts from layer to layer: how many are carried, added and removed, and how much is learnt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
+import plotly.graph_objects as go
+
+from app.figures.theme import CONDITION_COLOURS, ZERO, plain
+from app.lab.display.tables import Table, table_of, table_under
 from drople.lab.prompts import Learnt, PromptCounts
 from drople.models.prompts import PromptPlan
+
+CARRIED = "#94a3b8"
+
+
+def prompts_figure(
+    layers: Sequence[PromptCounts], *, beside: Sequence[PromptCounts] = ()
+) -> go.Figure:
+    """A bar a layer: carried and added above the line, removed on entering below it.
+
+    Args:
+        beside: what another figure shows on the same scale.
+    """
+    figure = go.Figure()
+    grey = {"color": "rgba(0,0,0,0)", "line": {"color": CARRIED, "width": 2}}
+    for name, values, marker in (
+        ("carried", [one.carried for one in layers], {"color": CARRIED}),
+        ("added", [one.added for one in layers], {"color": CONDITION_COLOURS["adapted"]}),
+        # A bar of no height would still have its outline.
+        ("removed", [-one.removed or None for one in layers], grey),
+    ):
+        figure.add_bar(
+            x=[one.depth + 1 for one in layers], y=values, name=name, marker=marker,
+            customdata=[abs(value or 0) for value in values],
+            hovertemplate=f"<b>layer %{{x}}</b><br>{name} %{{customdata}}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="layer", tickvals=[one.depth + 1 for one in layers])
+    both = (*layers, *beside)
+    low, high = max(one.removed for one in both), max(one.total for one in both)
+    figure.update_yaxes(title="image prompts", range=[-low - 0.5, high + 0.5], **ZERO)
+    figure.update_layout(barmode="relative", bargap=0.25)
+    return plain(figure, height=280, legend=True)
+
 
 HEADERS = (
     "layer", "image: removed", "added", "carried", "in the layer",
     "text: removed", "added", "carried", "in the layer",
 )  # fmt: skip
-LEARNT_HEADERS = ("prompts file", "method", "prompts", "bridge", "others", "all", "of the CLIP")
 KINDS = {
     "replace": "Prompts are replaced: what a layer made of them goes, and fresh ones enter",
     "coupled": "Prompts are replaced (MaPLe): fresh ones, made from the text's, enter",
@@ -20,13 +55,11 @@ KINDS = {
 }
 
 
-def count_rows(counts: Mapping[str, Sequence[PromptCounts]]) -> list[list[str]]:
-    """The rows under `HEADERS`; the towers may differ in depth."""
+def counts_table(counts: Mapping[str, Sequence[PromptCounts]]) -> Table:
+    """What becomes of the prompts at each layer; the towers may differ in depth."""
     pairs = zip_longest(counts["image"], counts["text"])
-    return [
-        [f"{layer}", *_cells(image), *_cells(text)]
-        for layer, (image, text) in enumerate(pairs, start=1)
-    ]
+    rows = [[f"{i}", *_cells(image), *_cells(text)] for i, (image, text) in enumerate(pairs, 1)]
+    return table_under(HEADERS, rows)
 
 
 def _cells(one: PromptCounts | None) -> list[str]:
@@ -60,13 +93,20 @@ def _lasting(layers: Sequence[PromptCounts]) -> str:
     return f"{count} layer" if count == 1 else f"{count} layers"
 
 
-def learnt_rows(found: Sequence[Learnt]) -> list[list[str]]:
-    """The rows under `LEARNT_HEADERS`."""
-    return [
-        [one.name, one.method, *(f"{n:,}" for n in (one.prompts, one.bridge, one.others)),
-         f"{one.total:,}", f"{100 * one.share:.2f} %"]
+def learnt_table(found: Sequence[Learnt]) -> Table:
+    """How many numbers each prompts file holds."""
+    return table_of([
+        {
+            "prompts file": one.name,
+            "method": one.method,
+            "prompts": f"{one.prompts:,}",
+            "bridge": f"{one.bridge:,}",
+            "others": f"{one.others:,}",
+            "all": f"{one.total:,}",
+            "of the CLIP": f"{100 * one.share:.2f} %",
+        }
         for one in found
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def learnt_sentence(found: Sequence[Learnt]) -> str:

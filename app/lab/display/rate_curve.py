@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.theme import CONDITION_COLOURS, CONDITION_NAMES, band, plain
+from app.lab.display.tables import Table, table_of
 from drople.lab.rate_curve import NONE, Point, RateCurves
 from drople.statistics.intervals import mean_interval, wilson_interval
 from drople.tokens.dropout import COMPARED
@@ -91,3 +92,60 @@ def _on_axes(figure: go.Figure, title: str) -> go.Figure:
     figure.update_xaxes(title="rate: mean p over the tokens that may be dropped")
     figure.update_yaxes(title=title)
     return plain(figure, height=460, legend=True)
+
+
+def _mean(values: np.ndarray, interval: tuple[float, float] | None) -> str:
+    if not values.size:
+        return "–"
+    around = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+    return f"{values.mean():.3f}{around}"
+
+
+def areas_table(curves: RateCurves) -> Table:
+    """The mean of each dropout's curves over the rates."""
+    rows = []
+    for name in (NONE, *COMPARED):
+        row = {"dropout": CONDITION_NAMES[name]}
+        for key, meaning in QUANTITIES.items():
+            areas = curves.areas(name, key)
+            interval = None if name == NONE else bounded(mean_interval(areas), key)
+            row[f"area: {meaning}"] = _mean(areas, interval)
+        rows.append(row)
+    return table_of(rows)
+
+
+def points_table(curves: RateCurves) -> Table:
+    """All points of the curves; at rate 0 and without dropout there is nothing to draw."""
+    rows = []
+    for name in (NONE, *COMPARED):
+        for rate, point in curves.of(name).items():
+            if name == NONE and rate > 0:
+                continue
+            drawn = rate > 0
+            rows.append({
+                "dropout": CONDITION_NAMES[name],
+                "rate asked for": f"{rate:.2f}",
+                "tokens truly dropped": f"{point.reached.mean():.3f}",
+                "draws": f"{point.count}" if drawn else "–",
+                **{meaning: _mean(vars(point)[key], interval_of(point, key) if drawn else None)
+                   for key, meaning in QUANTITIES.items()},
+            })  # fmt: skip
+    return table_of(rows)
+
+
+def rates_sentence(curves: RateCurves, name: str, draws: int, *, first_seed: int) -> str:
+    """How IWTD compares with vanilla dropout over all rates, and how sure that is."""
+    if not draws:
+        return f"The first draw (seed {first_seed}), for {name}: the rates come one by one."
+    many = f"{draws} draws (seeds {first_seed} to {first_seed + draws - 1})"
+    said = f"{many if draws > 1 else f'One draw (seed {first_seed})'}, for {name}."
+    difference = curves.areas("iwtd", "probability") - curves.areas("vanilla", "probability")
+    interval = mean_interval(difference)
+    if interval is None:
+        return f"{said} One draw says nothing of how often."
+    settled = interval[0] > 0 or interval[1] < 0
+    return (
+        f"{said} Over all rates IWTD gives the class {difference.mean():+.3f} more probability "
+        f"than vanilla dropout ({interval[0]:+.3f} to {interval[1]:+.3f}, paired by draw): "
+        + ("a difference on this picture." if settled else "these draws do not tell them apart.")
+    )

@@ -1,0 +1,1 @@
+"""What a lab view displays: its picture, table and sentence, from arrays."""
