@@ -99,7 +99,9 @@ def draw(
 ) -> tuple[Any, str, dict[str, Any]]:
     """The curves, the sentence and the table."""
     maps, measured = judged
-    sentence = display.faithfulness_sentence(analysis, measured, target, quantity=quantity)
+    sentence = display.faithfulness_sentence(
+        analysis, maps, measured, target=target, quantity=quantity
+    )
     table = display.faithfulness_table(analysis, maps, measured, quantity=quantity)
     figure = display.curves_figure(analysis, measured, instead, quantity=quantity)
     return figure, plain_text(sentence), table

@@ -63,11 +63,12 @@ def draw(
     if not measured:
         return None, "No dropout acts on these tokens.", table_of()
     sentences = [display.warnings_of(analysis, layers, row), display.mean_meter(measured)]
-    given, changed = {"as it is": measured}, None
+    own = f"as it is: {display.NAMES[dropout.normalisation]}"
+    given = {own: measured}
     if other in display.NAMES:
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
         changed = display.meters(instead, dropout.p_max, row)
-        given[display.NAMES[other]] = changed
+        given[f"what if: {display.NAMES[other]}"] = changed
         sentences.append(f"With {display.NAMES[other]}: {display.mean_meter(changed)}")
-    figure = display.meter_figure(measured, changed, display.NAMES.get(other, ""))
+    figure = display.meter_figure(given)
     return figure, plain_text(" ".join(sentences)), display.meter_table(given)

@@ -270,9 +270,8 @@ def test_every_step_can_be_drawn_and_said(measured, quantity):
     maps, steps = measured
     analysis = analysed()
     for step in steps:
-        assert faithfulness_sentence(analysis, step.result, 0, quantity=quantity).startswith(
-            NAMES[0]
-        )
+        said = faithfulness_sentence(analysis, maps, step.result, target=0, quantity=quantity)
+        assert said.startswith(NAMES[0])
         rows = faithfulness_table(analysis, maps, step.result, quantity=quantity)["data"]
         assert {len(row) for row in rows} == {len(HEADERS)}
         curves_figure(analysis, step.result, BLURRED, quantity=quantity)
@@ -284,8 +283,18 @@ def test_every_step_can_be_drawn_and_said(measured, quantity):
 def test_a_map_that_beats_nothing_is_called_no_evidence():
     maps = {"iwtd": planted_map(-1), CENTRE: planted_map(), EDGES: planted_map()}
     found = toy(maps)[-1].result
-    said = faithfulness_sentence(analysed(), found, 0, quantity="probability")
+    said = faithfulness_sentence(analysed(), maps, found, target=0, quantity="probability")
     assert "no measure: Grad-CAM: IWTD" in said and "no evidence" in said
+    assert "no value" not in said
+
+
+def test_a_map_with_gaps_is_said_to_order_them_at_random():
+    gaps = planted_map(-1).copy()
+    gaps[0, :2] = np.nan
+    maps = {"iwtd": gaps, CENTRE: planted_map(), EDGES: planted_map()}
+    found = toy(maps)[-1].result
+    said = faithfulness_sentence(analysed(), maps, found, target=0, quantity="probability")
+    assert f"Grad-CAM: IWTD, one draw has no value at 2 of {gaps.size} patches" in said
 
 
 def test_a_map_that_beats_all_is_not_warned_of():
@@ -297,7 +306,7 @@ def test_a_map_that_beats_all_is_not_warned_of():
         }  # fmt: skip
         random[measure] = tuple(flat_curve(area) for area in (0.49, 0.5, 0.51))
     said = faithfulness_sentence(
-        analysed(), Faithfulness(curves, random), 0, quantity="probability"
+        analysed(), {}, Faithfulness(curves, random), target=0, quantity="probability"
     )
     assert "every measure: Grad-CAM: IWTD" in said
     assert "no evidence" not in said and "rank the maps alike" in said

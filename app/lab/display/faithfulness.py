@@ -118,7 +118,12 @@ def _wins(found: Faithfulness, name: str, quantity: Quantity) -> tuple[int, int]
 
 
 def faithfulness_sentence(
-    analysis: Analysis, found: Faithfulness, target: int, *, quantity: Quantity
+    analysis: Analysis,
+    maps: Mapping[str, np.ndarray],
+    found: Faithfulness,
+    *,
+    target: int,
+    quantity: Quantity,
 ) -> str:
     """Which maps are evidence at all, and where the measures contradict each other."""
     branch = CONDITION_NAMES[analysis.branch]
@@ -137,6 +142,13 @@ def faithfulness_sentence(
     wins = {name: _wins(found, name, quantity) for name in sorted(names)}
     if not any(known for _, known in wins.values()):
         return said + " No map can be judged before the baselines are there."
+    gaps = {name: int(np.isnan(maps[name]).sum()) for name in wins if name in maps}
+    said += "".join(
+        f" ⚠ {map_name(analysis, name)} has no value at {count} of {maps[name].size} patches, "
+        "which come last and in random order."
+        for name, count in gaps.items()
+        if count
+    )
     return f"{said} {_verdict(analysis, wins)} {_disagreement(found, quantity)}"
 
 
@@ -148,8 +160,8 @@ def _verdict(analysis: Analysis, wins: Mapping[str, tuple[int, int]]) -> str:
     never = [name for name, (won, known) in wins.items() if known and not won]
     mixed = [name for name, (won, known) in wins.items() if 0 < won < known]
     said = {"every measure": always, "some measures only": mixed, "no measure": never}
-    parts = [f"in {where}: {named(names)}" for where, names in said.items() if names]
-    verdict = f"Better than random, the centre and the edges {'. Better '.join(parts)}."
+    parts = [f"In {where}: {named(names)}." for where, names in said.items() if names]
+    verdict = f"Better than random, the centre and the edges? {' '.join(parts)}"
     if not (never or mixed):
         return verdict
     return (

@@ -20,13 +20,20 @@ def meters(layers: list[LayerTrace], p_max: float, row: int) -> list[Meter]:
     return [one for one in found if one is not None]
 
 
-def meter_figure(given: list[Meter], other: list[Meter] | None, name: str) -> go.Figure:
-    """A bar from lowest to highest p a layer, thick within one sd of the mean, and the mean."""
-    figure = go.Figure()
-    _add(figure, given, -0.16 if other else 0.0, colour=CONDITION_COLOURS["iwtd"], name="as it is")
-    if other:
-        _add(figure, other, 0.16, colour=CONDITION_COLOURS["inverse"], name=f"what if: {name}")
-    figure.update_xaxes(title="layer", tickvals=[one.depth + 1 for one in given])
+COLOURED = ("iwtd", "inverse")  # what is, what would be
+
+
+def meter_figure(given: dict[str, list[Meter]]) -> go.Figure:
+    """A bar from lowest to highest p a layer, thick within one sd of the mean, and the mean.
+
+    Args:
+        given: by name, what is and, where asked, what would be.
+    """
+    figure, shifts = go.Figure(), (-0.16, 0.16) if len(given) > 1 else (0.0,)
+    for (name, one), shift, condition in zip(given.items(), shifts, COLOURED, strict=False):
+        _add(figure, one, shift, colour=CONDITION_COLOURS[condition], name=name)
+    layers = [meter.depth + 1 for meter in next(iter(given.values()))]
+    figure.update_xaxes(title="layer", tickvals=layers)
     figure.update_yaxes(title="p of being dropped", rangemode="tozero")
     return plain(figure, height=320, legend=True)
 

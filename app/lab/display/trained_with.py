@@ -18,7 +18,7 @@ COLOURS = {
     "drople-none": "adapted",
     "drople-vanilla": "vanilla",
     "drople": "iwtd",
-    "drople-rank": "iwtd",
+    "drople-rank": "ranked",
     "mpl": "mpl",
 }
 

@@ -79,7 +79,7 @@ def draws_sentence(
         parts.append(
             f"{CONDITION_NAMES[name]} changes the answer in {one.flips} of them "
             f"({100 * low:.0f} to {100 * high:.0f} %) and gives {classes[target]} "
-            f"{one.probabilities.mean():.2f} on average"
+            f"{one.probabilities.mean():.3f} on average"
         )
     seeds = f"{some.count} draws (seeds {first_seed} to {first_seed + some.count - 1})"
     return f"{seeds}: " + "; ".join(parts) + "."
