@@ -69,6 +69,7 @@ def draw(
         instead = [what_if(layer, dropout, other) for layer in layers]  # type: ignore[arg-type]
         changed = display.meters(instead, dropout.p_max, row)
         given[f"what if: {display.NAMES[other]}"] = changed
-        sentences.append(f"With {display.NAMES[other]}: {display.mean_meter(changed)}")
+        would = display.mean_meter(changed)
+        sentences.append(f"With {display.NAMES[other]}, {would[0].lower()}{would[1:]}")
     figure = display.meter_figure(given)
     return figure, plain_text(" ".join(sentences)), display.meter_table(given)
