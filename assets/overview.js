@@ -798,7 +798,7 @@ function droppedPanel(page) {
       label: `Share of draws in which exactly one of ${a} and ${b} drops a token, after layer ${layer + 1}. Most: ${model.told(sizes(counts), write)}.`,
       value: () => null });
     const prompted = expected ? 0 : total(sizes(counts).subarray(model.patches));
-    say(captions[1], expected ? "Draws expected to differ" : `Draws that differ, of ${model.count}${prompted ? `; prompts: ${prompted}` : ""}`);
+    say(captions[1], expected ? "Draws expected to differ" : `Differ, of ${many(model.count, "draw")}${prompted ? `; prompts: ${prompted}` : ""}`);
     const colours = new Uint8ClampedArray(1024), panelColour = rgbOf(page.colour("panel"));
     for (let i = 0; i < 256; i++) {
       const at = i / 127.5 - 1, ends = rgbOf(page.colour(at < 0 ? model.b : model.a)), full = strength(expected || Math.abs(at) * top >= 0.5 ? at : 0);
