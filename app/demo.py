@@ -70,7 +70,7 @@ watch("value", show)
 show()
 """
 CLASS_ASKED = "() => window.lens?.asked ?? null"  # one that has no maps yet
-CLASS_SHOWN = "() => lens.named = lens.state().class ?? null"
+CLASS_SHOWN = "name => (window.lens ? (lens.named = lens.state().class ?? null) : name)"
 CLASS_CHOSEN = "name => { window.lens?.set({ class: name }) }"
 # What runs and what is shown, as the page's line under the bar and its Stop button tell it.
 RUNNING = "(...form) => asking(form)"
@@ -182,10 +182,13 @@ def build_demo(studio: Studio, host: Host | None = None) -> gr.Blocks:
         for changed in (inputs.form["image"].input, inputs.form["classes"].input):
             changed(lambda: None, None, inputs.target, **QUIET)
         in_browser(partial(gr.on, inputs.edited()), EDITED, given=inputs.asked())
-        in_browser(overview.select, CLASS_SHOWN, inputs.target)
+        in_browser(overview.select, CLASS_SHOWN, inputs.target, given=[inputs.target])
         for looked in (
             in_browser(inputs.target.select, CLASS_CHOSEN, given=[inputs.target]),
-            *(in_browser(one.success, CLASS_SHOWN, inputs.target) for one in results),
+            *(
+                in_browser(one.success, CLASS_SHOWN, inputs.target, given=[inputs.target])
+                for one in results
+            ),
         ):
             comparisons.draw_on(looked.success)
             for view in views:

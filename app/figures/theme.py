@@ -25,7 +25,7 @@ CONDITION_COLOURS = {
     "none": "#6366f1",
     "vanilla": "#d97706",
     "iwtd": "#0d9488",
-    "ranked": "#99f6e4",
+    "ranked": "#16a34a",
     "self": "#0891b2",
     "cls": "#be185d",
     "cross": "#65a30d",

@@ -122,7 +122,7 @@ def come_to_rest(page):
     asked = requests_of(page)
     for _ in range(20):
         before = len(asked)
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(3000)
         if len(asked) == before:
             return
     raise AssertionError(f"The page goes on asking: {asked[-3:]}")

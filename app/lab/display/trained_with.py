@@ -34,7 +34,7 @@ def trained_sheet(analysis: Analysis, target: int, answers: Sequence[Answer]) ->
         cosines = one.prediction.cosines
         rank = 1 + int((cosines > cosines[target]).sum())
         title = "Frozen" if one.method == FROZEN else f"B: {TRAINED_WITH[one.method]}"
-        said = f"p = {one.prediction.probabilities[target]:.3f}, rank {rank}"
+        said = f"p = {one.prediction.probabilities[target]:.3f}, place {rank} of {len(cosines)}"
         columns.append((COLOURS[one.method], f"{title}\n{said}", [panel]))
     return Picture(sheet_of(columns, across=3), (scale,))
 
