@@ -656,7 +656,7 @@ function saysPanel(page) {
     say(note, state.read === "layer"
       ? "Logit lens: read through the final norm and projection, trained for the last layer alone."
       : [flips ? `Answer changed in ${flips[model.a]} (${model.inBrackets(model.a)}), ${flips[model.b]} (${model.inBrackets(model.b)}) of ${many(model.count, "draw")}.` : "",
-        learnt === 0 ? "The prompts learnt none of these." : learnt < payload.classes.length ? "† never learnt by the prompts." : ""].join(" "));
+        learnt === 0 ? "Prompts learnt on other classes." : learnt < payload.classes.length ? "† never learnt by the prompts." : ""].join(" "));
     const wanted = [page.turn, state.class, state.read, state.read === "layer" && state.layer, width, room].join();
     if (wanted === key || !width) return;
     key = wanted;
@@ -679,7 +679,7 @@ function saysPanel(page) {
 function mattersPanel(page) {
   const map = mapView(page, "Token importance"), bar = colourBar(), prompts = promptCells(page, "Importance");
   const list = el("ol", { class: "top" }), { node, subtitle } = panel(page, "matters", "Matters", { about: "importance" },
-    map.node, bar.node, prompts.node, el("p", { class: "soft" }, "Outlined: the ten most important"), list);
+    map.node, bar.node, prompts.node, el("p", { class: "soft" }, "Outlined: top ten, by attention"), list);
   function render() {
     const { model, state, photo } = page, { branch, signal, layer } = state;
     const values = model.times(branch, signal, layer), scale = model.timesScale(branch, signal), top = model.ranked(branch, signal, layer).slice(0, 10);
@@ -785,7 +785,7 @@ function droppedPanel(page) {
     const both = count("both"), chance = (both + count("a")) * (both + count("b")) / Math.max(1, asked);
     const differ = count("a") + count("b");
     say(sentence, `One draw, after layer ${layer + 1}: of ${many(asked, "decision")} ${differ} differ${differ === 1 ? "s" : ""}: `
-      + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (if independent ${chance.toFixed(0)}).`);
+      + `${a} alone drops ${count("b")}, ${b} alone ${count("a")}, both ${both} (${chance.toFixed(0)} if independent).`);
   }
 
   /** One draw of many can still be seen. */
@@ -816,8 +816,9 @@ function droppedPanel(page) {
       [side, `${named(name)} drops`, `How often ${model.inText(name)} drops each token`])], state.shows);
     ranked.checked = state.ranked;
     const counts = state.ranked || off ? null : payload.draws?.summary.layers[layer];
-    const drops = (name, dropped) => `${named(name)}${counts ? ` drops ${percent(dropped / counts.decisions)}` : ""}`;
-    say(subtitle, `${drops(model.a, counts?.dropped_a)}, ${drops(model.b, counts?.dropped_b)}${elsewhere ? `, ${elsewhere} branch` : ""}`);
+    const share = (name, dropped) => `${named(name)} ${percent(dropped / counts.decisions)}`;
+    say(subtitle, (counts?.decisions ? `${share(model.a, counts.dropped_a)}, ${share(model.b, counts.dropped_b)} of ${Math.round(counts.decisions / model.count)} tokens left`
+      : `${named(model.a)} and ${named(model.b)}`) + (elsewhere ? `, ${elsewhere} branch` : ""));
     node.classList.toggle("off", off);
     const spec = { grid, photo, veil: `${page.colour("panel")}99`, colours: new Uint8ClampedArray(4 * model.patches) };
     const one = draw !== "all" && !state.ranked && !off;

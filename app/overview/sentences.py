@@ -128,7 +128,7 @@ def dropped_sentence(layer: int, pair: tuple[str, str], drawn: Drawn) -> str:
         differ += f": {a} alone drops {one.only_a:,}, {b} alone {one.only_b:,}"
         both = "both"
     chance = f"{one.chance_both:,.0f}" if one.chance_both >= 10 else f"{one.chance_both:.1f}"
-    return f"{over} {differ}; {both} {one.both:,} (if independent {chance})."
+    return f"{over} {differ}; {both} {one.both:,} ({chance} if independent)."
 
 
 def reason_sentence(
@@ -210,8 +210,8 @@ def _cause(
         else f"p may only lie between {low:g} and {high:g}"
     )
     return (
-        f"{why}: however unlike the p, on average no more than {100 * found.share:.1f} % of the "
-        "decisions would differ"
+        f"{why}: whatever the importance, at this rate no more than {100 * found.share:.1f} % of "
+        "the decisions would differ on average"
     )
 
 

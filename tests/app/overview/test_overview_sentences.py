@@ -102,11 +102,11 @@ def test_where_nothing_may_be_dropped_nothing_is_compared():
 def test_a_layer_tells_decisions_beside_what_chance_gives():
     assert sentences.dropped_sentence(0, PAIR, drawn()) == (
         "Over 32 draws, after layer 1, 4 of 400 decisions differ: IWTD alone drops 4, vanilla "
-        "dropout alone 0; both 100 (if independent 36)."
+        "dropout alone 0; both 100 (36 if independent)."
     )
     alike = sentences.dropped_sentence(0, PAIR, drawn(1, differ=0, both=1, chance=0.4))
     assert "0 of 400 decisions differ; both drop 1" in alike
-    assert alike.endswith("(if independent 0.4).")
+    assert alike.endswith("(0.4 if independent).")
     nothing = sentences.dropped_sentence(0, PAIR, drawn(decisions=0))
     assert nothing.endswith("no token is left that both could drop.")
 
@@ -131,7 +131,7 @@ WIDE = np.linspace(0.1, 0.5, 20)
 def test_the_reason_is_chosen_from_the_numbers():
     assert "one token, row 2, column 3, takes 100 % of the min-max" in reason(SINK, even(SINK))
     narrow = reason(CLOSE, even(CLOSE), limits=(0.28, 0.3))
-    assert "p may only lie between 0.28 and 0.3: however" in narrow
+    assert "p may only lie between 0.28 and 0.3: whatever" in narrow
     assert "no more than 1.0 % of the decisions would differ" in narrow
     top = np.where(np.arange(20) < 2, np.array([0.3, 0.32] * 10), 0.5)
     assert "p averages 0.48, near its upper end 0.5" in reason(top, even(top))
