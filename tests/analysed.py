@@ -10,13 +10,17 @@ import torch
 from tiny import NAMES, noise_picture, prompted, tiny_clip, wrap
 
 from drople.analysis import Analysis, AnalysisSettings, analyse
+from drople.class_texts import describe_classes
 from drople.models.backbone import Backbone
 from drople.models.prompts import PromptPlan
+from drople.paired_draws import run_paired
 from drople.tokens.dropout import OFFICIAL_CODE, DropoutSettings
 from drople.traces import LayerTrace
 
 torch.set_num_threads(1)
 
+PAIR = ("iwtd", "vanilla")
+OTHERS = ("inverse", "cls")  # on the page "Inverse IWTD" and "s_cls alone"
 # Names that a page, a plot or a table could take for markup, a formula or an instruction.
 ODD_NAMES = (
     "<img src=x onerror=alert(1)>",
@@ -91,3 +95,13 @@ def with_prediction(analysis: Analysis, condition: str, cosines: list[float]) ->
     said = analysis.predictions[condition]
     changed = replace(said, cosines=said.cosines * 0 + cosines)
     return replace(analysis, predictions={**analysis.predictions, condition: changed})
+
+
+def drawn(analysis, count=3, *, pair=PAIR, maps_for=4):
+    """Draws of two dropouts on an analysis of the tiny model, the first ones with maps."""
+    model = prompted(tiny()) if analysis.adapted else tiny()
+    return (*run_paired(
+        model, analysis.pixels, describe_classes(model, analysis.classes),
+        settings=analysis.settings, pair=pair, seeds=range(count),
+        map_classes=analysis.maps.classes, maps_for=maps_for,
+    ),)  # fmt: skip
