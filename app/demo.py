@@ -74,7 +74,7 @@ CLASS_SHOWN = "name => (window.lens ? (lens.named = lens.state().class ?? null) 
 CLASS_CHOSEN = "name => { window.lens?.set({ class: name }) }"
 # What runs and what is shown, as the page's line under the bar and its Stop button tell it.
 RUNNING = "(...form) => asking(form)"
-ANALYSED = "(...form) => answered(form)"
+ANALYSED = "(...form) => { tell({ analysing: false }); answered(form) }"
 OPENED = "(...form) => answered(form, JSON.stringify(form))"
 FAILED = "() => tell({ analysing: false })"
 STOPPED = "() => tell({ analysing: false, drawing: false, stopped: true })"

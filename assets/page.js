@@ -44,7 +44,7 @@ function asking(form) {
 }
 function answered(form, sent = forms.sent) {
   forms.shown = sent;
-  tell({ analysing: false, stopped: false });
+  tell({ stopped: false });
   edited(form);
 }
 function edited(form) {

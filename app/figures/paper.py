@@ -183,12 +183,7 @@ def _patches(
 def _bar(figure: Figure, cells: list[Axes], scale: Scale, *, shrink: float = 1.0) -> None:
     shades = ScalarMappable(Normalize(scale.low, scale.high or 1e-9), scale.table)
     bar = figure.colorbar(
-        shades,
-        ax=cells,
-        location="bottom",
-        fraction=0.05,
-        pad=0.02,
-        shrink=shrink,
+        shades, ax=cells, location="bottom", fraction=0.05, pad=0.02, shrink=shrink,
         aspect=8 + 8 * len(cells),
     )  # fmt: skip
     ends = [scale.low, 0.0, scale.high] if scale.diverging else [scale.low, scale.high]
